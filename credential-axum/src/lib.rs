@@ -1,0 +1,27 @@
+//! What a host mounts: the admin API, the OAuth endpoints, forward-auth and the scope guard.
+//!
+//! | I want to… | use |
+//! | --- | --- |
+//! | let admins manage credentials | [`admin_router`] with a [`SignIn`] |
+//! | give out and check tokens | [`oauth_router`] |
+//! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
+//! | protect what stands behind a gateway | [`forward_auth_router`] |
+
+mod access;
+mod admin;
+mod cross_site;
+mod forward_auth;
+mod guard;
+mod oauth;
+mod problem;
+mod sign_in;
+mod wire;
+
+pub use access::Access;
+pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};
+pub use cross_site::{CrossSite, refuse_cross_site};
+pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
+pub use guard::{Guard, GuardError};
+pub use oauth::{OAuthConfig, oauth_router, oauth_router_with};
+pub use problem::Problem;
+pub use sign_in::{SignIn, SignInError};

@@ -1,0 +1,329 @@
+//! Refusals of the admin API as problem details (RFC 9457).
+
+use std::{borrow::Cow, collections::HashSet, error::Error};
+
+use axum::response::{IntoResponse, Response};
+use credential_core::manage::{Fault, ManageError};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::{cross_site::CrossSite, sign_in::SignInError, wire};
+
+/// Why a request was refused, as `application/problem+json`. Hosts may answer alike with it.
+///
+/// Programs decide on `code`; its meaning is the same as that of `type`, which is
+/// `urn:problem-type:credential:<code>`: a name, the same on every host, behind which there is
+/// nothing to load. Always `Cache-Control: no-store`; 503 with `Retry-After: 1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    errors: Vec<Fault>,
+}
+
+impl Problem {
+    /// A problem of the host's own. `title` is the same for every problem of that `code`;
+    /// `detail` says what to do about this one. Neither must repeat what could be a secret.
+    #[must_use]
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Nobody is signed in: 401.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Not signed in",
+            "Sign in and try again.",
+        )
+    }
+
+    /// Signed in, and not an admin: 403.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "Admins only",
+            "Only admins manage API credentials. Ask an admin of your account.",
+        )
+    }
+
+    /// Nothing there that the caller may know of: 404.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Not found",
+            "There is nothing at this address.",
+        )
+    }
+
+    /// No verdict now: 503.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Temporarily unavailable",
+            "This cannot be answered right now. Try again in a moment.",
+        )
+    }
+
+    /// Every fault of the request: 422.
+    #[must_use]
+    pub fn invalid(faults: Vec<Fault>) -> Self {
+        let errors = without_echoes(faults);
+        let detail: Cow<'_, _> = match errors.len() {
+            1 => "One thing in the request needs to be corrected; see `errors`.".into(),
+            n => format!("{n} things in the request need to be corrected; see `errors`.").into(),
+        };
+        let problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid",
+            "Invalid request",
+            detail,
+        );
+        Self { errors, ..problem }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What is wrong with which field; empty unless the request is invalid.
+    #[must_use]
+    pub fn errors(&self) -> &[Fault] {
+        &self.errors
+    }
+
+    pub(crate) fn no_such_credential() -> Self {
+        Self {
+            detail: "There is no such credential.".into(),
+            ..Self::not_found()
+        }
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed",
+            "This address does not support that method; `Allow` names those it supports.",
+        )
+    }
+
+    pub(crate) fn self_service_unavailable() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "self_service_unavailable",
+            "Self-service is off",
+            "API credentials cannot be created or changed here. Contact the platform's support.",
+        )
+    }
+
+    pub(crate) fn payload_too_large(limit: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            "Request too large",
+            format!("Send at most {} KiB.", limit / 1024),
+        )
+    }
+
+    pub(crate) fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Unsupported media type",
+            "Send JSON with `Content-Type: application/json`.",
+        )
+    }
+
+    pub(crate) fn malformed() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed",
+            "Malformed request",
+            "The body is not valid JSON in UTF-8, or it is not complete.",
+        )
+    }
+
+    fn api_type_immutable(faults: Vec<Fault>) -> Self {
+        let problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "api_type_immutable",
+            "The API type is final",
+            "The API type of a credential cannot be changed. Create a new credential for the \
+             other API.",
+        );
+        Self {
+            errors: without_echoes(faults),
+            ..problem
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = wire::Problem {
+            r#type: format!("urn:problem-type:credential:{}", self.code),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+            errors: self.errors.iter().map(wire::Fault::from).collect(),
+        };
+        let mut response = (self.status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<CrossSite> for Problem {
+    fn from(_: CrossSite) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "cross_site",
+            "Request from another site",
+            "This request came from another website and was refused. Open the page here and try \
+             again.",
+        )
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        tracing::error!(error = &error as &dyn Error, "sign-in gave no verdict");
+        Self::unavailable()
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::SelfServiceUnavailable => Self::self_service_unavailable(),
+            ManageError::NotFound => Self::no_such_credential(),
+            ManageError::Revoked => Self::new(
+                StatusCode::CONFLICT,
+                "revoked",
+                "The credential is revoked",
+                "A revoked credential stays revoked and cannot be changed. Create a new one.",
+            ),
+            ManageError::VersionRequired => Self::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "precondition_required",
+                "Version needed",
+                "Load the credential and send its `ETag` as `If-Match`, so that nobody else's \
+                 change is lost.",
+            ),
+            ManageError::StaleVersion => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "stale_version",
+                "Changed in the meantime",
+                "Somebody else changed this credential in the meantime. Load it again and repeat \
+                 your change.",
+            ),
+            ManageError::Invalid(faults) => Self::invalid(faults),
+            ManageError::ApiTypeImmutable(faults) => Self::api_type_immutable(faults),
+            ManageError::NameTaken => Self::new(
+                StatusCode::CONFLICT,
+                "name_taken",
+                "The name is taken",
+                "Another credential has this name. Choose a different one.",
+            ),
+            ManageError::LimitReached { limit } => Self::new(
+                StatusCode::CONFLICT,
+                "limit_reached",
+                "Limit reached",
+                format!(
+                    "You have {limit} credentials, which is the most possible. Revoke one that is \
+                     no longer needed, or contact the platform's support."
+                ),
+            ),
+            error @ (ManageError::Overloaded(_) | ManageError::Store(_)) => {
+                tracing::error!(error = &error as &dyn Error, "no verdict on a change or a read");
+                Self::unavailable()
+            }
+        }
+    }
+}
+
+/// Drops "required" for what was sent and could not be read: it is not missing, it is wrong.
+fn without_echoes(faults: Vec<Fault>) -> Vec<Fault> {
+    let unreadable: HashSet<String> = faults
+        .iter()
+        .filter(|fault| fault.code == "wrong_type")
+        .map(|fault| fault.field.clone())
+        .collect();
+    let nothing_readable = unreadable.contains("");
+    faults
+        .into_iter()
+        .filter(|fault| {
+            fault.code != "required" || !(nothing_readable || unreadable.contains(&fault.field))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_and_unreadable_is_not_called_missing() {
+        let problem = Problem::invalid(vec![
+            Fault::new("name", "wrong_type", "must be a text"),
+            Fault::new("name", "required", "a name is needed"),
+            Fault::new("api_type", "required", "choose an API type"),
+        ]);
+        let codes: Vec<_> = problem
+            .errors()
+            .iter()
+            .map(|fault| (fault.field.as_str(), fault.code))
+            .collect();
+        assert_eq!(codes, [("name", "wrong_type"), ("api_type", "required")]);
+    }
+
+    #[test]
+    fn an_unavailable_service_says_when_to_try_again() {
+        let response = Problem::unavailable().into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+    }
+}

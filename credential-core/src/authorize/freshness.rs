@@ -1,0 +1,458 @@
+//! Live state of credentials: cached, and only ever answered while it is proven fresh.
+//!
+//! The proof, in full in `docs/architecture.md`: a node reads its clock (T), asks the store what
+//! changed since the last time, drops those entries, and only then says "everything I hold is
+//! true as of T". A check that starts less than `max_staleness` after T may use what it finds;
+//! any other reads the store itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+
+use super::ledger::Ledger;
+use crate::{
+    catalog::{ApiType, ScopeCatalog, ScopeSet},
+    clock::{Clock, Monotonic},
+    credential::{Credential, CredentialState},
+    id::{CredentialId, Selector},
+    store::{AsOf, Change, Changes, CredentialStore, Heartbeat, NodeId, StoreError},
+    token::TokenId,
+};
+
+/// How long a read of the store may take before the check is refused with "no answer".
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reads of the store that run at the same time.
+const READS_AT_ONCE: usize = 32;
+/// Reads that may wait for one of those places; more are refused with "no answer".
+const READS_WAITING: usize = 1024;
+/// Assumed as another node's `max_staleness` when the store cannot be asked; also the bound on
+/// what may be configured.
+pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
+
+/// A credential as checks see it: its record resolved against the catalogue once.
+#[derive(Debug)]
+pub(crate) struct LiveCredential {
+    pub(crate) credential: Credential,
+    pub(crate) api_type: Arc<ApiType>,
+    /// What it holds by name.
+    pub(crate) held: ScopeSet,
+    /// What that confers.
+    pub(crate) rights: ScopeSet,
+    pub(crate) revoked_tokens: HashSet<TokenId>,
+}
+
+impl LiveCredential {
+    /// `None` if the catalogue does not offer the credential's API type: it confers nothing.
+    fn resolve(state: CredentialState, catalog: &ScopeCatalog) -> Option<Self> {
+        let api_type = Arc::clone(catalog.api_type(state.credential.api_type.as_str())?);
+        let held = api_type.resolve(state.credential.scopes.iter().map(String::as_str));
+        Some(Self {
+            rights: api_type.rights(&held),
+            held,
+            api_type,
+            revoked_tokens: state.revoked_tokens.iter().map(|token| token.id).collect(),
+            credential: state.credential,
+        })
+    }
+}
+
+/// What one read of the store found.
+#[derive(Debug)]
+struct Entry {
+    /// The read began then, in monotonic nanoseconds.
+    began: u64,
+    /// The latest change in it.
+    upto: u64,
+    live: Option<Arc<LiveCredential>>,
+}
+
+type Found = Option<Arc<LiveCredential>>;
+type SharedRead = Result<Arc<Entry>, Arc<StoreError>>;
+
+/// The state of credentials on this node.
+#[derive(Debug)]
+pub(crate) struct States {
+    store: Arc<dyn CredentialStore>,
+    catalog: ScopeCatalog,
+    clock: Arc<dyn Clock>,
+    node: NodeId,
+    max_staleness: Duration,
+    ledger: Ledger,
+    by_id: Cache<CredentialId, Arc<Entry>>,
+    /// A selector belongs to one credential for ever, so this says nothing that can go stale.
+    owner: Cache<Selector, CredentialId>,
+    reads: SharedReads<ReadKey>,
+    catch_up: tokio::sync::Mutex<CatchUp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum ReadKey {
+    Id(CredentialId),
+    Selector(Selector),
+}
+
+#[derive(Debug, Default)]
+struct CatchUp {
+    applied: Option<u64>,
+    latest: Option<CaughtUp>,
+}
+
+/// What a catch-up found out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CaughtUp {
+    began: Monotonic,
+    /// The largest `max_staleness` of the nodes that are alive.
+    pub(crate) largest_max_staleness: Duration,
+}
+
+impl States {
+    pub(crate) fn new(
+        store: Arc<dyn CredentialStore>,
+        catalog: ScopeCatalog,
+        clock: Arc<dyn Clock>,
+        node: NodeId,
+        max_staleness: Duration,
+        capacity: usize,
+    ) -> Self {
+        Self {
+            store,
+            catalog,
+            clock,
+            node,
+            max_staleness,
+            ledger: Ledger::new(),
+            by_id: Cache::new(capacity),
+            owner: Cache::new(capacity),
+            reads: SharedReads::new(),
+            catch_up: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The credential's live state if it is cached and proven fresh: no I/O, no allocation.
+    #[inline]
+    pub(crate) fn cached(&self, id: CredentialId) -> Option<Found> {
+        // INVARIANT: clock, then gate, then entry (see `Ledger::proven_at`).
+        let now = self.clock.monotonic();
+        let proven_at = self.ledger.proven_at();
+        let entry = self.by_id.get(&id)?;
+        self.may_answer(now, proven_at.max(entry.began))
+            .then(|| entry.live.clone())
+    }
+
+    /// The credential's live state, read from the store unless [`cached`](Self::cached) has it.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering; nothing is known then.
+    pub(crate) async fn get(&self, id: CredentialId) -> Result<Found, Arc<StoreError>> {
+        match self.cached(id) {
+            Some(found) => Ok(found),
+            None => self.read(ReadKey::Id(id)).await,
+        }
+    }
+
+    /// As [`get`](Self::get), for the owner of a secret, live or ended.
+    pub(crate) async fn get_by_selector(
+        &self,
+        selector: Selector,
+    ) -> Result<Found, Arc<StoreError>> {
+        match self.owner.get(&selector) {
+            Some(id) => self.get(id).await,
+            None => self.read(ReadKey::Selector(selector)).await,
+        }
+    }
+
+    /// `proven`: when what would answer was true, in monotonic nanoseconds.
+    fn may_answer(&self, now: Monotonic, proven: u64) -> bool {
+        // Why `is_zero` apart: 0 means "always read", also within one tick of the clock.
+        !self.max_staleness.is_zero()
+            && proven != 0
+            && now.saturating_since(Monotonic::from_nanos(proven)) <= self.max_staleness
+    }
+
+    async fn read(&self, key: ReadKey) -> Result<Found, Arc<StoreError>> {
+        let check_began = self.clock.monotonic();
+        let seen = self.ledger.seen();
+        // A read that others began may answer this check only if it began after this check did,
+        // or saw all that this node knew by then and is recent enough.
+        let good_enough = |entry: &Entry| {
+            entry.began >= check_began.as_nanos()
+                || (entry.upto >= seen && self.may_answer(check_began, entry.began))
+        };
+        let shared = self
+            .reads
+            .run(
+                key,
+                |shared, began| match shared {
+                    Ok(entry) => good_enough(entry),
+                    Err(_) => began >= check_began.as_nanos(),
+                },
+                || self.clock.monotonic().as_nanos(),
+                |began| self.read_once(key, began),
+            )
+            .await?;
+        Ok(shared.live.clone())
+    }
+
+    async fn read_once(&self, key: ReadKey, began: u64) -> SharedRead {
+        let ticket = self.ledger.begin_read();
+        let read = async {
+            match key {
+                ReadKey::Id(id) => self.store.state(id).await,
+                ReadKey::Selector(selector) => self.store.state_by_selector(&selector).await,
+            }
+        };
+        let AsOf { value, upto } = tokio::time::timeout(READ_TIMEOUT, read)
+            .await
+            .unwrap_or_else(|elapsed| {
+                Err(StoreError::Backend {
+                    source: elapsed.into(),
+                })
+            })
+            .map_err(Arc::new)?;
+        let owned = value.as_ref().map(|state| state.credential.id);
+        let live = value
+            .and_then(|state| LiveCredential::resolve(state, &self.catalog))
+            .map(Arc::new);
+        let entry = Arc::new(Entry { began, upto, live });
+        let id = match key {
+            ReadKey::Id(id) => Some(id),
+            ReadKey::Selector(selector) => {
+                if let Some(id) = owned {
+                    self.owner.insert(selector, id);
+                }
+                owned
+            }
+        };
+        if let Some(id) = id {
+            self.ledger.fill(ticket, upto, || {
+                self.by_id.insert(id, Arc::clone(&entry));
+            });
+        }
+        Ok(entry)
+    }
+
+    /// This node committed `change` on `id`: its own cache must not answer from before.
+    pub(crate) fn own_change(&self, id: CredentialId, change: u64) {
+        self.ledger.apply(change, || {
+            self.by_id.remove(&id);
+        });
+    }
+
+    /// Asks the store what changed and drops it from the cache.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering; the gate then closes by itself in time.
+    pub(crate) async fn catch_up(&self) -> Result<CaughtUp, StoreError> {
+        let asked = self.clock.monotonic();
+        let mut place = self.catch_up.lock().await;
+        if let Some(latest) = place.latest
+            && latest.began > asked
+        {
+            return Ok(latest); // began while this call waited: it answers this call too
+        }
+        let began = self.clock.monotonic();
+        let heartbeat = Heartbeat {
+            node: self.node,
+            applied: place.applied,
+            max_staleness: self.max_staleness,
+            at: self.clock.now(),
+        };
+        let changes = tokio::time::timeout(READ_TIMEOUT, self.store.catch_up(&heartbeat))
+            .await
+            .unwrap_or_else(|elapsed| {
+                Err(StoreError::Backend {
+                    source: elapsed.into(),
+                })
+            })?;
+        // From here to the end nothing awaits: a caller that gives up leaves nothing half done.
+        self.apply(place.applied, &changes);
+        self.ledger.publish(began.as_nanos());
+        let caught_up = CaughtUp {
+            began,
+            largest_max_staleness: changes.largest_max_staleness,
+        };
+        place.applied = Some(changes.upto);
+        place.latest = Some(caught_up);
+        Ok(caught_up)
+    }
+
+    /// Brings this node up to date and says how long the slowest node may take.
+    pub(crate) async fn largest_max_staleness(&self) -> Duration {
+        match self.catch_up().await {
+            Ok(caught_up) => caught_up.largest_max_staleness,
+            Err(error) => {
+                // Why not fail: the change is committed and this node already answers from it.
+                tracing::warn!(%error, "could not ask for the nodes' max_staleness after a change");
+                LARGEST_MAX_STALENESS
+            }
+        }
+    }
+
+    fn apply(&self, applied: Option<u64>, changes: &Changes) {
+        match (applied, &changes.items) {
+            (Some(applied), Some(items)) if is_complete(applied, items, changes.upto) => {
+                self.ledger.apply(changes.upto, || {
+                    for (_, change) in items {
+                        match change {
+                            Change::Credential(id) => {
+                                self.by_id.remove(id);
+                            }
+                            Change::Tenant(tenant) => self.by_id.retain(|_, entry| {
+                                entry
+                                    .live
+                                    .as_ref()
+                                    .is_some_and(|live| live.credential.tenant != *tenant)
+                            }),
+                            Change::Everything => self.by_id.clear(),
+                        }
+                    }
+                });
+            }
+            _ => {
+                // Why close first: until the cache is empty, the old proof must not speak for it.
+                self.ledger.close();
+                self.ledger.start_anew(changes.upto, || self.by_id.clear());
+                if applied.is_some() {
+                    tracing::warn!(
+                        applied,
+                        upto = changes.upto,
+                        "the change log has a gap for this node: everything cached was dropped"
+                    );
+                }
+            }
+        }
+    }
+
+    /// How long ago the latest complete catch-up began; `None` before the first.
+    pub(crate) fn age(&self) -> Option<Duration> {
+        let proven = self.ledger.proven_at();
+        (proven != 0).then(|| {
+            self.clock
+                .monotonic()
+                .saturating_since(Monotonic::from_nanos(proven))
+        })
+    }
+}
+
+/// Whether `items` are all the changes from `applied` (exclusive) to `upto`, in order.
+fn is_complete(applied: u64, items: &[(u64, Change)], upto: u64) -> bool {
+    upto.checked_sub(applied) == Some(items.len() as u64)
+        && items
+            .iter()
+            .zip(applied.saturating_add(1)..)
+            .all(|((number, _), expected)| *number == expected)
+}
+
+/// Reads of the store, one at a time per key; whoever waits meanwhile shares the result.
+#[derive(Debug)]
+struct SharedReads<K> {
+    flights: Mutex<HashMap<K, Arc<Flight>>>,
+    places: Semaphore,
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Flight {
+    latest: tokio::sync::Mutex<Option<(u64, SharedRead)>>,
+}
+
+impl<K: Copy + Eq + Hash> SharedReads<K> {
+    fn new() -> Self {
+        Self {
+            flights: Mutex::default(),
+            places: Semaphore::new(READS_AT_ONCE),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+
+    /// The latest shared read that `serves` the caller, else a new one.
+    ///
+    /// A caller that gives up in the middle of its read leaves it to the next in line.
+    async fn run<F: Future<Output = SharedRead>>(
+        &self,
+        key: K,
+        serves: impl Fn(&SharedRead, u64) -> bool,
+        clock: impl Fn() -> u64,
+        read: impl FnOnce(u64) -> F,
+    ) -> SharedRead {
+        let seat = Seat {
+            reads: self,
+            key,
+            flight: Some(Arc::clone(self.lock().entry(key).or_default())),
+        };
+        let Some(flight) = &seat.flight else {
+            return Err(Arc::new(overloaded())); // taken only on drop
+        };
+        let mut latest = flight.latest.lock().await;
+        if let Some((began, shared)) = &*latest
+            && serves(shared, *began)
+        {
+            return shared.clone();
+        }
+        let waiting = Waiting::enter(&self.waiting).ok_or_else(|| Arc::new(overloaded()))?;
+        let place = self.places.acquire().await;
+        drop(waiting);
+        let began = clock();
+        let shared = read(began).await;
+        drop(place);
+        *latest = Some((began, shared.clone()));
+        shared
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, Arc<Flight>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller's share in a flight; the last one to leave takes the flight out of the table.
+struct Seat<'a, K: Copy + Eq + Hash> {
+    reads: &'a SharedReads<K>,
+    key: K,
+    flight: Option<Arc<Flight>>,
+}
+
+impl<K: Copy + Eq + Hash> Drop for Seat<'_, K> {
+    fn drop(&mut self) {
+        // Others join and leave only under this lock, so the count cannot change meanwhile.
+        let mut flights = self.reads.lock();
+        self.flight = None;
+        if flights
+            .get(&self.key)
+            .is_some_and(|flight| Arc::strong_count(flight) == 1)
+        {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+/// Counts callers that wait for a place, also those that give up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Option<Self> {
+        let entered = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < READS_WAITING).then_some(entered)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn overloaded() -> StoreError {
+    StoreError::Backend {
+        source: "too many reads are waiting".into(),
+    }
+}

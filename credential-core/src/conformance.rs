@@ -1,0 +1,85 @@
+//! The store contract as test functions, for authors of stores (feature `conformance`).
+//!
+//! Each case takes a fresh, empty store. [`for_each_case!`](crate::for_each_case) hands the list
+//! of all cases to a macro of yours, so that no store can skip one:
+//!
+//! ```ignore
+//! macro_rules! run {
+//!     ($($case:ident),* $(,)?) => { $(
+//!         #[tokio::test]
+//!         async fn $case() {
+//!             credential_core::conformance::$case(&fresh_store().await).await;
+//!         }
+//!     )* };
+//! }
+//! credential_core::for_each_case!(run);
+//! ```
+//!
+//! A case panics with what it missed. Cases that race calls need a multi-threaded runtime to
+//! bite hardest, and work on any.
+
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "these are tests: a broken promise panics, as the module says"
+)]
+
+mod audit;
+mod change_log;
+mod credentials;
+mod fixture;
+mod tokens;
+
+pub use audit::*;
+pub use change_log::*;
+pub use credentials::*;
+pub use tokens::*;
+
+/// Hands the names of all conformance cases to a macro.
+#[macro_export]
+macro_rules! for_each_case {
+    ($run:ident) => {
+        $run! {
+            insert_is_there_afterwards,
+            insert_keeps_the_limit,
+            insert_keeps_the_limit_under_concurrency,
+            insert_keeps_names_unique_in_a_tenant,
+            insert_keeps_names_unique_under_concurrency,
+            insert_counts_only_what_is_not_revoked,
+            insert_refused_writes_nothing,
+            get_is_invisible_across_tenants,
+            list_is_newest_first_page_by_page,
+            list_leaves_out_revoked_unless_asked,
+            list_is_invisible_across_tenants,
+            replace_changes_only_what_it_names,
+            replace_refuses_a_stale_version,
+            replace_lets_one_of_two_racing_edits_win,
+            replace_refuses_a_revoked_credential,
+            replace_keeps_names_unique,
+            replace_is_invisible_across_tenants,
+            revoke_is_final_and_keeps_the_first,
+            revoke_counts_once_under_concurrency,
+            revoke_honours_an_expected_version,
+            revoke_is_invisible_across_tenants,
+            state_is_found_by_id_and_by_selector,
+            state_of_a_stranger_is_none,
+            replace_hash_swaps_only_the_hash_it_knows,
+            replace_hash_moves_neither_version_nor_log,
+            revoked_tokens_are_in_the_state,
+            revoked_tokens_are_forgotten_after_their_time,
+            revoked_tokens_above_the_limit_end_all_older_ones,
+            revoke_token_of_a_stranger_is_not_found,
+            changes_have_no_gaps_and_follow_commits,
+            changes_start_anew_without_a_place,
+            changes_never_pretend_to_know_a_future_place,
+            reads_carry_the_number_of_the_latest_change,
+            catch_up_knows_the_slowest_node,
+            catch_up_forgets_dead_nodes,
+            audit_rows_come_with_their_change,
+            audit_chain_holds_under_concurrency,
+            audit_is_paged_and_filtered,
+            audit_is_invisible_across_tenants,
+            keys_are_compared_by_name,
+        }
+    };
+}

@@ -1,0 +1,317 @@
+//! Credentials: insert, get, list, replace, revoke.
+
+use super::fixture::{
+    NOW, at_once, credential, inserted, latest, new, rename, rescope, revoke, seconds, tenant,
+};
+use crate::{
+    id::CredentialId,
+    store::{AuditQuery, CredentialStore, ListPosition, ListQuery, StoreError},
+};
+
+const ALL: ListQuery = ListQuery {
+    limit: 100,
+    after: None,
+    include_revoked: false,
+};
+
+/// What was inserted is what `get` returns, field by field.
+pub async fn insert_is_there_afterwards<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 5).await;
+    let found = store.get(&made.tenant, made.id).await.unwrap();
+    assert_eq!(found, Some(made));
+}
+
+/// The limit is per tenant, and the one above it is refused.
+pub async fn insert_keeps_the_limit<S: CredentialStore + Clone>(store: &S) {
+    let owner = tenant("alder");
+    for name in ["a", "b"] {
+        store.insert(new(&credential(&owner, name, 0), 2)).await.unwrap();
+    }
+    let third = store.insert(new(&credential(&owner, "c", 0), 2)).await;
+    assert!(matches!(third, Err(StoreError::LimitReached)), "{third:?}");
+    let other = credential(&tenant("birch"), "c", 0);
+    store.insert(new(&other, 2)).await.unwrap();
+}
+
+/// 32 creators race for 3 places: 3 succeed.
+pub async fn insert_keeps_the_limit_under_concurrency<S: CredentialStore + Clone>(store: &S) {
+    let results = at_once(32, |n| {
+        let store = store.clone();
+        async move {
+            let new = new(&credential(&tenant("alder"), &format!("key {n}"), 0), 3);
+            store.insert(new).await
+        }
+    })
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3);
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Ok(_) | Err(StoreError::LimitReached)))
+    );
+    assert_eq!(store.list(&tenant("alder"), &ALL).await.unwrap().len(), 3);
+}
+
+/// Names are compared by their key, within one tenant.
+pub async fn insert_keeps_names_unique_in_a_tenant<S: CredentialStore + Clone>(store: &S) {
+    inserted(store, "alder", "Lab Sync", 0).await;
+    let again = store
+        .insert(new(&credential(&tenant("alder"), "LAB sync", 0), 100))
+        .await;
+    assert!(matches!(again, Err(StoreError::NameTaken)), "{again:?}");
+    inserted(store, "birch", "Lab Sync", 0).await;
+}
+
+/// 16 creators race for one name: one succeeds.
+pub async fn insert_keeps_names_unique_under_concurrency<S: CredentialStore + Clone>(store: &S) {
+    let results = at_once(16, |_| {
+        let store = store.clone();
+        async move {
+            store
+                .insert(new(&credential(&tenant("alder"), "Lab", 0), 100))
+                .await
+        }
+    })
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Ok(_) | Err(StoreError::NameTaken)))
+    );
+}
+
+/// A revoked credential gives back its name and its place.
+pub async fn insert_counts_only_what_is_not_revoked<S: CredentialStore + Clone>(store: &S) {
+    let first = credential(&tenant("alder"), "Lab", 0);
+    store.insert(new(&first, 1)).await.unwrap();
+    store.revoke(revoke(&first, NOW)).await.unwrap();
+    let second = credential(&tenant("alder"), "Lab", 0);
+    store.insert(new(&second, 1)).await.unwrap();
+}
+
+/// A refused insert leaves no row, no audit event and no change.
+pub async fn insert_refused_writes_nothing<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let before = latest(store).await;
+    let refused = credential(&made.tenant, "lab", 0);
+    store.insert(new(&refused, 100)).await.unwrap_err();
+    assert_eq!(latest(store).await, before);
+    assert_eq!(store.get(&made.tenant, refused.id).await.unwrap(), None);
+    let query = AuditQuery {
+        credential_id: None,
+        limit: 100,
+        before: None,
+    };
+    let audit = store.audit_events(&made.tenant, &query).await.unwrap();
+    assert_eq!(audit.len(), 1);
+    let selector = refused.secrets.first().unwrap().selector;
+    let state = store.state_by_selector(&selector).await.unwrap();
+    assert_eq!(state.value, None);
+}
+
+/// Another tenant's credential is not there.
+pub async fn get_is_invisible_across_tenants<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    assert_eq!(store.get(&tenant("birch"), made.id).await.unwrap(), None);
+}
+
+/// Newest first, ids deciding equal times, and pages meet without gap or overlap, also when a
+/// newer credential comes in between.
+pub async fn list_is_newest_first_page_by_page<S: CredentialStore + Clone>(store: &S) {
+    let mut expected = Vec::new();
+    for n in 0..7 {
+        // Two of each age, so that the id has to decide.
+        let made = inserted(store, "alder", &format!("key {n}"), 100 + n / 2).await;
+        expected.push(ListPosition {
+            created_at: made.created_at,
+            id: made.id,
+        });
+    }
+    expected.sort_by(|a, b| b.cmp(a));
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let query = ListQuery {
+            limit: 3,
+            after,
+            ..ALL
+        };
+        let page = store.list(&tenant("alder"), &query).await.unwrap();
+        assert!(page.len() <= 3);
+        inserted(store, "alder", &format!("newer {}", seen.len()), 0).await;
+        let Some(last) = page.last() else { break };
+        after = Some(ListPosition {
+            created_at: last.created_at,
+            id: last.id,
+        });
+        seen.extend(page.iter().map(|credential| ListPosition {
+            created_at: credential.created_at,
+            id: credential.id,
+        }));
+    }
+    assert_eq!(seen, expected);
+}
+
+/// Revoked credentials are listed only when asked for.
+pub async fn list_leaves_out_revoked_unless_asked<S: CredentialStore + Clone>(store: &S) {
+    let kept = inserted(store, "alder", "kept", 1).await;
+    let ended = inserted(store, "alder", "ended", 2).await;
+    store.revoke(revoke(&ended, NOW)).await.unwrap();
+    let ids = async |query: ListQuery| -> Vec<CredentialId> {
+        let page = store.list(&kept.tenant, &query).await.unwrap();
+        page.iter().map(|credential| credential.id).collect()
+    };
+    assert_eq!(ids(ALL).await, [kept.id]);
+    let with_revoked = ListQuery {
+        include_revoked: true,
+        ..ALL
+    };
+    assert_eq!(ids(with_revoked).await, [kept.id, ended.id]);
+}
+
+/// A list holds one tenant's credentials only.
+pub async fn list_is_invisible_across_tenants<S: CredentialStore + Clone>(store: &S) {
+    inserted(store, "alder", "Lab", 0).await;
+    assert!(store.list(&tenant("birch"), &ALL).await.unwrap().is_empty());
+}
+
+/// What an edit does not name stays; the version grows by one.
+pub async fn replace_changes_only_what_it_names<S: CredentialStore + Clone>(store: &S) {
+    let mut made = inserted(store, "alder", "Lab", 0).await;
+    let edit = rename(&made, "Radiology");
+    made.name = edit.name.clone().unwrap();
+    made.version = 2;
+    assert_eq!(store.replace(edit).await.unwrap().value, made);
+
+    let edit = rescope(&made, &["system/bills.read"]);
+    made.scopes = vec!["system/bills.read".into()];
+    made.version = 3;
+    assert_eq!(store.replace(edit).await.unwrap().value, made);
+
+    for expires_at in [None, Some(NOW.saturating_add(seconds(7)))] {
+        let mut edit = rename(&made, "unused");
+        edit.name = None;
+        edit.expires_at = Some(expires_at);
+        made.expires_at = expires_at;
+        made.version += 1;
+        assert_eq!(store.replace(edit).await.unwrap().value, made);
+    }
+    let found = store.get(&made.tenant, made.id).await.unwrap();
+    assert_eq!(found, Some(made));
+}
+
+/// An edit that was decided on an older version changes nothing.
+pub async fn replace_refuses_a_stale_version<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    store.replace(rename(&made, "Radiology")).await.unwrap();
+    let before = latest(store).await;
+    let stale = store.replace(rename(&made, "Pharmacy")).await;
+    assert!(matches!(stale, Err(StoreError::StaleVersion)), "{stale:?}");
+    assert_eq!(latest(store).await, before);
+    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
+    assert_eq!(found.name.as_str(), "Radiology");
+}
+
+/// Of 16 edits on one version one wins, and the others learn that they were late.
+pub async fn replace_lets_one_of_two_racing_edits_win<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let results = at_once(16, |n| {
+        let (store, edit) = (store.clone(), rename(&made, &format!("name {n}")));
+        async move { store.replace(edit).await }
+    })
+    .await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Ok(_) | Err(StoreError::StaleVersion)))
+    );
+}
+
+/// Revoked comes before stale, and nothing is edited any more.
+pub async fn replace_refuses_a_revoked_credential<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    store.revoke(revoke(&made, NOW)).await.unwrap();
+    let refused = store.replace(rename(&made, "Radiology")).await;
+    assert!(matches!(refused, Err(StoreError::Revoked)), "{refused:?}");
+}
+
+/// Another's name is taken; one's own in other letters is not; a name left behind is free.
+pub async fn replace_keeps_names_unique<S: CredentialStore + Clone>(store: &S) {
+    inserted(store, "alder", "Lab", 0).await;
+    let made = inserted(store, "alder", "Radiology", 0).await;
+    let taken = store.replace(rename(&made, "LAB")).await;
+    assert!(matches!(taken, Err(StoreError::NameTaken)), "{taken:?}");
+    let made = store.replace(rename(&made, "RADIOLOGY")).await.unwrap().value;
+    store.replace(rename(&made, "Imaging")).await.unwrap();
+    inserted(store, "alder", "Radiology", 0).await;
+}
+
+/// Another tenant's credential cannot be edited, and the answer is as for one that is not there.
+pub async fn replace_is_invisible_across_tenants<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let mut edit = rename(&made, "Radiology");
+    edit.tenant = tenant("birch");
+    let refused = store.replace(edit).await;
+    assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+    let found = store.get(&made.tenant, made.id).await.unwrap();
+    assert_eq!(found, Some(made));
+}
+
+/// A repeat keeps the first time, version and audit trail.
+pub async fn revoke_is_final_and_keeps_the_first<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let first = store.revoke(revoke(&made, NOW)).await.unwrap();
+    assert_eq!(first.value.revoked.as_ref().map(|it| it.at), Some(NOW));
+    assert_eq!(first.value.version, 2);
+    let later = NOW.saturating_add(seconds(9));
+    let again = store.revoke(revoke(&made, later)).await.unwrap();
+    assert_eq!(again.value, first.value);
+    assert_eq!(latest(store).await, first.change);
+    let found = store.get(&made.tenant, made.id).await.unwrap();
+    assert_eq!(found, Some(first.value), "a revoked credential stays readable");
+}
+
+/// Of 16 revocations at once, one counts.
+pub async fn revoke_counts_once_under_concurrency<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let results = at_once(16, |n| {
+        let at = NOW.saturating_add(seconds(n as u64));
+        let (store, revoke) = (store.clone(), revoke(&made, at));
+        async move { store.revoke(revoke).await.unwrap().value }
+    })
+    .await;
+    let first = results.first().unwrap();
+    assert!(results.iter().all(|result| result == first));
+    let query = AuditQuery {
+        credential_id: Some(made.id),
+        limit: 100,
+        before: None,
+    };
+    let audit = store.audit_events(&made.tenant, &query).await.unwrap();
+    assert_eq!(audit.len(), 2, "created and revoked, once each");
+}
+
+/// With an expected version, a revocation is refused when another edit came first.
+pub async fn revoke_honours_an_expected_version<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    store.replace(rename(&made, "Radiology")).await.unwrap();
+    let mut stale = revoke(&made, NOW);
+    stale.expected_version = Some(1);
+    let refused = store.revoke(stale.clone()).await;
+    assert!(matches!(refused, Err(StoreError::StaleVersion)), "{refused:?}");
+    stale.expected_version = Some(2);
+    store.revoke(stale).await.unwrap();
+}
+
+/// Another tenant's credential cannot be revoked, and the answer is as for one not there.
+pub async fn revoke_is_invisible_across_tenants<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let mut foreign = revoke(&made, NOW);
+    foreign.tenant = tenant("birch");
+    let refused = store.revoke(foreign).await;
+    assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+    let found = store.get(&made.tenant, made.id).await.unwrap();
+    assert_eq!(found, Some(made));
+}

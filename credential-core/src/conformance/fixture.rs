@@ -1,0 +1,211 @@
+//! Ready-made values for the cases.
+
+use std::time::Duration;
+
+use crate::{
+    audit::{Details, Event},
+    catalog::ApiTypeId,
+    clock::Timestamp,
+    credential::{Credential, CredentialName, RevokedToken, StoredSecret},
+    entropy::{Entropy as _, OsEntropy},
+    id::{ActorId, ClientId, ClientIdPrefix, CredentialId, Environment, Selector, TenantId},
+    secret::{hash::SecretHash, keyring::Keyring},
+    store::{
+        Changes, CredentialStore, Edit, Heartbeat, NewCredential, NodeId, Revoke, RevokeToken,
+    },
+    token::TokenId,
+};
+
+/// 2026-01-01T00:00:00Z.
+pub(super) const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// A hash in the right shape; nobody verifies it here.
+const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
+    c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+pub(super) fn tenant(name: &str) -> TenantId {
+    TenantId::new(name).unwrap()
+}
+
+pub(super) fn actor() -> ActorId {
+    ActorId::new("dr-lee").unwrap()
+}
+
+pub(super) fn keyring() -> Keyring {
+    // Why fixed: the cases verify chains that another call wrote.
+    Keyring::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap()
+}
+
+pub(super) fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub(super) fn hash(keyring: &Keyring) -> SecretHash {
+    SecretHash::from_parts(PHC, keyring.signing().name().clone()).unwrap()
+}
+
+/// A credential that was created `age` seconds before [`NOW`].
+pub(super) fn credential(owner: &TenantId, name: &str, age: u64) -> Credential {
+    let prefix = ClientIdPrefix::default();
+    Credential {
+        id: CredentialId::random(&OsEntropy),
+        tenant: owner.clone(),
+        name: CredentialName::new(name).unwrap(),
+        api_type: "apiv2".parse::<ApiTypeId>().unwrap(),
+        client_id: ClientId::generate(&prefix, Environment::Sandbox, &OsEntropy),
+        environment: Environment::Sandbox,
+        scopes: vec!["system/patients.read".into(), "system/vitals.write".into()],
+        created_at: NOW.saturating_sub(seconds(age)),
+        created_by: actor(),
+        expires_at: Some(NOW.saturating_add(seconds(1_000))),
+        revoked: None,
+        version: 1,
+        tokens_valid_from: None,
+        last_used_at: None,
+        secrets: vec![StoredSecret {
+            selector: Selector::random(&OsEntropy),
+            hash: hash(&keyring()),
+            created_at: NOW,
+            expires_at: None,
+            last_used_at: None,
+        }],
+    }
+}
+
+pub(super) fn event(credential: &Credential, details: &Details<'_>) -> Event {
+    Event::new(
+        &keyring(),
+        NOW,
+        &actor(),
+        &credential.tenant,
+        credential.id,
+        details,
+    )
+}
+
+pub(super) fn new(credential: &Credential, limit: u32) -> NewCredential {
+    let details = Details::Created {
+        name: credential.name.as_str(),
+        api_type: credential.api_type.as_str(),
+        client_id: credential.client_id.as_str(),
+        scopes: &credential.scopes,
+        expires_at: None,
+    };
+    NewCredential {
+        event: event(credential, &details),
+        credential: credential.clone(),
+        limit,
+    }
+}
+
+pub(super) async fn inserted(
+    store: &impl CredentialStore,
+    owner: &str,
+    name: &str,
+    age: u64,
+) -> Credential {
+    let credential = credential(&tenant(owner), name, age);
+    store.insert(new(&credential, 1_000)).await.unwrap();
+    credential
+}
+
+/// An edit that renames.
+pub(super) fn rename(credential: &Credential, name: &str) -> Edit {
+    let details = Details::Renamed {
+        name,
+        name_before: credential.name.as_str(),
+    };
+    Edit {
+        tenant: credential.tenant.clone(),
+        id: credential.id,
+        expected_version: credential.version,
+        name: Some(CredentialName::new(name).unwrap()),
+        expires_at: None,
+        scopes: None,
+        events: vec![event(credential, &details)],
+    }
+}
+
+/// An edit of the scopes.
+pub(super) fn rescope(credential: &Credential, scopes: &[&str]) -> Edit {
+    let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
+    let details = Details::ScopesChanged {
+        scopes: &scopes,
+        scopes_before: &credential.scopes,
+    };
+    let events = vec![event(credential, &details)];
+    Edit {
+        name: None,
+        scopes: Some(scopes),
+        events,
+        ..rename(credential, "unused")
+    }
+}
+
+pub(super) fn revoke(credential: &Credential, at: Timestamp) -> Revoke {
+    let details = Details::Revoked {
+        name: credential.name.as_str(),
+        client_id: credential.client_id.as_str(),
+    };
+    Revoke {
+        tenant: credential.tenant.clone(),
+        id: credential.id,
+        expected_version: None,
+        at,
+        by: actor(),
+        event: event(credential, &details),
+    }
+}
+
+pub(super) fn revoke_token(credential: &Credential, issued: u64, expires: u64) -> RevokeToken {
+    RevokeToken {
+        credential_id: credential.id,
+        token: RevokedToken {
+            id: TokenId::random(&OsEntropy),
+            issued_at: NOW.saturating_add(seconds(issued)),
+            expires_at: NOW.saturating_add(seconds(expires)),
+        },
+        at: NOW,
+        forget_expired_by: NOW,
+        limit: 1_000,
+    }
+}
+
+pub(super) fn node() -> NodeId {
+    let mut bytes = [0; 16];
+    OsEntropy.fill(&mut bytes);
+    NodeId(bytes)
+}
+
+pub(super) async fn catch_up(
+    store: &impl CredentialStore,
+    node: NodeId,
+    applied: Option<u64>,
+) -> Changes {
+    let heartbeat = Heartbeat {
+        node,
+        applied,
+        max_staleness: seconds(1),
+        at: NOW,
+    };
+    store.catch_up(&heartbeat).await.unwrap()
+}
+
+/// The number of the latest change.
+pub(super) async fn latest(store: &impl CredentialStore) -> u64 {
+    catch_up(store, node(), None).await.upto
+}
+
+/// Runs `count` calls at once and returns what they returned.
+pub(super) async fn at_once<F, T>(count: usize, call: impl Fn(usize) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let tasks: Vec<_> = (0..count).map(|n| tokio::spawn(call(n))).collect();
+    let mut results = Vec::with_capacity(count);
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}

@@ -1,0 +1,156 @@
+//! What authentication and authorization read, and the few things they write.
+
+use super::fixture::{NOW, hash, inserted, keyring, latest, revoke_token, seconds};
+use crate::{
+    entropy::OsEntropy,
+    id::{CredentialId, Selector},
+    secret::{hash::SecretHash, keyring::Keyring},
+    store::{CredentialStore, ReplaceHash, StoreError},
+};
+
+/// Both ways lead to the same state.
+pub async fn state_is_found_by_id_and_by_selector<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    inserted(store, "birch", "Lab", 0).await;
+    let by_id = store.state(made.id).await.unwrap().value.unwrap();
+    assert_eq!(by_id.credential, made);
+    assert!(by_id.revoked_tokens.is_empty());
+    let selector = made.secrets.first().unwrap().selector;
+    let by_selector = store.state_by_selector(&selector).await.unwrap().value;
+    assert_eq!(by_selector, Some(by_id));
+}
+
+/// What does not exist is `None`, not an error.
+pub async fn state_of_a_stranger_is_none<S: CredentialStore + Clone>(store: &S) {
+    inserted(store, "alder", "Lab", 0).await;
+    let unknown = CredentialId::random(&OsEntropy);
+    assert_eq!(store.state(unknown).await.unwrap().value, None);
+    let unknown = Selector::random(&OsEntropy);
+    assert_eq!(store.state_by_selector(&unknown).await.unwrap().value, None);
+}
+
+/// Only the hash that was verified is replaced; a late or repeated call does nothing.
+pub async fn replace_hash_swaps_only_the_hash_it_knows<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let secret = made.secrets.first().unwrap();
+    let newer = Keyring::generate(&OsEntropy);
+    let change = ReplaceHash {
+        id: made.id,
+        selector: secret.selector,
+        old: secret.hash.clone(),
+        new: SecretHash::from_parts(
+            secret.hash.phc().replace("AAAA", "BBBB"),
+            newer.signing().name().clone(),
+        )
+        .unwrap(),
+    };
+    store.replace_hash(change.clone()).await.unwrap();
+    let stored = async || {
+        let state = store.state(made.id).await.unwrap().value.unwrap();
+        state.credential.secrets.first().unwrap().hash.clone()
+    };
+    assert_eq!(stored().await, change.new);
+
+    let late = ReplaceHash {
+        new: hash(&keyring()),
+        ..change.clone()
+    };
+    store.replace_hash(late).await.unwrap();
+    assert_eq!(stored().await, change.new);
+}
+
+/// A new hash changes no answer, so neither the version nor the change log moves.
+pub async fn replace_hash_moves_neither_version_nor_log<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let before = latest(store).await;
+    let secret = made.secrets.first().unwrap();
+    let change = ReplaceHash {
+        id: made.id,
+        selector: secret.selector,
+        old: secret.hash.clone(),
+        new: SecretHash::from_parts(
+            secret.hash.phc().replace("AAAA", "BBBB"),
+            secret.hash.key().clone(),
+        )
+        .unwrap(),
+    };
+    store.replace_hash(change).await.unwrap();
+    assert_eq!(latest(store).await, before);
+    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
+    assert_eq!(found.version, made.version);
+}
+
+/// A revoked token is in its credential's state; a repeat changes nothing.
+pub async fn revoked_tokens_are_in_the_state<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let other = inserted(store, "alder", "Other", 0).await;
+    let revoke = revoke_token(&made, 0, 60);
+    let committed = store.revoke_token(revoke).await.unwrap();
+    assert_eq!(latest(store).await, committed.change);
+    store.revoke_token(revoke).await.unwrap();
+    assert_eq!(latest(store).await, committed.change);
+    let state = store.state(made.id).await.unwrap().value.unwrap();
+    assert_eq!(state.revoked_tokens, [revoke.token]);
+    let state = store.state(other.id).await.unwrap().value.unwrap();
+    assert!(state.revoked_tokens.is_empty());
+}
+
+/// Records may go once the token has expired long enough ago, and not before.
+pub async fn revoked_tokens_are_forgotten_after_their_time<S: CredentialStore + Clone>(
+    store: &S,
+) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let mut revoke = revoke_token(&made, 0, 60);
+    let short = revoke.token;
+    store.revoke_token(revoke).await.unwrap();
+    revoke.token = revoke_token(&made, 0, 600).token;
+    revoke.forget_expired_by = NOW.saturating_add(seconds(59));
+    store.revoke_token(revoke).await.unwrap();
+    let state = store.state(made.id).await.unwrap().value.unwrap();
+    assert!(state.revoked_tokens.contains(&short));
+    let long = revoke.token;
+    revoke.token = revoke_token(&made, 0, 900).token;
+    revoke.forget_expired_by = NOW.saturating_add(seconds(60));
+    store.revoke_token(revoke).await.unwrap();
+    let state = store.state(made.id).await.unwrap().value.unwrap();
+    assert!(!state.revoked_tokens.contains(&short));
+    assert!(state.revoked_tokens.contains(&long));
+}
+
+/// Above the limit the list goes, and a time stands for it that covers every dropped token, also
+/// one from a node whose clock is ahead.
+pub async fn revoked_tokens_above_the_limit_end_all_older_ones<S: CredentialStore + Clone>(
+    store: &S,
+) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    for issued in [0, 5, 0] {
+        let mut revoke = revoke_token(&made, issued, 60);
+        revoke.limit = 2;
+        store.revoke_token(revoke).await.unwrap();
+    }
+    let state = store.state(made.id).await.unwrap().value.unwrap();
+    assert!(state.revoked_tokens.is_empty());
+    assert_eq!(
+        state.credential.tokens_valid_from,
+        Some(NOW.saturating_add(seconds(5)))
+    );
+    for _ in 0..3 {
+        let mut revoke = revoke_token(&made, 0, 60);
+        revoke.limit = 2;
+        store.revoke_token(revoke).await.unwrap();
+    }
+    let state = store.state(made.id).await.unwrap().value.unwrap();
+    assert_eq!(
+        state.credential.tokens_valid_from,
+        Some(NOW.saturating_add(seconds(5))),
+        "it never goes back"
+    );
+}
+
+/// A token of a credential that is not there.
+pub async fn revoke_token_of_a_stranger_is_not_found<S: CredentialStore + Clone>(store: &S) {
+    let mut made = inserted(store, "alder", "Lab", 0).await;
+    made.id = CredentialId::random(&OsEntropy);
+    let refused = store.revoke_token(revoke_token(&made, 0, 60)).await;
+    assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+}

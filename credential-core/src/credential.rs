@@ -1,0 +1,264 @@
+//! A credential and its life.
+
+use std::fmt;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{
+    catalog::ApiTypeId,
+    clock::Timestamp,
+    id::{ActorId, ClientId, CredentialId, Environment, Selector, TenantId},
+    secret::hash::SecretHash,
+    token::TokenId,
+};
+
+/// The stored record behind an API key: its identity, its rights and its secrets' hashes.
+///
+/// `id`, `tenant`, `api_type`, `client_id`, `environment`, `created_at` and `created_by` never
+/// change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The admin API's name for it.
+    pub id: CredentialId,
+    /// Who owns it.
+    pub tenant: TenantId,
+    /// What admins call it; unique among the tenant's credentials that are not revoked.
+    pub name: CredentialName,
+    /// Which API it is for, chosen once.
+    pub api_type: ApiTypeId,
+    /// RFC 6749 §2.2.
+    pub client_id: ClientId,
+    /// Where it works; also part of `client_id` and of each secret.
+    pub environment: Environment,
+    /// Canonical scope names, sorted. A name that the catalogue no longer lists confers nothing.
+    pub scopes: Vec<String>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Who created it.
+    pub created_by: ActorId,
+    /// From then on it is refused; `None`: never. May be moved, also to revive it.
+    pub expires_at: Option<Timestamp>,
+    /// Set once, final.
+    pub revoked: Option<Revocation>,
+    /// Grows by one with each edit; use does not touch it. Starts at 1.
+    pub version: u64,
+    /// Tokens issued up to then are refused (RFC 7009 in bulk); `None`: none are.
+    pub tokens_valid_from: Option<Timestamp>,
+    /// The latest issued token or allowed call that was recorded.
+    pub last_used_at: Option<Timestamp>,
+    /// One or two live secrets, and those that ended, oldest first.
+    pub secrets: Vec<StoredSecret>,
+}
+
+impl Credential {
+    /// Where in its life the credential is at `now`.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> Status {
+        if self.revoked.is_some() {
+            Status::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            Status::Expired
+        } else {
+            Status::Active
+        }
+    }
+
+    /// The secrets that authenticate at `now`.
+    pub fn live_secrets(&self, now: Timestamp) -> impl Iterator<Item = &StoredSecret> {
+        self.secrets.iter().filter(move |secret| secret.is_live(now))
+    }
+
+    /// The secret of that selector, live or not.
+    #[must_use]
+    pub fn secret(&self, selector: &Selector) -> Option<&StoredSecret> {
+        self.secrets
+            .iter()
+            .find(|secret| secret.selector == *selector)
+    }
+}
+
+/// Where in its life a credential is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Works.
+    Active,
+    /// Past `expires_at`: refused, and revived by moving that into the future.
+    Expired,
+    /// Ended for good.
+    Revoked,
+}
+
+impl Status {
+    /// `active`, `expired` or `revoked`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// When and by whom a credential was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// The first revocation's time.
+    pub at: Timestamp,
+    /// The first revocation's actor.
+    pub by: ActorId,
+}
+
+/// What is kept of a client secret: enough to check one, not to make one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// The public part that finds it.
+    pub selector: Selector,
+    /// Argon2id in PHC form.
+    pub hash: SecretHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From then on it is refused, and so are its tokens; `None`: never.
+    pub expires_at: Option<Timestamp>,
+    /// The latest recorded use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl StoredSecret {
+    /// Whether it authenticates at `now`.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| now < at)
+    }
+}
+
+/// A token that was revoked before it expired (RFC 7009).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedToken {
+    /// The token's own id.
+    pub id: TokenId,
+    /// When it was issued, by the clock of the node that issued it.
+    pub issued_at: Timestamp,
+    /// When it would have expired by itself.
+    pub expires_at: Timestamp,
+}
+
+/// Everything about a credential that a check may depend on, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialState {
+    /// The record.
+    pub credential: Credential,
+    /// Its revoked tokens; the store may leave out expired ones. At most
+    /// [`RevokeToken::limit`](crate::store::RevokeToken::limit).
+    pub revoked_tokens: Vec<RevokedToken>,
+}
+
+/// What admins call a credential: 1–100 characters, trimmed, printable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CredentialName(String);
+
+impl CredentialName {
+    /// The longest name, in Unicode scalar values after trimming.
+    pub const MAX_CHARS: usize = 100;
+
+    /// Trims and checks a name.
+    ///
+    /// # Errors
+    /// [`NameError`] names the rule that it breaks.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(NameError::Required);
+        }
+        if trimmed.chars().count() > Self::MAX_CHARS {
+            return Err(NameError::TooLong);
+        }
+        if trimmed.chars().any(is_deceptive) {
+            return Err(NameError::ForbiddenCharacter);
+        }
+        Ok(Self(trimmed.to_owned()))
+    }
+
+    /// The name as admins see it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Equal for names that a reader would confuse by case or by compatibility form (NFKC,
+    /// lowercased). Stores keep it unique; they never compute it.
+    #[must_use]
+    pub fn comparison_key(&self) -> String {
+        // Why NFKC twice: lowercasing can leave the normal form (`İ` becomes `i` + U+0307).
+        let folded: String = self.0.nfkc().flat_map(char::to_lowercase).collect();
+        folded.nfkc().collect()
+    }
+}
+
+impl fmt::Display for CredentialName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CredentialName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// Characters that make a name read as another: controls, bidirectional formatting, line
+/// separators and invisible spaces.
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Why a text is no credential name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Empty after trimming.
+    #[error("a name is needed")]
+    Required,
+    /// More than [`CredentialName::MAX_CHARS`] characters.
+    #[error("at most {} characters", CredentialName::MAX_CHARS)]
+    TooLong,
+    /// A control, invisible or text-direction character.
+    #[error("control, invisible and text-direction characters are not allowed")]
+    ForbiddenCharacter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_bounded() {
+        assert_eq!(CredentialName::new("  Lab  ").unwrap().as_str(), "Lab");
+        assert_eq!(CredentialName::new(" \t "), Err(NameError::Required));
+        assert!(CredentialName::new(&"é".repeat(100)).is_ok());
+        assert_eq!(CredentialName::new(&"é".repeat(101)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn deceptive_characters_are_refused() {
+        for c in ['\0', '\n', '\u{202e}', '\u{2066}', '\u{200b}', '\u{85}', '\u{2028}'] {
+            assert_eq!(
+                CredentialName::new(&format!("a{c}b")),
+                Err(NameError::ForbiddenCharacter),
+                "{c:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike_share_a_key() {
+        let key = |text: &str| CredentialName::new(text).unwrap().comparison_key();
+        assert_eq!(key("Lab Sync"), key("LAB sync"));
+        assert_eq!(key("ﬁle"), key("FILE"));
+        assert_eq!(key("Ａ"), key("a"));
+        assert_ne!(key("a"), key("b"));
+    }
+}

@@ -1,0 +1,446 @@
+//! [`Credentials`], the façade that a host holds, and its builder.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    authorize::{
+        freshness::{LARGEST_MAX_STALENESS, States},
+        token_cache::TokenCache,
+    },
+    catalog::ScopeCatalog,
+    clock::{Clock, SystemClock},
+    entropy::{Entropy, OsEntropy},
+    id::{ClientIdPrefix, Environment},
+    refusals::RefusalLog,
+    secret::{
+        hash::{Argon2Hasher, HashCost, SecretHasher},
+        keyring::Keyring,
+        verify::{Verifier, VerifierConfig, VerifierStats},
+    },
+    store::{CredentialStore, KeyCheck, NodeId, StoreError},
+    token::TokenSealer,
+};
+
+/// How often a node asks what changed when nothing wakes it.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
+/// The longest pause between attempts while the store does not answer.
+const CATCH_UP_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Everything that a host asks of this library. Cheap to clone.
+///
+/// The use cases live beside their types: management in [`manage`](crate::manage), clients and
+/// tokens in [`authenticate`](crate::authenticate), checks in [`authorize`](crate::authorize).
+#[derive(Debug, Clone)]
+pub struct Credentials(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn CredentialStore>,
+    catalog: ScopeCatalog,
+    keyring: Keyring,
+    environment: Environment,
+    self_service: bool,
+    prefix: ClientIdPrefix,
+    issuer: String,
+    limit: u32,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    verifier: Verifier,
+    sealer: TokenSealer,
+    states: States,
+    tokens: TokenCache,
+    refusals: RefusalLog,
+}
+
+impl Credentials {
+    /// Starts with a store; everything else has a default or is asked for at
+    /// [`build`](CredentialsBuilder::build).
+    #[must_use]
+    pub fn builder(store: impl CredentialStore) -> CredentialsBuilder {
+        CredentialsBuilder::new(Arc::new(store))
+    }
+
+    /// Compares the keyring with the store's check values, catches up once, and keeps catching
+    /// up in a task until [`Running::shutdown`].
+    ///
+    /// Without it every check reads the store: right, only slow.
+    ///
+    /// # Errors
+    /// `KeyMismatch` if another node uses other bytes under one of the keyring's names;
+    /// `Backend` if the store does not answer.
+    pub async fn start(&self) -> Result<Running, StoreError> {
+        let checks: Vec<_> = self
+            .keyring()
+            .keys()
+            .map(|key| KeyCheck {
+                name: key.name().clone(),
+                value: key.check_value().to_owned(),
+            })
+            .collect();
+        self.store().check_keys(&checks).await?;
+        self.states().catch_up().await?;
+        let (stop, stopped) = watch::channel(());
+        let task = tokio::spawn(keep_up(self.clone(), stopped));
+        Ok(Running { stop, task })
+    }
+
+    /// Whether the store answers now, for a readiness probe.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.states().catch_up().await.map(|_| ())
+    }
+
+    /// How long ago the latest complete catch-up began; `None`: there was none yet.
+    #[must_use]
+    pub fn freshness_age(&self) -> Option<Duration> {
+        self.states().age()
+    }
+
+    /// Counters of secret checks since the start.
+    #[must_use]
+    pub fn verifier_stats(&self) -> VerifierStats {
+        self.verifier().stats()
+    }
+
+    /// The scopes and API types on offer.
+    #[must_use]
+    pub fn catalog(&self) -> &ScopeCatalog {
+        &self.0.catalog
+    }
+
+    /// Where this deployment works.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.0.environment
+    }
+
+    /// Whether admins may create and change credentials here.
+    #[must_use]
+    pub fn self_service(&self) -> bool {
+        self.0.self_service
+    }
+
+    /// The public base URL (RFC 8414 `issuer`), without a trailing slash.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// The clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn store(&self) -> &dyn CredentialStore {
+        &*self.0.store
+    }
+
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+
+    pub(crate) fn prefix(&self) -> &ClientIdPrefix {
+        &self.0.prefix
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.0.limit
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.0.entropy
+    }
+
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.0.verifier
+    }
+
+    pub(crate) fn sealer(&self) -> &TokenSealer {
+        &self.0.sealer
+    }
+
+    pub(crate) fn states(&self) -> &States {
+        &self.0.states
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenCache {
+        &self.0.tokens
+    }
+
+    pub(crate) fn refusals(&self) -> &RefusalLog {
+        &self.0.refusals
+    }
+}
+
+/// The background work of a started [`Credentials`]. Dropping it stops the work as well.
+#[derive(Debug)]
+#[must_use = "dropping it stops the catch-up, and every check then reads the store"]
+pub struct Running {
+    stop: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops the background work and waits for its end.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the catch-up task ended badly");
+        }
+    }
+}
+
+/// Catches up every [`CATCH_UP_EVERY`], and at once when the store says so.
+async fn keep_up(credentials: Credentials, mut stopped: watch::Receiver<()>) {
+    let states = credentials.states();
+    let mut pause = CATCH_UP_EVERY;
+    loop {
+        let woken = async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = credentials.store().wake_up(), if pause == CATCH_UP_EVERY => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stopped.changed() => return,
+            () = woken => {}
+        }
+        match states.catch_up().await {
+            Ok(_) => {
+                if pause != CATCH_UP_EVERY {
+                    tracing::info!("the store answers again");
+                }
+                pause = CATCH_UP_EVERY;
+            }
+            Err(error) => {
+                if pause == CATCH_UP_EVERY {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the store does not answer: checks fail once nothing can be proven"
+                    );
+                }
+                pause = (pause * 2).min(CATCH_UP_BACKOFF);
+            }
+        }
+    }
+}
+
+/// Collects what a [`Credentials`] is made of.
+#[derive(Debug)]
+pub struct CredentialsBuilder {
+    store: Arc<dyn CredentialStore>,
+    catalog: Option<ScopeCatalog>,
+    keyring: Option<Keyring>,
+    environment: Environment,
+    self_service: Option<bool>,
+    prefix: ClientIdPrefix,
+    issuer: String,
+    limit: u32,
+    max_staleness: Duration,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    cost: HashCost,
+    hasher: Option<Arc<dyn SecretHasher>>,
+    verifier: VerifierConfig,
+    credential_cache: usize,
+    token_cache: usize,
+}
+
+impl CredentialsBuilder {
+    fn new(store: Arc<dyn CredentialStore>) -> Self {
+        Self {
+            store,
+            catalog: None,
+            keyring: None,
+            environment: Environment::Sandbox,
+            self_service: None,
+            prefix: ClientIdPrefix::default(),
+            issuer: "http://localhost".to_owned(),
+            limit: 100,
+            max_staleness: Duration::from_secs(1),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+            cost: HashCost::default(),
+            hasher: None,
+            verifier: VerifierConfig::default(),
+            credential_cache: 100_000,
+            token_cache: 200_000,
+        }
+    }
+
+    /// The API types and scopes on offer. Required.
+    #[must_use]
+    pub fn catalog(mut self, catalog: ScopeCatalog) -> Self {
+        self.catalog = Some(catalog);
+        self
+    }
+
+    /// The root keys, the same on every node. Required.
+    #[must_use]
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.keyring = Some(keyring);
+        self
+    }
+
+    /// Sandbox unless said otherwise.
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
+        self
+    }
+
+    /// Whether admins may create and change credentials; by default in the sandbox only.
+    #[must_use]
+    pub fn self_service(mut self, on: bool) -> Self {
+        self.self_service = Some(on);
+        self
+    }
+
+    /// What client ids and secrets begin with; by default `cred`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: ClientIdPrefix) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// The public base URL (RFC 8414 `issuer`). Tokens are bound to it: nodes behind one address
+    /// share one issuer. A trailing slash is dropped.
+    #[must_use]
+    pub fn issuer(mut self, url: &str) -> Self {
+        url.trim_end_matches('/').clone_into(&mut self.issuer);
+        self
+    }
+
+    /// How many credentials that are not revoked a tenant may have; by default 100.
+    #[must_use]
+    pub fn limit_per_tenant(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// How long this node may answer from its cache after its last proof that it is fresh: zero
+    /// (every check reads the store) or 500 ms to 60 s; by default 1 s.
+    #[must_use]
+    pub fn max_staleness(mut self, bound: Duration) -> Self {
+        self.max_staleness = bound;
+        self
+    }
+
+    /// Another clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Another source of randomness, for tests.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// The Argon2id parameters; by default OWASP's 19 456 KiB, t=2, p=1. Secrets hashed with
+    /// others are hashed anew on their next success.
+    #[must_use]
+    pub fn hash_cost(mut self, cost: HashCost) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Another way to hash secrets in place of Argon2id, such as one that counts in tests.
+    #[must_use]
+    pub fn hasher(mut self, hasher: Arc<dyn SecretHasher>) -> Self {
+        self.hasher = Some(hasher);
+        self
+    }
+
+    /// How many hashes run and wait, and how many verified secrets are remembered.
+    #[must_use]
+    pub fn verifier(mut self, config: VerifierConfig) -> Self {
+        self.verifier = config;
+        self
+    }
+
+    /// How many credentials' states are cached; by default 100 000, of about 1 KiB each.
+    #[must_use]
+    pub fn credential_cache(mut self, entries: usize) -> Self {
+        self.credential_cache = entries;
+        self
+    }
+
+    /// How many opened tokens are cached; by default 200 000, of about 250 bytes each.
+    #[must_use]
+    pub fn token_cache(mut self, entries: usize) -> Self {
+        self.token_cache = entries;
+        self
+    }
+
+    /// Puts it together. Does no I/O.
+    ///
+    /// # Errors
+    /// [`BuildError`] names what is missing or out of bounds.
+    pub fn build(self) -> Result<Credentials, BuildError> {
+        let catalog = self.catalog.ok_or(BuildError::NoCatalog)?;
+        let keyring = self.keyring.ok_or(BuildError::NoKeyring)?;
+        let bounds = Duration::from_millis(500)..=LARGEST_MAX_STALENESS;
+        if !self.max_staleness.is_zero() && !bounds.contains(&self.max_staleness) {
+            return Err(BuildError::MaxStaleness(self.max_staleness));
+        }
+        let hasher = self.hasher.unwrap_or_else(|| {
+            Arc::new(Argon2Hasher::new(
+                keyring.clone(),
+                self.cost,
+                Arc::clone(&self.entropy),
+            ))
+        });
+        let mut node = [0; 16];
+        self.entropy.fill(&mut node);
+        Ok(Credentials(Arc::new(Inner {
+            verifier: Verifier::new(hasher, self.verifier, &*self.entropy),
+            sealer: TokenSealer::new(keyring.clone(), &self.issuer, self.environment),
+            states: States::new(
+                Arc::clone(&self.store),
+                catalog.clone(),
+                Arc::clone(&self.clock),
+                NodeId(node),
+                self.max_staleness,
+                self.credential_cache,
+            ),
+            tokens: TokenCache::new(self.token_cache, &*self.entropy),
+            refusals: RefusalLog::new(Arc::clone(&self.clock)),
+            self_service: self
+                .self_service
+                .unwrap_or(self.environment == Environment::Sandbox),
+            store: self.store,
+            environment: self.environment,
+            prefix: self.prefix,
+            issuer: self.issuer,
+            limit: self.limit,
+            clock: self.clock,
+            entropy: self.entropy,
+            catalog,
+            keyring,
+        })))
+    }
+}
+
+/// Why a [`CredentialsBuilder`] does not build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// No catalogue was given.
+    #[error("no scope catalogue: call `catalog`")]
+    NoCatalog,
+    /// No keyring was given.
+    #[error("no keyring: call `keyring`")]
+    NoKeyring,
+    /// Out of bounds.
+    #[error("max_staleness is {0:?}; it must be zero, or from 500 ms to 60 s")]
+    MaxStaleness(Duration),
+}

@@ -1,0 +1,567 @@
+//! Names of things: tenants, people, credentials, clients, secrets.
+
+use std::{
+    cmp::Ordering,
+    fmt::{self, Debug, Display},
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
+
+use crate::{base62, entropy::Entropy};
+
+/// Text that is not of the form its type asks for.
+///
+/// The text is not repeated: people paste secrets into the wrong field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not {what}: expected {expected}")]
+pub struct ParseIdError {
+    what: &'static str,
+    expected: &'static str,
+}
+
+impl ParseIdError {
+    pub(crate) const fn new(what: &'static str, expected: &'static str) -> Self {
+        Self { what, expected }
+    }
+}
+
+/// A tenant's name: the host's own id of the customer whose admins manage credentials.
+///
+/// 1 to 128 visible ASCII characters without spaces, so that it can stand in an HTTP header.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(Arc<str>);
+
+impl TenantId {
+    /// The longest id, in characters.
+    pub const MAX_LEN: usize = 128;
+
+    /// Takes the host's id.
+    ///
+    /// # Errors
+    /// If it is empty, too long, or holds anything but visible ASCII characters.
+    pub fn new(id: impl AsRef<str>) -> Result<Self, ParseIdError> {
+        let id = id.as_ref();
+        let fits = (1..=Self::MAX_LEN).contains(&id.len());
+        if fits && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(id.into()))
+        } else {
+            Err(ParseIdError::new(
+                "a tenant id",
+                "1 to 128 visible ASCII characters without spaces",
+            ))
+        }
+    }
+
+    /// The id as the host gave it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a person who manages credentials, or of a process that does so: the host's own id.
+///
+/// 1 to 128 characters, none of them a control character. It is written into the audit trail.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorId(Arc<str>);
+
+impl ActorId {
+    /// The longest id, in characters.
+    pub const MAX_LEN: usize = 128;
+
+    /// Takes the host's id.
+    ///
+    /// # Errors
+    /// If it is empty, too long, or holds a control character.
+    pub fn new(id: impl AsRef<str>) -> Result<Self, ParseIdError> {
+        let id = id.as_ref();
+        // At most one more than the limit is counted, whatever the length.
+        let length = id.chars().take(Self::MAX_LEN + 1).count();
+        if (1..=Self::MAX_LEN).contains(&length) && !id.chars().any(char::is_control) {
+            Ok(Self(id.into()))
+        } else {
+            Err(ParseIdError::new(
+                "an actor id",
+                "1 to 128 characters without control characters",
+            ))
+        }
+    }
+
+    /// The id as the host gave it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A credential's permanent name: 128 random bits, written as 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialId([u8; 16]);
+
+impl CredentialId {
+    /// Draws a new id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The id of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl FromStr for CredentialId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_hex(text).map(Self).ok_or(ParseIdError::new(
+            "a credential id",
+            "32 lower-case hexadecimal digits",
+        ))
+    }
+}
+
+/// Which of the platform's two environments a credential belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Environment {
+    /// For trying out; no real data.
+    Sandbox,
+    /// Real data.
+    Production,
+}
+
+impl Environment {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sandbox, Self::Production];
+
+    /// `sandbox` or `production`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Production => "production",
+        }
+    }
+}
+
+impl Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Environment {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|environment| environment.as_str() == text)
+            .ok_or(ParseIdError::new(
+                "an environment",
+                "`sandbox` or `production`",
+            ))
+    }
+}
+
+/// What client ids and secrets of a deployment begin with, so that people and secret scanners
+/// recognise them.
+///
+/// 2 to 16 characters: a letter, then letters or digits, all lower case. `cred` by default.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ClientIdPrefix(Arc<str>);
+
+impl ClientIdPrefix {
+    /// Takes a prefix.
+    ///
+    /// # Errors
+    /// If it is not of that form.
+    pub fn new(prefix: impl AsRef<str>) -> Result<Self, ParseIdError> {
+        let prefix = prefix.as_ref();
+        if is_prefix(prefix) {
+            Ok(Self(prefix.into()))
+        } else {
+            Err(ParseIdError::new(
+                "a client id prefix",
+                "2 to 16 lower-case letters and digits, a letter first",
+            ))
+        }
+    }
+
+    /// The prefix without the underscore that follows it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ClientIdPrefix {
+    fn default() -> Self {
+        Self("cred".into())
+    }
+}
+
+/// The `client_id` of RFC 6749 §2.2: `<prefix>_<environment>_` and 22 random characters (131 bits).
+///
+/// Public. Two are equal when their text is.
+#[derive(Clone)]
+pub struct ClientId {
+    text: Arc<str>,
+    environment: Environment,
+}
+
+impl ClientId {
+    /// Random characters at the end.
+    const RANDOM: usize = 22;
+
+    /// Draws a new id.
+    #[must_use]
+    pub fn generate(
+        prefix: &ClientIdPrefix,
+        environment: Environment,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let mut random = [0; Self::RANDOM];
+        base62::fill(entropy, &mut random);
+        let random = random.as_slice().escape_ascii();
+        Self {
+            text: format!("{}_{environment}_{random}", prefix.as_str()).into(),
+            environment,
+        }
+    }
+
+    /// Reads an id of any prefix. Says nothing about whether such a client exists.
+    ///
+    /// # Errors
+    /// If it is not of that form.
+    pub fn parse(text: &str) -> Result<Self, ParseIdError> {
+        match split_prefixed(text) {
+            Some((environment, random))
+                if random.len() == Self::RANDOM && base62::is_base62(random.as_bytes()) =>
+            {
+                Ok(Self {
+                    text: text.into(),
+                    environment,
+                })
+            }
+            _ => Err(ParseIdError::new(
+                "a client id",
+                "a prefix, `_sandbox_` or `_production_`, and 22 letters and digits",
+            )),
+        }
+    }
+
+    /// The environment that the id names.
+    #[must_use]
+    pub const fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for ClientId {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for ClientId {}
+
+impl PartialOrd for ClientId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ClientId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for ClientId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for ClientId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+/// The public part of a client secret that finds its stored hash: 16 letters and digits (95 bits).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selector([u8; Self::LEN]);
+
+impl Selector {
+    /// Characters in a selector.
+    pub const LEN: usize = 16;
+
+    /// Draws a new selector.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        let mut text = [0; Self::LEN];
+        base62::fill(entropy, &mut text);
+        Self(text)
+    }
+
+    /// Reads a selector.
+    ///
+    /// # Errors
+    /// If it is not 16 letters and digits.
+    pub fn parse(text: &str) -> Result<Self, ParseIdError> {
+        <[u8; Self::LEN]>::try_from(text.as_bytes())
+            .ok()
+            .filter(|text| base62::is_base62(text))
+            .map(Self)
+            .ok_or(ParseIdError::new("a selector", "16 letters and digits"))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // INVARIANT: ASCII, by every constructor, so the fallback is never taken.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The number that the text is in base 62: below 62^16, hence below 2^96.
+    pub(crate) fn to_number(self) -> u128 {
+        self.0.iter().fold(0, |number, character| {
+            number * 62 + u128::from(base62::value(*character).unwrap_or(0))
+        })
+    }
+
+    /// The selector of a number below 62^16.
+    pub(crate) fn from_number(mut number: u128) -> Option<Self> {
+        let mut text = [0; Self::LEN];
+        for slot in text.iter_mut().rev() {
+            *slot = base62::digit(u64::try_from(number % 62).unwrap_or(0));
+            number /= 62;
+        }
+        (number == 0).then_some(Self(text))
+    }
+}
+
+impl FromStr for Selector {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+/// `Display` and `Debug` are the text alone; `FromStr` is the constructor.
+macro_rules! shown_as_text {
+    ($($name:ident),*) => { $(
+        impl Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    )* };
+}
+shown_as_text!(TenantId, ActorId, ClientIdPrefix, Selector);
+
+macro_rules! parsed_by_new {
+    ($($name:ident),*) => { $(
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+    )* };
+}
+parsed_by_new!(TenantId, ActorId, ClientIdPrefix);
+
+impl Debug for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+/// Splits `<prefix>_<environment>_<rest>`; the rest is not looked at.
+pub(crate) fn split_prefixed(text: &str) -> Option<(Environment, &str)> {
+    let (prefix, text) = text.split_once('_')?;
+    let (environment, rest) = text.split_once('_')?;
+    if is_prefix(prefix) {
+        Some((environment.parse().ok()?, rest))
+    } else {
+        None
+    }
+}
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub(crate) fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8; 16]) -> fmt::Result {
+    write!(f, "{:032x}", u128::from_be_bytes(*bytes))
+}
+
+/// Reads exactly 32 lower-case hexadecimal digits.
+pub(crate) fn parse_hex(text: &str) -> Option<[u8; 16]> {
+    let digits = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if digits {
+        u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+    } else {
+        None
+    }
+}
+
+fn is_prefix(text: &str) -> bool {
+    (2..=16).contains(&text.len())
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| byte.is_ascii_lowercase() || (at > 0 && byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::SeededEntropy;
+
+    proptest! {
+        #[test]
+        fn tenant_ids_read_back(text in "[!-~]{1,128}") {
+            prop_assert_eq!(TenantId::new(&text).unwrap().to_string(), text.as_str());
+            prop_assert_eq!(text.parse::<TenantId>(), TenantId::new(&text));
+        }
+
+        #[test]
+        fn actor_ids_read_back(text in "\\PC{1,128}") {
+            let id = ActorId::new(&text).unwrap();
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+
+        #[test]
+        fn drawn_ids_read_back(seed: u64, production: bool, prefix in "[a-z][a-z0-9]{1,15}") {
+            let entropy = SeededEntropy::new(seed);
+            let credential = CredentialId::random(&entropy);
+            prop_assert_eq!(credential.to_string().parse(), Ok(credential));
+            let selector = Selector::random(&entropy);
+            prop_assert_eq!(selector.to_string().parse(), Ok(selector));
+            prop_assert_eq!(Selector::from_number(selector.to_number()), Some(selector));
+
+            let environment = Environment::ALL[usize::from(production)];
+            prop_assert_eq!(environment.to_string().parse(), Ok(environment));
+            let prefix: ClientIdPrefix = prefix.parse().unwrap();
+            let client = ClientId::generate(&prefix, environment, &entropy);
+            let read = client.to_string().parse::<ClientId>().unwrap();
+            prop_assert_eq!(&read, &client);
+            prop_assert_eq!(read.environment(), environment);
+            let start = format!("{}_{environment}_", prefix.as_str());
+            prop_assert!(client.as_str().starts_with(&start));
+            prop_assert_eq!(client.as_str().len(), start.len() + 22);
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        let long = "x".repeat(129);
+        for text in ["", " ", "a b", "a\n", "ä", "\u{7f}", &long] {
+            assert!(TenantId::new(text).is_err(), "{text:?}");
+        }
+        for text in ["", "a\nb", "\u{85}", &long] {
+            assert!(ActorId::new(text).is_err(), "{text:?}");
+        }
+        for text in ["", "a", "1a", "Ab", "a_b", "abcdefghijklmnopq"] {
+            assert!(ClientIdPrefix::new(text).is_err(), "{text:?}");
+        }
+        let hex = "0123456789abcdef0123456789abcdef";
+        for text in [
+            "",
+            &hex[1..],
+            &hex.to_uppercase(),
+            &format!("+{}", &hex[1..]),
+        ] {
+            assert!(text.parse::<CredentialId>().is_err(), "{text:?}");
+        }
+        for text in [
+            "",
+            "0123456789abcde",
+            "0123456789abcdefg",
+            "0123456789abcde_",
+        ] {
+            assert!(Selector::parse(text).is_err(), "{text:?}");
+        }
+        for text in ["", "Sandbox", "staging", "sandbox "] {
+            assert!(text.parse::<Environment>().is_err(), "{text:?}");
+        }
+        let random = "0123456789abcdefABCDEF";
+        assert!(ClientId::parse(&format!("cred_sandbox_{random}")).is_ok());
+        for text in [
+            String::new(),
+            random.to_owned(),
+            format!("cred_{random}"),
+            format!("_sandbox_{random}"),
+            format!("cred_staging_{random}"),
+            format!("cred_sandbox_{random}x"),
+            format!("cred_sandbox__{}", &random[1..]),
+            format!("cred_sandbox_{} ", &random[1..]),
+            format!("CRED_sandbox_{random}"),
+        ] {
+            assert!(ClientId::parse(&text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_repeat_the_text() {
+        let error = ClientId::parse("cred_sandbox_hunter2")
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("not a client id: expected ") && !error.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_number_too_large_is_no_selector() {
+        let last = Selector::parse("zzzzzzzzzzzzzzzz").unwrap().to_number();
+        assert!(last < 1 << 96);
+        assert_eq!(Selector::from_number(last + 1), None);
+    }
+}

@@ -1,0 +1,672 @@
+//! The use cases of an admin: create, get, list, edit, revoke, and the audit trail.
+//!
+//! Each takes a [`TenantAdmin`], which only the role check makes. What several rules refuse is
+//! answered in one order: self-service off, not found, revoked, version missing, version stale,
+//! invalid input (every fault at once), then a taken name or the limit.
+
+use std::sync::Arc;
+
+use crate::{
+    actor::TenantAdmin,
+    audit::{AuditEvent, Details, Event},
+    catalog::{ApiType, ScopeFault},
+    clock::Timestamp,
+    credential::{Credential, CredentialName, NameError, Revocation, Status, StoredSecret},
+    host::Credentials,
+    id::{ClientId, CredentialId},
+    secret::{ClientSecret, verify::VerifyError},
+    store::{AuditQuery, Edit, ListPosition, ListQuery, NewCredential, Revoke, StoreError},
+};
+
+/// The most items of one page, of credentials and of audit events.
+pub const MAX_PAGE: usize = 100;
+
+/// What a new credential shall be, as the admin typed it.
+///
+/// Raw on purpose: the use case checks everything and names every fault at once.
+#[derive(Debug, Clone, Default)]
+pub struct CreateCredential {
+    /// Required; see [`CredentialName`].
+    pub name: Option<String>,
+    /// Required; an API type of the catalogue.
+    pub api_type: Option<String>,
+    /// Scope names; none is allowed and confers nothing.
+    pub scopes: Vec<String>,
+    /// In the future, or never.
+    pub expires_at: Option<Timestamp>,
+    /// Faults that the caller found while decoding; reported together with the others.
+    pub faults: Vec<Fault>,
+}
+
+/// A credential that was just created.
+#[derive(Debug)]
+pub struct Created {
+    /// The record.
+    pub credential: Credential,
+    /// Shown once; nothing can bring it back.
+    pub client_secret: ClientSecret,
+}
+
+/// What shall change. What is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateCredential {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new expiry, in the future; `Some(None)`: never.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The caller tried to name an API type.
+    pub api_type: Option<String>,
+    /// Faults that the caller found while decoding; reported together with the others.
+    pub faults: Vec<Fault>,
+}
+
+/// The scopes that a credential shall hold.
+#[derive(Debug, Clone)]
+pub enum ScopeChoice {
+    /// Exactly these.
+    Named(Vec<String>),
+    /// Every read scope of the API type and no write scope; no wildcard, full access or acting
+    /// for a user.
+    ReadOnly,
+}
+
+/// A request to change scopes.
+#[derive(Debug, Clone)]
+pub struct SetScopes {
+    /// What to hold; `None`: the caller could not tell, and `faults` say why.
+    pub choice: Option<ScopeChoice>,
+    /// The caller tried to name an API type.
+    pub api_type: Option<String>,
+    /// Faults that the caller found while decoding; reported together with the others.
+    pub faults: Vec<Fault>,
+}
+
+/// Which version of a credential an edit was decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever it is now.
+    Any,
+    /// One of these.
+    OneOf(Vec<u64>),
+}
+
+impl Expected {
+    fn allows(&self, version: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+}
+
+/// A change to what checks answer.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The record as it is now.
+    pub credential: Credential,
+    /// From then on no node answers from before the change, whatever breaks. This node already
+    /// does not.
+    pub effective_everywhere_at: Timestamp,
+}
+
+/// One page of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct Page<T, P> {
+    /// At most the limit.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None`: this was the last.
+    pub next: Option<P>,
+}
+
+/// A field and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The field's name in the request.
+    pub field: String,
+    /// A stable word for programs, such as `required` or `unknown_scope`.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault of `field`.
+    #[must_use]
+    pub fn new(field: &str, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageError {
+    /// The host has not turned self-service on in this environment.
+    #[error("self-service is not available in this environment")]
+    SelfServiceUnavailable,
+    /// The tenant has no such credential.
+    #[error("no such credential")]
+    NotFound,
+    /// It is revoked; that is final.
+    #[error("the credential is revoked")]
+    Revoked,
+    /// The caller did not say which version the edit is for.
+    #[error("say which version of the credential the edit is for")]
+    VersionRequired,
+    /// Somebody else changed the credential first.
+    #[error("the credential was changed in the meantime")]
+    StaleVersion,
+    /// What was asked for breaks rules: all of them.
+    #[error("{} in the request", faults_in_words(.0.len()))]
+    Invalid(Vec<Fault>),
+    /// An API type is chosen once. With every other fault of the request.
+    #[error("the API type of a credential cannot be changed")]
+    ApiTypeImmutable(Vec<Fault>),
+    /// Another credential of the tenant has that name.
+    #[error("another credential has that name")]
+    NameTaken,
+    /// The tenant has as many credentials as it may.
+    #[error("the limit of {limit} credentials is reached")]
+    LimitReached {
+        /// How many it may have.
+        limit: u32,
+    },
+    /// Too many secrets are being hashed; try again.
+    #[error("too many secrets are being hashed")]
+    Overloaded(#[source] VerifyError),
+    /// The store did not answer.
+    #[error("the store did not answer")]
+    Store(#[source] StoreError),
+}
+
+fn faults_in_words(count: usize) -> String {
+    match count {
+        1 => "one fault".to_owned(),
+        _ => format!("{count} faults"),
+    }
+}
+
+impl From<StoreError> for ManageError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound,
+            StoreError::Revoked => Self::Revoked,
+            StoreError::StaleVersion => Self::StaleVersion,
+            StoreError::NameTaken => Self::NameTaken,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl Credentials {
+    /// Creates a credential with its first secret.
+    ///
+    /// # Errors
+    /// `SelfServiceUnavailable`; `Invalid` with every fault; `NameTaken`; `LimitReached`;
+    /// `Overloaded`; `Store`.
+    pub async fn create(
+        &self,
+        admin: &TenantAdmin,
+        request: CreateCredential,
+    ) -> Result<Created, ManageError> {
+        self.require_self_service()?;
+        let now = self.clock().now();
+        let mut faults = request.faults;
+        let name = check_name(request.name.as_deref(), &mut faults);
+        let api_type = self.check_api_type(request.api_type.as_deref(), &mut faults);
+        let scopes = match &api_type {
+            Some(api_type) => self.check_scopes(api_type, &request.scopes, &mut faults),
+            None => None,
+        };
+        check_expiry(request.expires_at, now, &mut faults);
+        let (Some(name), Some(api_type), Some(scopes), true) =
+            (name, api_type, scopes, faults.is_empty())
+        else {
+            return Err(ManageError::Invalid(faults));
+        };
+
+        let (client_secret, selector) = ClientSecret::generate(
+            self.prefix(),
+            self.environment(),
+            self.keyring(),
+            self.entropy(),
+        );
+        let hash = self
+            .verifier()
+            .hash(&client_secret)
+            .await
+            .map_err(ManageError::Overloaded)?;
+        let credential = Credential {
+            id: CredentialId::random(self.entropy()),
+            tenant: admin.tenant().clone(),
+            name,
+            api_type: api_type.id().clone(),
+            client_id: ClientId::generate(self.prefix(), self.environment(), self.entropy()),
+            environment: self.environment(),
+            scopes,
+            created_at: now,
+            created_by: admin.id().clone(),
+            expires_at: request.expires_at,
+            revoked: None,
+            version: 1,
+            tokens_valid_from: None,
+            last_used_at: None,
+            secrets: vec![StoredSecret {
+                selector,
+                hash,
+                created_at: now,
+                expires_at: None,
+                last_used_at: None,
+            }],
+        };
+        let event = self.event(
+            admin,
+            &credential,
+            &Details::Created {
+                name: credential.name.as_str(),
+                api_type: credential.api_type.as_str(),
+                client_id: credential.client_id.as_str(),
+                scopes: &credential.scopes,
+                expires_at: credential.expires_at.map(|at| at.to_string()),
+            },
+        );
+        let limit = self.limit();
+        let committed = self
+            .store()
+            .insert(NewCredential {
+                credential: credential.clone(),
+                limit,
+                event,
+            })
+            .await
+            .map_err(|error| match error {
+                StoreError::LimitReached => ManageError::LimitReached { limit },
+                other => other.into(),
+            })?;
+        self.states().own_change(credential.id, committed.change);
+        Ok(Created {
+            credential,
+            client_secret,
+        })
+    }
+
+    /// One credential of the admin's tenant, also a revoked one.
+    ///
+    /// # Errors
+    /// `NotFound`, `Store`.
+    pub async fn get(
+        &self,
+        admin: &TenantAdmin,
+        id: CredentialId,
+    ) -> Result<Credential, ManageError> {
+        self.store()
+            .get(admin.tenant(), id)
+            .await?
+            .ok_or(ManageError::NotFound)
+    }
+
+    /// A page of the tenant's credentials, newest first.
+    ///
+    /// `limit` is brought into 1…[`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn list(
+        &self,
+        admin: &TenantAdmin,
+        query: ListQuery,
+    ) -> Result<Page<Credential, ListPosition>, ManageError> {
+        let limit = query.limit.clamp(1, MAX_PAGE);
+        let one_more = ListQuery {
+            limit: limit + 1,
+            ..query
+        };
+        let items = self.store().list(admin.tenant(), &one_more).await?;
+        Ok(page(items, limit, |credential| ListPosition {
+            created_at: credential.created_at,
+            id: credential.id,
+        }))
+    }
+
+    /// Renames a credential or moves its expiry. Changing nothing is allowed and leaves the
+    /// version as it is.
+    ///
+    /// # Errors
+    /// `SelfServiceUnavailable`, `NotFound`, `Revoked`, `VersionRequired`, `StaleVersion`,
+    /// `ApiTypeImmutable`, `Invalid`, `NameTaken`, `Store`.
+    pub async fn update(
+        &self,
+        admin: &TenantAdmin,
+        id: CredentialId,
+        expected: Option<&Expected>,
+        request: UpdateCredential,
+    ) -> Result<Credential, ManageError> {
+        self.require_self_service()?;
+        let before = self.editable(admin, id, expected).await?;
+        let mut faults = request.faults;
+        let name = match request.name {
+            Some(name) => check_name(Some(&name), &mut faults),
+            None => None,
+        };
+        // Why only a new expiry: saving a form unchanged must work on an expired credential.
+        if request.expires_at != Some(before.expires_at) {
+            check_expiry(request.expires_at.flatten(), self.clock().now(), &mut faults);
+        }
+        refuse_api_type(request.api_type.as_deref(), &faults)?;
+        if !faults.is_empty() {
+            return Err(ManageError::Invalid(faults));
+        }
+
+        let name = name.filter(|name| *name != before.name);
+        let expires_at = request.expires_at.filter(|at| *at != before.expires_at);
+        let mut events = Vec::new();
+        if let Some(name) = &name {
+            events.push(self.event(
+                admin,
+                &before,
+                &Details::Renamed {
+                    name: name.as_str(),
+                    name_before: before.name.as_str(),
+                },
+            ));
+        }
+        if let Some(expires_at) = expires_at {
+            events.push(self.event(
+                admin,
+                &before,
+                &Details::ExpiryChanged {
+                    expires_at: expires_at.map(|at| at.to_string()),
+                    expires_at_before: before.expires_at.map(|at| at.to_string()),
+                },
+            ));
+        }
+        if events.is_empty() {
+            return Ok(before);
+        }
+        let edit = Edit {
+            tenant: admin.tenant().clone(),
+            id,
+            expected_version: before.version,
+            name,
+            expires_at,
+            scopes: None,
+            events,
+        };
+        Ok(self.commit(edit).await?.credential)
+    }
+
+    /// Changes what a credential may do, at once for every token that it has. Setting what it
+    /// already holds leaves the version as it is.
+    ///
+    /// # Errors
+    /// `SelfServiceUnavailable`, `NotFound`, `Revoked`, `VersionRequired`, `StaleVersion`,
+    /// `ApiTypeImmutable`, `Invalid`, `Store`.
+    pub async fn set_scopes(
+        &self,
+        admin: &TenantAdmin,
+        id: CredentialId,
+        expected: Option<&Expected>,
+        request: SetScopes,
+    ) -> Result<Changed, ManageError> {
+        self.require_self_service()?;
+        let before = self.editable(admin, id, expected).await?;
+        let mut faults = request.faults;
+        let api_type = self.check_api_type(Some(before.api_type.as_str()), &mut faults);
+        let scopes = match (&api_type, &request.choice) {
+            (Some(api_type), Some(ScopeChoice::Named(names))) => {
+                self.check_scopes(api_type, names, &mut faults)
+            }
+            (Some(api_type), Some(ScopeChoice::ReadOnly)) => {
+                Some(owned_names(api_type, &api_type.read_only()))
+            }
+            _ => None,
+        };
+        refuse_api_type(request.api_type.as_deref(), &faults)?;
+        let (Some(scopes), true) = (scopes, faults.is_empty()) else {
+            return Err(ManageError::Invalid(faults));
+        };
+        if scopes == before.scopes {
+            return self.in_effect(before).await;
+        }
+        let event = self.event(
+            admin,
+            &before,
+            &Details::ScopesChanged {
+                scopes: &scopes,
+                scopes_before: &before.scopes,
+            },
+        );
+        self.commit(Edit {
+            tenant: admin.tenant().clone(),
+            id,
+            expected_version: before.version,
+            name: None,
+            expires_at: None,
+            scopes: Some(scopes),
+            events: vec![event],
+        })
+        .await
+    }
+
+    /// Ends a credential, all its secrets and all its tokens, for good. A repeat keeps the first
+    /// revocation.
+    ///
+    /// # Errors
+    /// `SelfServiceUnavailable`, `NotFound`, `StaleVersion` (only if a version is expected),
+    /// `Store`.
+    pub async fn revoke(
+        &self,
+        admin: &TenantAdmin,
+        id: CredentialId,
+        expected: Option<&Expected>,
+    ) -> Result<Changed, ManageError> {
+        self.require_self_service()?;
+        let before = self.get(admin, id).await?;
+        if before.revoked.is_some() {
+            return self.in_effect(before).await;
+        }
+        let expected_version = match expected {
+            None | Some(Expected::Any) => None,
+            Some(expected) if expected.allows(before.version) => Some(before.version),
+            Some(_) => return Err(ManageError::StaleVersion),
+        };
+        let revocation = Revocation {
+            at: self.clock().now(),
+            by: admin.id().clone(),
+        };
+        let event = self.event(
+            admin,
+            &before,
+            &Details::Revoked {
+                name: before.name.as_str(),
+                client_id: before.client_id.as_str(),
+            },
+        );
+        let committed = self
+            .store()
+            .revoke(Revoke {
+                tenant: admin.tenant().clone(),
+                id,
+                expected_version,
+                at: revocation.at,
+                by: revocation.by,
+                event,
+            })
+            .await?;
+        self.states().own_change(id, committed.change);
+        self.in_effect(committed.value).await
+    }
+
+    /// A page of the tenant's audit trail, newest first.
+    ///
+    /// `limit` is brought into 1…[`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// `Store`.
+    pub async fn audit_events(
+        &self,
+        admin: &TenantAdmin,
+        query: AuditQuery,
+    ) -> Result<Page<AuditEvent, u64>, ManageError> {
+        let limit = query.limit.clamp(1, MAX_PAGE);
+        let one_more = AuditQuery {
+            limit: limit + 1,
+            ..query
+        };
+        let items = self.store().audit_events(admin.tenant(), &one_more).await?;
+        Ok(page(items, limit, |event| event.seq))
+    }
+
+    fn require_self_service(&self) -> Result<(), ManageError> {
+        if self.self_service() {
+            Ok(())
+        } else {
+            Err(ManageError::SelfServiceUnavailable)
+        }
+    }
+
+    /// The credential, if it may be edited by who expects such a version.
+    async fn editable(
+        &self,
+        admin: &TenantAdmin,
+        id: CredentialId,
+        expected: Option<&Expected>,
+    ) -> Result<Credential, ManageError> {
+        let credential = self.get(admin, id).await?;
+        if credential.status(self.clock().now()) == Status::Revoked {
+            return Err(ManageError::Revoked);
+        }
+        match expected {
+            None => Err(ManageError::VersionRequired),
+            Some(expected) if expected.allows(credential.version) => Ok(credential),
+            Some(_) => Err(ManageError::StaleVersion),
+        }
+    }
+
+    async fn commit(&self, edit: Edit) -> Result<Changed, ManageError> {
+        let id = edit.id;
+        let committed = self.store().replace(edit).await?;
+        self.states().own_change(id, committed.change);
+        self.in_effect(committed.value).await
+    }
+
+    /// When a change that is committed is in effect on every node.
+    async fn in_effect(&self, credential: Credential) -> Result<Changed, ManageError> {
+        let bound = self.states().largest_max_staleness().await;
+        Ok(Changed {
+            credential,
+            effective_everywhere_at: self.clock().now().saturating_add(bound),
+        })
+    }
+
+    fn check_api_type(
+        &self,
+        id: Option<&str>,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Arc<ApiType>> {
+        let Some(id) = id else {
+            faults.push(Fault::new("api_type", "required", "choose an API type"));
+            return None;
+        };
+        let found = self.catalog().api_type(id);
+        if found.is_none() {
+            let known: Vec<_> = self
+                .catalog()
+                .api_types()
+                .iter()
+                .map(|api_type| format!("`{}`", api_type.id()))
+                .collect();
+            let message = format!("no such API type; there are {}", known.join(", "));
+            faults.push(Fault::new("api_type", "unknown_api_type", message));
+        }
+        found.cloned()
+    }
+
+    fn check_scopes(
+        &self,
+        api_type: &ApiType,
+        names: &[String],
+        faults: &mut Vec<Fault>,
+    ) -> Option<Vec<String>> {
+        let parsed = self
+            .catalog()
+            .parse_scopes(api_type, names.iter().map(String::as_str))
+            .and_then(|set| api_type.check(&set).map(|()| set));
+        match parsed {
+            Ok(set) => Some(owned_names(api_type, &set)),
+            Err(wrong) => {
+                faults.extend(wrong.into_iter().map(|ScopeFault { code, message, .. }| {
+                    Fault::new("scopes", code, message)
+                }));
+                None
+            }
+        }
+    }
+
+    fn event(&self, admin: &TenantAdmin, credential: &Credential, details: &Details<'_>) -> Event {
+        Event::new(
+            self.keyring(),
+            self.clock().now(),
+            admin.id(),
+            admin.tenant(),
+            credential.id,
+            details,
+        )
+    }
+}
+
+fn owned_names(api_type: &ApiType, set: &crate::catalog::ScopeSet) -> Vec<String> {
+    api_type
+        .names(set)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn check_name(name: Option<&str>, faults: &mut Vec<Fault>) -> Option<CredentialName> {
+    let checked = name.map_or(Err(NameError::Required), CredentialName::new);
+    checked
+        .map_err(|error| {
+            let code = match error {
+                NameError::Required => "required",
+                NameError::TooLong => "too_long",
+                NameError::ForbiddenCharacter => "forbidden_character",
+            };
+            faults.push(Fault::new("name", code, error.to_string()));
+        })
+        .ok()
+}
+
+fn check_expiry(at: Option<Timestamp>, now: Timestamp, faults: &mut Vec<Fault>) {
+    if at.is_some_and(|at| at <= now) {
+        faults.push(Fault::new(
+            "expires_at",
+            "in_the_past",
+            "choose a time in the future, or none",
+        ));
+    }
+}
+
+fn refuse_api_type(api_type: Option<&str>, faults: &[Fault]) -> Result<(), ManageError> {
+    if api_type.is_none() {
+        return Ok(());
+    }
+    let mut all = vec![Fault::new(
+        "api_type",
+        "api_type_immutable",
+        "the API type was chosen when the credential was created",
+    )];
+    all.extend_from_slice(faults);
+    Err(ManageError::ApiTypeImmutable(all))
+}
+
+/// Cuts the one item too many that says whether there is a next page.
+fn page<T, P>(mut items: Vec<T>, limit: usize, position: impl Fn(&T) -> P) -> Page<T, P> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(position) } else { None };
+    Page { items, next }
+}

@@ -1,0 +1,530 @@
+//! Verifying secrets without hashing twice: the verified cache, shared first uses, a bounded pool.
+//!
+//! Argon2id costs some 20 ms of a core, on purpose. Three rules keep that from being the price of
+//! every token, and from being a way to bring a node down:
+//!
+//! - a secret that was right once is known by a digest, under a key drawn at start-up and never stored;
+//! - callers that present one secret at the same time share one hash, a **flight**; it outlives a
+//!   caller that gives up, and is skipped if all have before it began;
+//! - few hashes run at a time and a bounded number waits; the rest is refused at once.
+//!
+//! What is cached says that a secret *matches a stored hash*. Whether that hash is still live is asked
+//! elsewhere, each time.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Debug},
+    hash::Hash,
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use quick_cache::{DefaultHashBuilder, UnitWeighter, sync::Cache, sync::DefaultLifecycle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task,
+};
+use zeroize::Zeroizing;
+
+use super::{
+    ClientSecret, GenuineSecret,
+    hash::{HashError, SecretHash, SecretHasher, Verdict},
+};
+use crate::entropy::Entropy;
+
+/// Verifies and makes stored hashes, on a bounded pool and with a memory for what was right.
+///
+/// Cheap to clone; clones are one. Lives within a Tokio runtime.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+/// How much a [`Verifier`] does at a time and remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifierConfig {
+    /// Hashes that run at a time, at least 1. By default one core is left free, for requests that need
+    /// no hash.
+    pub workers: usize,
+    /// Hashes that may wait for one of those. By default 128, some 3 s of work for one worker.
+    pub waiting: usize,
+    /// Secrets remembered, some 100 bytes each; 0 remembers none. By default 100 000.
+    pub cache_entries: usize,
+}
+
+impl Default for VerifierConfig {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            workers: cores.saturating_sub(1).max(1),
+            waiting: 128,
+            cache_entries: 100_000,
+        }
+    }
+}
+
+/// The secret is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// It was right before.
+    Cached,
+    /// It was hashed and compared.
+    Hashed {
+        /// The stored hash should be replaced; see [`Verifier::rehash`]. Only one of the callers that
+        /// shared the hash is told so.
+        rehash: bool,
+    },
+}
+
+/// Why there is no hash, or why a secret is not taken as right.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VerifyError {
+    /// It is not the secret that was hashed.
+    #[error("wrong secret")]
+    Wrong,
+    /// Too many hashes are waiting already: `503` with `Retry-After`.
+    #[error("too many secrets are being hashed")]
+    Overloaded {
+        /// When the queue should have drained: whole seconds, at least 1.
+        retry_after: Duration,
+    },
+    /// No verdict on the secret.
+    #[error("could not hash the secret")]
+    Failed(#[source] HashError),
+}
+
+/// What a [`Verifier`] has done since it started, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifierStats {
+    /// Hashes begun.
+    pub hashes: u64,
+    /// Hashes running now.
+    pub running: usize,
+    /// Hashes waiting now.
+    pub waiting: usize,
+    /// Secrets remembered now.
+    pub cached: usize,
+    /// Secrets known from before.
+    pub cache_hits: u64,
+    /// Secrets not known from before.
+    pub cache_misses: u64,
+    /// Hashes dropped unbegun because nobody waited for them any more.
+    pub skipped: u64,
+    /// Callers refused because too many were waiting.
+    pub refused: u64,
+}
+
+impl Verifier {
+    /// A verifier that knows no secret yet. Draws the key of its digests.
+    #[must_use]
+    pub fn new(
+        hasher: Arc<dyn SecretHasher>,
+        config: VerifierConfig,
+        entropy: &dyn Entropy,
+    ) -> Self {
+        let workers = config.workers.clamp(1, Semaphore::MAX_PERMITS);
+        let mut key = Zeroizing::new([0; 32]);
+        entropy.fill(&mut key[..]);
+        Self(Arc::new(Inner {
+            hasher,
+            key,
+            cache: Cache::with(
+                config.cache_entries,
+                u64::try_from(config.cache_entries).unwrap_or(u64::MAX),
+                UnitWeighter,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
+            flights: Mutex::default(),
+            pool: Arc::new(Pool {
+                workers,
+                permits: Arc::new(Semaphore::new(workers)),
+                waiting: AtomicUsize::new(0),
+                max_waiting: config.waiting,
+                refused: AtomicU64::new(0),
+            }),
+            hashes: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+        }))
+    }
+
+    /// Whether the secret is the one that was hashed.
+    ///
+    /// A secret that was right before costs one digest and one look-up. Callers at the same time share
+    /// one hash. Dropping the future gives the result up, for this caller only. A wrong secret is not
+    /// remembered.
+    ///
+    /// # Errors
+    /// [`VerifyError::Wrong`] if it is not; [`VerifyError::Overloaded`] if it would have to be hashed
+    /// and too many are waiting; [`VerifyError::Failed`] if hashing fails.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn verify(
+        &self,
+        secret: &GenuineSecret<'_>,
+        stored: &SecretHash,
+    ) -> Result<Verified, VerifyError> {
+        let digest = self.0.digest(secret, stored);
+        if self.0.cache.get(&digest).is_some() {
+            self.0.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(Verified::Cached);
+        }
+        self.0.misses.fetch_add(1, Ordering::Relaxed);
+        let Some(mut flight) = Inner::board(&self.0, digest, secret, stored)? else {
+            return Ok(Verified::Cached);
+        };
+        let landed = flight.wait_for(Option::is_some).await;
+        match landed.ok().as_deref() {
+            Some(Some(Outcome::Right { rehash })) => Ok(Verified::Hashed {
+                rehash: rehash.swap(false, Ordering::Relaxed),
+            }),
+            Some(Some(Outcome::Wrong)) => Err(VerifyError::Wrong),
+            Some(Some(Outcome::Failed(error))) => Err(VerifyError::Failed(error.clone())),
+            // The runtime is shutting down and dropped the flight.
+            Some(None) | None => Err(VerifyError::Failed(HashError::failed(Interrupted))),
+        }
+    }
+
+    /// Hashes a new secret. It is not remembered: the first use shows that the stored hash is right.
+    ///
+    /// # Errors
+    /// [`VerifyError::Overloaded`] if too many are waiting; [`VerifyError::Failed`] if hashing fails.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn hash(&self, secret: &ClientSecret) -> Result<SecretHash, VerifyError> {
+        self.hash_text(secret.expose_secret()).await
+    }
+
+    /// Hashes a secret anew that was found right, to replace a hash of another cost or key. Once the
+    /// new hash is stored, [`remember`](Self::remember) it.
+    ///
+    /// # Errors
+    /// As for [`hash`](Self::hash). The old hash still holds: try again at the next success.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn rehash(&self, secret: &GenuineSecret<'_>) -> Result<SecretHash, VerifyError> {
+        self.hash_text(secret.expose_secret()).await
+    }
+
+    /// Whether the secret is known to match the stored hash.
+    #[must_use]
+    pub fn is_cached(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) -> bool {
+        let digest = self.0.digest(secret, stored);
+        self.0.cache.peek(&digest).is_some()
+    }
+
+    /// Remembers that the secret matches the stored hash.
+    ///
+    /// To be called only for a hash that was made of this very secret: nothing is checked.
+    pub fn remember(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) {
+        self.0.cache.insert(self.0.digest(secret, stored), ());
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> VerifierStats {
+        let inner = &*self.0;
+        VerifierStats {
+            hashes: inner.hashes.load(Ordering::Relaxed),
+            running: inner.pool.running(),
+            waiting: inner.pool.waiting.load(Ordering::Relaxed),
+            cached: inner.cache.len(),
+            cache_hits: inner.hits.load(Ordering::Relaxed),
+            cache_misses: inner.misses.load(Ordering::Relaxed),
+            skipped: inner.skipped.load(Ordering::Relaxed),
+            refused: inner.pool.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn hash_text(&self, secret: &str) -> Result<SecretHash, VerifyError> {
+        let permit = Pool::enter(&self.0.pool)?.permit().await;
+        let secret = Zeroizing::new(secret.to_owned());
+        Inner::hash_on(&self.0, permit, move |hasher| hasher.hash(&secret))
+            .await
+            .map_err(VerifyError::Failed)
+    }
+}
+
+impl Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("hasher", &self.0.hasher)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    hasher: Arc<dyn SecretHasher>,
+    key: Zeroizing<[u8; 32]>,
+    cache: Cache<Digest, (), UnitWeighter, DefaultHashBuilder>,
+    flights: Mutex<Flights>,
+    pool: Arc<Pool>,
+    hashes: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    skipped: AtomicU64,
+}
+
+type Flights = HashMap<Digest, watch::Sender<Option<Outcome>>>;
+
+impl Inner {
+    /// What stands for "this secret matches this stored hash".
+    fn digest(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) -> Digest {
+        let selector = secret.selector();
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        for part in [
+            selector.as_str(),
+            stored.key().as_str(),
+            stored.phc(),
+            secret.expose_secret(),
+        ] {
+            // Each with its length, so that no two lists of parts read alike.
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        // Nothing under this lock can leave the table half changed.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the flight of a digest or starts one; `None` if it has just landed, and well.
+    fn board(
+        this: &Arc<Self>,
+        digest: Digest,
+        secret: &GenuineSecret<'_>,
+        stored: &SecretHash,
+    ) -> Result<Option<watch::Receiver<Option<Outcome>>>, VerifyError> {
+        let mut flights = this.flights();
+        if let Some(flight) = flights.get(&digest) {
+            return Ok(Some(flight.subscribe()));
+        }
+        // INVARIANT: a flight is in the cache before it leaves the table. One that landed between the
+        // caller's look into the cache and this lock is seen here; else its hash would be done twice.
+        if this.cache.get(&digest).is_some() {
+            return Ok(None);
+        }
+        let place = Pool::enter(&this.pool)?;
+        let (sender, receiver) = watch::channel(None);
+        flights.insert(digest, sender.clone());
+        drop(flights);
+
+        let flight = Flight {
+            inner: Arc::clone(this),
+            digest,
+            sender,
+            listed: true,
+        };
+        let secret = Zeroizing::new(secret.expose_secret().to_owned());
+        // A task of its own: the callers may go.
+        task::spawn(flight.fly(place, secret, stored.clone()));
+        Ok(Some(receiver))
+    }
+
+    /// Hashes on a thread that may block. The permit is held until the thread is done, also when
+    /// nobody waits for it any more.
+    async fn hash_on<T: Send + 'static>(
+        this: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        work: impl FnOnce(&dyn SecretHasher) -> Result<T, HashError> + Send + 'static,
+    ) -> Result<T, HashError> {
+        let inner = Arc::clone(this);
+        let work = move || {
+            let _permit = permit;
+            inner.hashes.fetch_add(1, Ordering::Relaxed);
+            work(&*inner.hasher)
+        };
+        // Why not hand the join error on: it repeats the panic's message, which is not ours to vouch
+        // for.
+        task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|_| Err(HashError::failed(Interrupted)))
+    }
+}
+
+/// One hash that callers share, from boarding to landing.
+struct Flight {
+    inner: Arc<Inner>,
+    digest: Digest,
+    sender: watch::Sender<Option<Outcome>>,
+    /// Whether it still stands in the table of flights.
+    listed: bool,
+}
+
+#[derive(Clone)]
+enum Outcome {
+    /// Whether a rehash is due is for the first caller to take.
+    Right {
+        rehash: Arc<AtomicBool>,
+    },
+    Wrong,
+    Failed(HashError),
+}
+
+impl Flight {
+    async fn fly(mut self, place: Place, secret: Zeroizing<String>, stored: SecretHash) {
+        let Some(permit) = self.permit(place).await else {
+            return;
+        };
+        let work = move |hasher: &dyn SecretHasher| hasher.verify(&secret, &stored);
+        let outcome = match Inner::hash_on(&self.inner, permit, work).await {
+            Ok(Verdict::Match { rehash }) => {
+                // A rehash that nobody is there to do: hashed again for the next caller, who will.
+                if !(rehash && self.sender.is_closed()) {
+                    self.inner.cache.insert(self.digest, ());
+                }
+                Outcome::Right {
+                    rehash: Arc::new(AtomicBool::new(rehash)),
+                }
+            }
+            Ok(Verdict::Mismatch) => Outcome::Wrong,
+            Err(error) => Outcome::Failed(error),
+        };
+        self.leave();
+        self.sender.send_replace(Some(outcome));
+    }
+
+    /// Waits for a worker; `None`, and the flight is off the table, if all callers left before.
+    async fn permit(&mut self, place: Place) -> Option<OwnedSemaphorePermit> {
+        let mut permit = pin!(place.permit());
+        loop {
+            let permit = tokio::select! {
+                permit = &mut permit => Some(permit),
+                () = self.sender.closed() => None,
+            };
+            if self.leave_if_abandoned() {
+                return None;
+            }
+            // No permit: someone came aboard after the last had left.
+            if permit.is_some() {
+                return permit;
+            }
+        }
+    }
+
+    fn leave_if_abandoned(&mut self) -> bool {
+        let mut flights = self.inner.flights();
+        // Callers come aboard under this lock, so the answer holds until it is released.
+        let abandoned = self.sender.is_closed();
+        if abandoned {
+            flights.remove(&self.digest);
+            drop(flights);
+            self.listed = false;
+            self.inner.skipped.fetch_add(1, Ordering::Relaxed);
+        }
+        abandoned
+    }
+
+    fn leave(&mut self) {
+        // Once only: the next flight of this digest may stand there already.
+        if self.listed {
+            self.listed = false;
+            self.inner.flights().remove(&self.digest);
+        }
+    }
+}
+
+impl Drop for Flight {
+    /// Whatever ends the task, the table does not keep a flight that will never land.
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Who may hash now, and who waits.
+struct Pool {
+    workers: usize,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    max_waiting: usize,
+    refused: AtomicU64,
+}
+
+impl Pool {
+    /// Hashing time assumed for `Retry-After`: the default cost on a common core, rounded up.
+    const TYPICAL: Duration = Duration::from_millis(25);
+
+    fn enter(this: &Arc<Self>) -> Result<Place, VerifyError> {
+        if let Ok(permit) = Arc::clone(&this.permits).try_acquire_owned() {
+            return Ok(Place::Worker(permit));
+        }
+        let queued = |waiting: usize| (waiting < this.max_waiting).then_some(waiting + 1);
+        let claimed = this
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, queued);
+        if claimed.is_ok() {
+            return Ok(Place::Queue(Queued(Arc::clone(this))));
+        }
+        this.refused.fetch_add(1, Ordering::Relaxed);
+        Err(VerifyError::Overloaded {
+            retry_after: this.retry_after(),
+        })
+    }
+
+    fn running(&self) -> usize {
+        self.workers
+            .saturating_sub(self.permits.available_permits())
+    }
+
+    fn retry_after(&self) -> Duration {
+        let rounds = u32::try_from(self.max_waiting / self.workers).unwrap_or(u32::MAX);
+        let drained = Self::TYPICAL
+            .saturating_mul(rounds)
+            .as_millis()
+            .div_ceil(1_000);
+        Duration::from_secs(u64::try_from(drained).unwrap_or(u64::MAX).clamp(1, 60))
+    }
+}
+
+/// What a caller got from the pool.
+enum Place {
+    Worker(OwnedSemaphorePermit),
+    Queue(Queued),
+}
+
+/// A place in the queue, given up when dropped.
+struct Queued(Arc<Pool>);
+
+impl Place {
+    async fn permit(self) -> OwnedSemaphorePermit {
+        match self {
+            Self::Worker(permit) => permit,
+            Self::Queue(queued) => Arc::clone(&queued.0.permits)
+                .acquire_owned()
+                .await
+                .expect("the pool never closes its semaphore"),
+        }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A BLAKE3 digest under the start-up key.
+///
+/// Why an ordinary comparison is good enough: without the key nobody can choose a digest, or learn one
+/// by how long it is compared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Digest([u8; 32]);
+
+/// The hash did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the hashing thread panicked or was stopped")]
+struct Interrupted;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! What core asks of a store: [`CredentialStore`] and the values that travel through it.
+//!
+//! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    audit::{AuditEvent, Event},
+    clock::Timestamp,
+    credential::{Credential, CredentialName, CredentialState, RevokedToken},
+    id::{ActorId, CredentialId, Selector, TenantId},
+    secret::{hash::SecretHash, keyring::KeyName},
+};
+
+/// Durable credentials, their audit trail, and the numbered log of what changed.
+///
+/// Each method is one transaction: all or nothing, and racing calls behave as if one came
+/// first. A store never reads a clock and never draws randomness.
+///
+/// **The change log.** Every method that returns [`Committed`] appends one numbered row for what
+/// a check may now answer differently, in the same transaction. Numbers have no gaps and follow
+/// the order of commits: the counter is locked last and held to the end of the transaction.
+/// Rows are kept for at least [`CHANGES_KEPT_FOR`].
+#[async_trait]
+pub trait CredentialStore: Debug + Send + Sync + 'static {
+    /// Adds a credential and its audit event.
+    ///
+    /// # Errors
+    /// `LimitReached` if the tenant has `limit` credentials that are not revoked, also when
+    /// calls race; `NameTaken` if one of them has the same comparison key.
+    async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError>;
+
+    /// The credential, if `tenant` owns it; strangers learn nothing.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+    ) -> Result<Option<Credential>, StoreError>;
+
+    /// The tenant's credentials, newest first: by `created_at`, then id, both descending.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        query: &ListQuery,
+    ) -> Result<Vec<Credential>, StoreError>;
+
+    /// Applies an edit and its audit events, if the credential still has the expected version.
+    ///
+    /// # Errors
+    /// The first of: `NotFound` if `tenant` has no such credential, `Revoked`, `StaleVersion`,
+    /// `NameTaken`.
+    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError>;
+
+    /// Revokes a credential. A repeat changes nothing and keeps the first revocation.
+    ///
+    /// # Errors
+    /// `NotFound` if `tenant` has no such credential; `StaleVersion` if a version is expected and
+    /// the credential, not yet revoked, has another.
+    async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError>;
+
+    /// The credential and its revoked tokens, with the number of the latest change, all as of
+    /// one moment.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError>;
+
+    /// As [`state`](Self::state), for the credential that owns a secret, live or ended.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn state_by_selector(
+        &self,
+        selector: &Selector,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError>;
+
+    /// Puts a secret's new hash in the place of `old`, or does nothing if it is no longer `old`.
+    /// Neither the version nor the change log moves: no check answers differently.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError>;
+
+    /// Records that a token is revoked, and forgets those that expired by `forget_expired_by`.
+    /// A repeat changes nothing. When the credential would have more than `limit`, all are
+    /// dropped instead and `tokens_valid_from` becomes the latest of its old value, `at` and the
+    /// dropped tokens' `issued_at`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such credential.
+    async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError>;
+
+    /// Records that the node is alive, and returns what changed since it last looked.
+    ///
+    /// A write, so that a primary that was cut off from its synchronous standby proves nothing.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError>;
+
+    /// Returns when something may have changed since the last call. May be late, doubled,
+    /// spurious or never: nothing relies on it but speed.
+    async fn wake_up(&self);
+
+    /// The tenant's audit rows, newest first.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn audit_events(
+        &self,
+        tenant: &TenantId,
+        query: &AuditQuery,
+    ) -> Result<Vec<AuditEvent>, StoreError>;
+
+    /// Keeps the check value of each key name that is new, and compares the others.
+    ///
+    /// # Errors
+    /// `KeyMismatch` for the first name that is kept with another value.
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError>;
+}
+
+const _: fn(&dyn CredentialStore) = |_| {}; // stays usable as `Arc<dyn CredentialStore>`
+
+/// How long the change log keeps a row; a node that was away longer starts anew.
+pub const CHANGES_KEPT_FOR: Duration = Duration::from_secs(3600);
+
+/// The most changes that one [`CredentialStore::catch_up`] returns; a node that is further
+/// behind starts anew, which costs it one read per credential in use.
+pub const MAX_CHANGES: usize = 10_000;
+
+/// A credential to add.
+#[derive(Debug, Clone)]
+pub struct NewCredential {
+    /// The whole record, version 1.
+    pub credential: Credential,
+    /// How many credentials that are not revoked the tenant may have, this one included.
+    pub limit: u32,
+    /// Written with it.
+    pub event: Event,
+}
+
+/// Which credentials of a tenant to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListQuery {
+    /// At most so many, at least 1.
+    pub limit: usize,
+    /// Only those behind this place.
+    pub after: Option<ListPosition>,
+    /// With the revoked ones.
+    pub include_revoked: bool,
+}
+
+/// A place in the list of credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListPosition {
+    /// That credential's `created_at`.
+    pub created_at: Timestamp,
+    /// That credential's id, which decides between equal times.
+    pub id: CredentialId,
+}
+
+/// An edit of one credential. What is `None` stays.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// Who must own it.
+    pub tenant: TenantId,
+    /// Which one.
+    pub id: CredentialId,
+    /// The version that the edit was decided on.
+    pub expected_version: u64,
+    /// The new name.
+    pub name: Option<CredentialName>,
+    /// The new expiry; `Some(None)` takes it away.
+    pub expires_at: Option<Option<Timestamp>>,
+    /// The new scopes, canonical and sorted.
+    pub scopes: Option<Vec<String>>,
+    /// Written with it, in this order.
+    pub events: Vec<Event>,
+}
+
+/// A revocation.
+#[derive(Debug, Clone)]
+pub struct Revoke {
+    /// Who must own it.
+    pub tenant: TenantId,
+    /// Which one.
+    pub id: CredentialId,
+    /// Only if it still has this version.
+    pub expected_version: Option<u64>,
+    /// When, unless it already was.
+    pub at: Timestamp,
+    /// By whom, unless it already was.
+    pub by: ActorId,
+    /// Written with it, unless it already was.
+    pub event: Event,
+}
+
+/// A secret's hash under newer parameters or another pepper.
+#[derive(Debug, Clone)]
+pub struct ReplaceHash {
+    /// The credential.
+    pub id: CredentialId,
+    /// The secret.
+    pub selector: Selector,
+    /// The hash that was verified.
+    pub old: SecretHash,
+    /// The new one.
+    pub new: SecretHash,
+}
+
+/// The revocation of one token.
+#[derive(Debug, Clone, Copy)]
+pub struct RevokeToken {
+    /// The token's credential.
+    pub credential_id: CredentialId,
+    /// The token.
+    pub token: RevokedToken,
+    /// Now.
+    pub at: Timestamp,
+    /// Records of tokens that expired by then may go: long enough ago that no node's clock still
+    /// takes them for live.
+    pub forget_expired_by: Timestamp,
+    /// How many records a credential may have.
+    pub limit: usize,
+}
+
+/// A change that is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// What the method returns.
+    pub value: T,
+    /// The number of the change; where nothing changed, the latest number.
+    pub change: u64,
+}
+
+/// A value read together with the number of the latest change, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsOf<T> {
+    /// What was read.
+    pub value: T,
+    /// Every change up to and including this number is in it, and none after.
+    pub upto: u64,
+}
+
+/// What changed, as far as checks are concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// One credential, its secrets or its revoked tokens.
+    Credential(CredentialId),
+    /// Any credential of a tenant.
+    Tenant(TenantId),
+    /// Anything.
+    Everything,
+}
+
+/// A node's sign of life.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    /// The node, drawn anew at each start.
+    pub node: NodeId,
+    /// The number up to which the node has applied changes; `None`: it starts anew.
+    pub applied: Option<u64>,
+    /// How long the node's cache may answer after its last proof.
+    pub max_staleness: Duration,
+    /// The node's wall clock: only to forget dead nodes and old changes, never to compare.
+    pub at: Timestamp,
+}
+
+/// A running process, for as long as it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(pub [u8; 16]);
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The number of the latest change.
+    pub upto: u64,
+    /// What changed after the applied number, with numbers, in order. `None`: no longer known,
+    /// too much, or not asked for (the node starts anew).
+    pub items: Option<Vec<(u64, Change)>>,
+    /// The largest `max_staleness` among the nodes that are alive, this one included.
+    pub largest_max_staleness: Duration,
+}
+
+/// Which audit rows of a tenant to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those of this credential.
+    pub credential_id: Option<CredentialId>,
+    /// At most so many, at least 1.
+    pub limit: usize,
+    /// Only those with a smaller number.
+    pub before: Option<u64>,
+}
+
+/// A key's public check value: tells other bytes under the same name, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyCheck {
+    /// The key's name.
+    pub name: KeyName,
+    /// Derived from its bytes.
+    pub value: String,
+}
+
+/// Why a store did not do what was asked; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The tenant has no such credential.
+    #[error("no such credential")]
+    NotFound,
+    /// Another credential of the tenant that is not revoked has that name.
+    #[error("another credential has that name")]
+    NameTaken,
+    /// The tenant has as many credentials as it may.
+    #[error("the tenant has as many credentials as it may")]
+    LimitReached,
+    /// Somebody else changed the credential first.
+    #[error("the credential has another version")]
+    StaleVersion,
+    /// The credential is revoked and can no longer be edited.
+    #[error("the credential is revoked")]
+    Revoked,
+    /// Another node used other bytes under this key name.
+    #[error("the key `{name}` of the keyring differs from the one used with this store before")]
+    KeyMismatch {
+        /// The key's name.
+        name: KeyName,
+    },
+    /// The store could not answer, or did not in time.
+    #[error("the store did not answer")]
+    Backend {
+        /// The store's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

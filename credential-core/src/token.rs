@@ -1,0 +1,373 @@
+//! Access tokens: sealed, self-contained, opaque to their holder.
+//!
+//! A token is PASETO `v4.local`: `XChaCha20` and `BLAKE2b` under a key from the [keyring](Keyring), whose
+//! name stands in the footer. Issuer and environment are the implicit assertion: they are not sent, but
+//! a token of another issuer or environment does not open.
+//!
+//! # What is inside
+//!
+//! All numbers big-endian, 59 bytes, then 4 for each named scope:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | form: `1` follows its credential, `2` names scopes |
+//! | 16 | credential id |
+//! | 12 | selector of the secret, as a base-62 number |
+//! | 16 | token id |
+//! | 8 | issued at, microseconds since 1970, signed |
+//! | 6 | lifetime, microseconds |
+//! | 4 each | digests of the scopes' names |
+//!
+//! PASETO wants UTF-8 inside, so these bits are spread over bytes of seven bits, the last filled up with
+//! zeros. That is a seventh more instead of base64's third, and a token that follows its credential fits
+//! three blocks of BLAKE3: it is digested on every request.
+
+use std::{
+    fmt::{self, Debug, Display},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use pasetors::{
+    token::{Local, UntrustedToken},
+    version4::{LocalToken, V4},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Timestamp,
+    entropy::Entropy,
+    id::{CredentialId, Environment, ParseIdError, Selector, parse_hex, write_hex},
+    secret::keyring::{Key, Keyring},
+};
+
+/// The form that follows its credential.
+const FOLLOWS: u8 = 1;
+/// The form that names scopes.
+const NAMED: u8 = 2;
+
+/// A token's name, by which it is revoked: 128 random bits, written as 32 lower-case hexadecimal
+/// digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenId([u8; 16]);
+
+impl TokenId {
+    /// Draws a new id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0; 16];
+        entropy.fill(&mut bytes);
+        Self(bytes)
+    }
+
+    /// The id of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_hex(text).map(Self).ok_or(ParseIdError::new(
+            "a token id",
+            "32 lower-case hexadecimal digits",
+        ))
+    }
+}
+
+/// The `access_token` of RFC 6749 §1.4. Handed to the client, never stored, wiped on drop.
+///
+/// No `Clone`, `PartialEq`, `Display` or `Serialize`, and `Debug` is redacted.
+pub struct AccessToken(Zeroizing<String>);
+
+impl AccessToken {
+    /// The token's text. Expect one caller: the response that hands it out.
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken([redacted])")
+    }
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenClaims {
+    /// The credential that it was issued to.
+    pub credential: CredentialId,
+    /// The secret that it was issued for. The token ends with it.
+    pub selector: Selector,
+    /// The token's own name.
+    pub id: TokenId,
+    /// From when.
+    pub issued_at: Timestamp,
+    /// It is live while `now < expires_at`.
+    pub expires_at: Timestamp,
+    /// What it was issued with.
+    pub scopes: TokenScopes,
+}
+
+/// The scopes that a token was issued with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenScopes {
+    /// Whatever its credential holds, at each check.
+    FollowsCredential,
+    /// These alone, as 32-bit digests of their names, so that nodes with different catalogue versions
+    /// agree. Order is kept; none means none.
+    Named(Vec<u32>),
+}
+
+/// Why a token was not issued.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// It expires before it is issued, or more than 2^48 µs (8.9 years) after.
+    #[error("token lifetime out of bounds: accepted are 0 to 2^48 microseconds")]
+    Lifetime,
+    /// It names more than [`TokenSealer::MAX_SCOPES`] scopes.
+    #[error("a token names at most {max} scopes", max = TokenSealer::MAX_SCOPES)]
+    TooManyScopes,
+    /// The operating system gave no randomness for the nonce.
+    #[error("could not draw a nonce for the token")]
+    NoRandomness,
+}
+
+/// This deployment did not issue that text as an access token, or can no longer tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an access token of this deployment")]
+pub struct NotOurToken;
+
+/// Seals and opens the access tokens of one issuer and environment. Cheap to clone.
+#[derive(Clone)]
+pub struct TokenSealer(Arc<Inner>);
+
+struct Inner {
+    keyring: Keyring,
+    assertion: Vec<u8>,
+}
+
+impl TokenSealer {
+    /// The longest text that is looked at, in bytes.
+    pub const MAX_LEN: usize = 4_096;
+    /// The most scopes that a token names; it then stays below [`MAX_LEN`](Self::MAX_LEN).
+    pub const MAX_SCOPES: usize = 512;
+
+    /// A sealer for tokens of `issuer` and `environment`.
+    #[must_use]
+    pub fn new(keyring: Keyring, issuer: &str, environment: Environment) -> Self {
+        let mut assertion = b"credential-core/v1".to_vec();
+        for part in [issuer, environment.as_str()] {
+            // Each with its length, so that no two pairs read alike.
+            assertion.extend((part.len() as u64).to_be_bytes());
+            assertion.extend(part.as_bytes());
+        }
+        Self(Arc::new(Inner { keyring, assertion }))
+    }
+
+    /// Seals claims into a token, under the keyring's signing key.
+    ///
+    /// # Errors
+    /// [`SealError::Lifetime`] and [`SealError::TooManyScopes`] if the claims are out of bounds;
+    /// [`SealError::NoRandomness`] if there is no randomness.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a ring whose first key is marked `tag` cannot be made"
+    )]
+    pub fn seal(&self, claims: &TokenClaims) -> Result<AccessToken, SealError> {
+        let payload = to_septets(&pack(claims)?);
+        let key = self.0.keyring.signing();
+        let sealing = key.token().expect("the signing key is no `tag` key");
+        let footer = Some(key.name().as_str().as_bytes());
+        LocalToken::encrypt(sealing, &payload, footer, Some(&self.0.assertion))
+            .map(|text| AccessToken(Zeroizing::new(text)))
+            .map_err(|_| SealError::NoRandomness)
+    }
+
+    /// Opens a token. Whether it has expired or been revoked is not asked here.
+    ///
+    /// Each token has one spelling; another one, also of the same bytes, is refused.
+    ///
+    /// # Errors
+    /// If it was not sealed by [`seal`](Self::seal) for this issuer and environment, or was sealed
+    /// under a key that the ring does not have or has marked `tag`.
+    pub fn open(&self, text: &str) -> Result<TokenClaims, NotOurToken> {
+        self.try_open(text).ok_or(NotOurToken)
+    }
+
+    fn try_open(&self, text: &str) -> Option<TokenClaims> {
+        if text.len() > Self::MAX_LEN {
+            return None;
+        }
+        let (_, footer) = text.strip_prefix(LocalToken::HEADER)?.split_once('.')?;
+        let key = self.0.keyring.keys().find(|key| is_footer(footer, key))?;
+        let opening = key.token()?;
+        // Decoding refuses unused bits that are set, padding and foreign characters: one spelling.
+        let sealed = UntrustedToken::<Local, V4>::try_from(text).ok()?;
+        let footer = Some(key.name().as_str().as_bytes());
+        let opened = LocalToken::decrypt(opening, &sealed, footer, Some(&self.0.assertion)).ok()?;
+        unpack(&from_septets(opened.payload().as_bytes())?)
+    }
+}
+
+impl Debug for TokenSealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSealer")
+            .field("keyring", &self.0.keyring)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the text is how a key's name is written in a footer, compared as text: one spelling.
+fn is_footer(text: &str, key: &Key) -> bool {
+    // Four characters for three bytes, of at most 32.
+    let mut buffer = [0; 43];
+    URL_SAFE_NO_PAD
+        .encode_slice(key.name().as_str(), &mut buffer)
+        .is_ok_and(|length| buffer.get(..length) == Some(text.as_bytes()))
+}
+
+fn pack(claims: &TokenClaims) -> Result<Vec<u8>, SealError> {
+    let TokenClaims {
+        credential,
+        selector,
+        id,
+        issued_at,
+        expires_at,
+        scopes,
+    } = claims;
+    let (form, digests) = match scopes {
+        TokenScopes::FollowsCredential => (FOLLOWS, &[][..]),
+        TokenScopes::Named(digests) => (NAMED, digests.as_slice()),
+    };
+    if digests.len() > TokenSealer::MAX_SCOPES {
+        return Err(SealError::TooManyScopes);
+    }
+    let lifetime = expires_at
+        .as_micros()
+        .checked_sub(issued_at.as_micros())
+        .and_then(|micros| u64::try_from(micros).ok())
+        .ok_or(SealError::Lifetime)?;
+    let [0, 0, lifetime @ ..] = lifetime.to_be_bytes() else {
+        return Err(SealError::Lifetime);
+    };
+    // Below 2^96: see `to_number`.
+    let [_, _, _, _, selector @ ..] = selector.to_number().to_be_bytes();
+
+    let mut packed = Vec::with_capacity(59 + 4 * digests.len());
+    packed.push(form);
+    packed.extend(credential.as_bytes());
+    packed.extend(selector);
+    packed.extend(id.as_bytes());
+    packed.extend(issued_at.as_micros().to_be_bytes());
+    packed.extend(lifetime);
+    packed.extend(digests.iter().flat_map(|digest| digest.to_be_bytes()));
+    Ok(packed)
+}
+
+fn unpack(packed: &[u8]) -> Option<TokenClaims> {
+    let (&[form], packed) = packed.split_first_chunk::<1>()?;
+    let (credential, packed) = packed.split_first_chunk::<16>()?;
+    let (selector, packed) = packed.split_first_chunk::<12>()?;
+    let (id, packed) = packed.split_first_chunk::<16>()?;
+    let (issued_at, packed) = packed.split_first_chunk::<8>()?;
+    let (lifetime, packed) = packed.split_first_chunk::<6>()?;
+    let (digests, rest) = packed.as_chunks::<4>();
+
+    let selector = selector
+        .iter()
+        .fold(0, |n, byte| n << 8 | u128::from(*byte));
+    let issued_at = i64::from_be_bytes(*issued_at);
+    let lifetime = lifetime.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    let scopes = match form {
+        FOLLOWS if digests.is_empty() => TokenScopes::FollowsCredential,
+        NAMED => TokenScopes::Named(digests.iter().map(|d| u32::from_be_bytes(*d)).collect()),
+        _ => return None,
+    };
+    let from = Timestamp::from_micros(issued_at);
+    if !rest.is_empty() || from.as_micros() != issued_at {
+        return None;
+    }
+    Some(TokenClaims {
+        credential: CredentialId::from_bytes(*credential),
+        selector: Selector::from_number(selector)?,
+        id: TokenId::from_bytes(*id),
+        issued_at: from,
+        expires_at: from.checked_add(Duration::from_micros(lifetime))?,
+        scopes,
+    })
+}
+
+/// Spreads bits over bytes of seven, which are ASCII; the last is filled up with zeros.
+fn to_septets(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity((bytes.len() * 8).div_ceil(7));
+    // `held` bits, fewer than seven, wait in the low end of `bits`.
+    let (mut bits, mut held) = (0u16, 0);
+    for byte in bytes {
+        bits = bits << 8 | u16::from(*byte);
+        held += 8;
+        while held >= 7 {
+            held -= 7;
+            out.push(low_bits(bits >> held, 7));
+        }
+        bits = u16::from(low_bits(bits, held));
+    }
+    if held > 0 {
+        out.push(low_bits(bits << (7 - held), 7));
+    }
+    out
+}
+
+/// The inverse of [`to_septets`]; `None` for what that never returns.
+fn from_septets(septets: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(septets.len() * 7 / 8);
+    let (mut bits, mut held) = (0u16, 0);
+    for septet in septets {
+        if !septet.is_ascii() {
+            return None;
+        }
+        bits = bits << 7 | u16::from(*septet);
+        held += 7;
+        if held >= 8 {
+            held -= 8;
+            out.push(low_bits(bits >> held, 8));
+        }
+        bits = u16::from(low_bits(bits, held));
+    }
+    // What is left over filled up the last septet: fewer bits than one has, all zero.
+    (held < 7 && bits == 0).then_some(out)
+}
+
+/// The lowest `count` bits, at most eight.
+fn low_bits(bits: u16, count: u32) -> u8 {
+    let [_, low] = (bits & ((1 << count) - 1)).to_be_bytes();
+    low
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,452 @@
+//! The complete in-memory [`CredentialStore`]: the embedded default, and the test double for
+//! other people's tests.
+//!
+//! It keeps every promise of the store contract, the change log included, and runs the same code
+//! in core as PostgreSQL does. What it does not do is survive the process. Clones share one
+//! store, so several [`Credentials`](credential_core::Credentials) over clones behave like the
+//! nodes of one deployment.
+//!
+//! # In a test of yours
+//!
+//! A handler that must refuse what a token may not do. `HashCost::cheap` comes with core's
+//! feature `testing`.
+//!
+//! ```
+//! use credential_core::{
+//!     Credentials, ScopeCatalog,
+//!     actor::{Actor, Role},
+//!     entropy::OsEntropy,
+//!     manage::CreateCredential,
+//!     secret::{hash::HashCost, keyring::Keyring},
+//! };
+//! use credential_store_memory::MemoryStore;
+//!
+//! // The handler under test.
+//! async fn delete_patient(credentials: &Credentials, bearer: &str) -> u16 {
+//!     match credentials.verify(bearer).await {
+//!         Ok(access) if access.has_scope("system/patients.write") => 204,
+//!         Ok(_) => 403,
+//!         Err(_) => 401,
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let credentials = Credentials::builder(MemoryStore::new())
+//!     .catalog(ScopeCatalog::elation())
+//!     .keyring(Keyring::generate(&OsEntropy))
+//!     .hash_cost(HashCost::cheap())
+//!     .build()?;
+//! let admin = Actor { id: "dr-lee".parse()?, tenant: "alder".parse()?, role: Role::Admin }.admin()?;
+//! let created = credentials
+//!     .create(&admin, CreateCredential {
+//!         name: Some("Lab sync".into()),
+//!         api_type: Some("apiv2".into()),
+//!         scopes: vec!["system/patients.read".into()],
+//!         ..CreateCredential::default()
+//!     })
+//!     .await?;
+//! let client = credentials
+//!     .authenticate(created.credential.client_id.as_str(), created.client_secret.expose_secret())
+//!     .await?;
+//! let token = credentials.issue(&client, None)?;
+//!
+//! assert_eq!(delete_patient(&credentials, token.access_token.expose_secret()).await, 403);
+//! assert_eq!(delete_patient(&credentials, "made up").await, 401);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use credential_core::{
+    audit::{AuditEvent, Event},
+    clock::Timestamp,
+    credential::{Credential, CredentialState, Revocation, RevokedToken},
+    id::{CredentialId, Selector, TenantId},
+    secret::keyring::KeyName,
+    store::{
+        AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit,
+        Heartbeat, KeyCheck, ListPosition, ListQuery, MAX_CHANGES, NewCredential, NodeId,
+        ReplaceHash, Revoke, RevokeToken, StoreError,
+    },
+};
+use tokio::sync::Notify;
+
+/// Credentials in memory. Clones share them.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// INVARIANT: held for one method and never across an await, so each method is one
+    /// transaction and the change counter orders them.
+    data: Mutex<Data>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Data {
+    credentials: HashMap<CredentialId, Row>,
+    owner_of_selector: HashMap<Selector, CredentialId>,
+    tenants: HashMap<TenantId, Tenant>,
+    /// The number of the latest change.
+    counter: u64,
+    /// The latest [`MAX_CHANGES`] changes; a node further behind starts anew anyway.
+    changes: VecDeque<(u64, Change)>,
+    nodes: HashMap<NodeId, Node>,
+    keys: HashMap<KeyName, String>,
+}
+
+struct Row {
+    credential: Credential,
+    revoked_tokens: Vec<RevokedToken>,
+}
+
+#[derive(Default)]
+struct Tenant {
+    positions: BTreeMap<ListPosition, CredentialId>,
+    /// Comparison keys of the credentials that are not revoked; their number is what the limit
+    /// counts.
+    names: HashMap<String, CredentialId>,
+    audit: Vec<AuditEvent>,
+}
+
+struct Node {
+    max_staleness: Duration,
+    at: Timestamp,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn data(&self) -> MutexGuard<'_, Data> {
+        // Why go on after a panic: nothing between two statements of a method can panic.
+        self.shared
+            .data
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit<T>(&self, mut data: MutexGuard<'_, Data>, value: T, change: Change) -> Committed<T> {
+        data.counter += 1;
+        let number = data.counter;
+        data.changes.push_back((number, change));
+        if data.changes.len() > MAX_CHANGES {
+            data.changes.pop_front();
+        }
+        drop(data);
+        self.shared.changed.notify_waiters();
+        Committed {
+            value,
+            change: number,
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let data = self.data();
+        f.debug_struct("MemoryStore")
+            .field("credentials", &data.credentials.len())
+            .field("changes", &data.counter)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Data {
+    fn owned(&mut self, tenant: &TenantId, id: CredentialId) -> Result<&mut Row, StoreError> {
+        self.credentials
+            .get_mut(&id)
+            .filter(|row| row.credential.tenant == *tenant)
+            .ok_or(StoreError::NotFound)
+    }
+
+    fn append(&mut self, event: Event) {
+        let tenant = self.tenants.entry(event.tenant().clone()).or_default();
+        let head = tenant.audit.last().map(AuditEvent::head);
+        tenant.audit.push(event.seal(head.as_ref()));
+    }
+
+    fn state(&self, id: Option<CredentialId>) -> AsOf<Option<CredentialState>> {
+        let row = id.and_then(|id| self.credentials.get(&id));
+        AsOf {
+            value: row.map(|row| CredentialState {
+                credential: row.credential.clone(),
+                revoked_tokens: row.revoked_tokens.clone(),
+            }),
+            upto: self.counter,
+        }
+    }
+
+    /// The changes after `applied`, unless they are no longer known.
+    fn changes_after(&self, applied: u64) -> Option<Vec<(u64, Change)>> {
+        let missing = usize::try_from(self.counter.checked_sub(applied)?).ok()?;
+        let skip = self.changes.len().checked_sub(missing)?;
+        Some(self.changes.iter().skip(skip).cloned().collect())
+    }
+}
+
+#[async_trait]
+impl CredentialStore for MemoryStore {
+    async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
+        let NewCredential {
+            credential,
+            limit,
+            event,
+        } = new;
+        let mut data = self.data();
+        let id = credential.id;
+        let tenant = data.tenants.entry(credential.tenant.clone()).or_default();
+        let key = credential.name.comparison_key();
+        if tenant.names.contains_key(&key) {
+            return Err(StoreError::NameTaken);
+        }
+        if tenant.names.len() >= limit as usize {
+            return Err(StoreError::LimitReached);
+        }
+        tenant.names.insert(key, id);
+        tenant.positions.insert(position(&credential), id);
+        for secret in &credential.secrets {
+            data.owner_of_selector.insert(secret.selector, id);
+        }
+        let row = Row {
+            credential,
+            revoked_tokens: Vec::new(),
+        };
+        data.credentials.insert(id, row);
+        data.append(event);
+        Ok(self.commit(data, (), Change::Credential(id)))
+    }
+
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+    ) -> Result<Option<Credential>, StoreError> {
+        Ok(self
+            .data()
+            .owned(tenant, id)
+            .ok()
+            .map(|row| row.credential.clone()))
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        query: &ListQuery,
+    ) -> Result<Vec<Credential>, StoreError> {
+        let data = self.data();
+        let Some(tenant) = data.tenants.get(tenant) else {
+            return Ok(Vec::new());
+        };
+        let end = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(tenant
+            .positions
+            .range((Bound::Unbounded, end))
+            .rev()
+            .filter_map(|(_, id)| data.credentials.get(id))
+            .map(|row| &row.credential)
+            .filter(|credential| query.include_revoked || credential.revoked.is_none())
+            .take(query.limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
+        let mut data = self.data();
+        let before = &data.owned(&edit.tenant, edit.id)?.credential;
+        if before.revoked.is_some() {
+            return Err(StoreError::Revoked);
+        }
+        if before.version != edit.expected_version {
+            return Err(StoreError::StaleVersion);
+        }
+        if let Some(name) = &edit.name {
+            let (old, new) = (before.name.comparison_key(), name.comparison_key());
+            let tenant = data.tenants.entry(edit.tenant.clone()).or_default();
+            if tenant.names.get(&new).is_some_and(|owner| *owner != edit.id) {
+                return Err(StoreError::NameTaken);
+            }
+            tenant.names.remove(&old);
+            tenant.names.insert(new, edit.id);
+        }
+        let credential = &mut data.owned(&edit.tenant, edit.id)?.credential;
+        credential.version += 1;
+        if let Some(name) = edit.name {
+            credential.name = name;
+        }
+        if let Some(expires_at) = edit.expires_at {
+            credential.expires_at = expires_at;
+        }
+        if let Some(scopes) = edit.scopes {
+            credential.scopes = scopes;
+        }
+        let after = credential.clone();
+        for event in edit.events {
+            data.append(event);
+        }
+        Ok(self.commit(data, after, Change::Credential(edit.id)))
+    }
+
+    async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
+        let mut data = self.data();
+        let counter = data.counter;
+        let credential = &mut data.owned(&revoke.tenant, revoke.id)?.credential;
+        if credential.revoked.is_some() {
+            return Ok(Committed {
+                value: credential.clone(),
+                change: counter,
+            });
+        }
+        if revoke
+            .expected_version
+            .is_some_and(|expected| expected != credential.version)
+        {
+            return Err(StoreError::StaleVersion);
+        }
+        credential.version += 1;
+        credential.revoked = Some(Revocation {
+            at: revoke.at,
+            by: revoke.by,
+        });
+        let after = credential.clone();
+        if let Some(tenant) = data.tenants.get_mut(&revoke.tenant) {
+            tenant.names.remove(&after.name.comparison_key());
+        }
+        data.append(revoke.event);
+        Ok(self.commit(data, after, Change::Credential(revoke.id)))
+    }
+
+    async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        Ok(self.data().state(Some(id)))
+    }
+
+    async fn state_by_selector(
+        &self,
+        selector: &Selector,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        let data = self.data();
+        let owner = data.owner_of_selector.get(selector).copied();
+        Ok(data.state(owner))
+    }
+
+    async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
+        let mut data = self.data();
+        if let Some(row) = data.credentials.get_mut(&change.id) {
+            for secret in &mut row.credential.secrets {
+                if secret.selector == change.selector && secret.hash == change.old {
+                    secret.hash = change.new.clone();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
+        let mut data = self.data();
+        let counter = data.counter;
+        let row = data
+            .credentials
+            .get_mut(&revoke.credential_id)
+            .ok_or(StoreError::NotFound)?;
+        let tokens = &mut row.revoked_tokens;
+        if tokens.iter().any(|token| token.id == revoke.token.id) {
+            return Ok(Committed {
+                value: (),
+                change: counter,
+            });
+        }
+        tokens.retain(|token| token.expires_at > revoke.forget_expired_by);
+        tokens.push(revoke.token);
+        if tokens.len() > revoke.limit {
+            let latest = tokens.drain(..).map(|token| token.issued_at).max();
+            let from = &mut row.credential.tokens_valid_from;
+            *from = (*from).max(latest).max(Some(revoke.at));
+        }
+        Ok(self.commit(data, (), Change::Credential(revoke.credential_id)))
+    }
+
+    async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
+        let mut data = self.data();
+        let node = Node {
+            max_staleness: heartbeat.max_staleness,
+            at: heartbeat.at,
+        };
+        data.nodes.insert(heartbeat.node, node);
+        let dead_before = heartbeat.at.saturating_sub(CHANGES_KEPT_FOR);
+        data.nodes.retain(|_, node| node.at >= dead_before);
+        Ok(Changes {
+            upto: data.counter,
+            items: heartbeat
+                .applied
+                .and_then(|applied| data.changes_after(applied)),
+            largest_max_staleness: data
+                .nodes
+                .values()
+                .map(|node| node.max_staleness)
+                .max()
+                .unwrap_or(heartbeat.max_staleness),
+        })
+    }
+
+    async fn wake_up(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    async fn audit_events(
+        &self,
+        tenant: &TenantId,
+        query: &AuditQuery,
+    ) -> Result<Vec<AuditEvent>, StoreError> {
+        let data = self.data();
+        let rows = data.tenants.get(tenant).map_or(&[][..], |tenant| &tenant.audit);
+        Ok(rows
+            .iter()
+            .rev()
+            .filter(|row| query.before.is_none_or(|before| row.seq < before))
+            .filter(|row| {
+                query
+                    .credential_id
+                    .is_none_or(|id| row.credential_id == id)
+            })
+            .take(query.limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
+        let mut data = self.data();
+        for key in keys {
+            if data.keys.get(&key.name).is_some_and(|kept| *kept != key.value) {
+                return Err(StoreError::KeyMismatch {
+                    name: key.name.clone(),
+                });
+            }
+        }
+        for key in keys {
+            data.keys.insert(key.name.clone(), key.value.clone());
+        }
+        Ok(())
+    }
+}
+
+fn position(credential: &Credential) -> ListPosition {
+    ListPosition {
+        created_at: credential.created_at,
+        id: credential.id,
+    }
+}
