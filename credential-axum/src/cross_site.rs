@@ -100,16 +100,28 @@ mod tests {
             (&[host, site("")], false),
             (&[host, site("same-origin"), site("same-origin")], false),
             (&[host, site("sämé")], false),
-            (&[host, site("same-origin"), origin("https://evil.example")], true),
-            (&[host, site("cross-site"), origin("https://api.example.org")], false),
+            (
+                &[host, site("same-origin"), origin("https://evil.example")],
+                true,
+            ),
+            (
+                &[host, site("cross-site"), origin("https://api.example.org")],
+                false,
+            ),
             (&[host, origin("https://api.example.org")], true),
             (&[host, origin("https://API.example.org:443")], true),
             (&[host, origin("http://api.example.org:80")], true),
             (&[host, origin("https://api.example.org:80")], false),
             (&[host, origin("https://api.example.org:8443")], false),
-            (&[host, origin("https://api.example.org.evil.example")], false),
+            (
+                &[host, origin("https://api.example.org.evil.example")],
+                false,
+            ),
             (&[host, origin("https://evil.example")], false),
-            (&[host, origin("https://evil.example/api.example.org")], false),
+            (
+                &[host, origin("https://evil.example/api.example.org")],
+                false,
+            ),
             (&[host, origin("ftp://api.example.org")], false),
             (&[host, origin("null")], false),
             (&[host, origin("")], false),
@@ -117,9 +129,19 @@ mod tests {
             (&[("host", ""), origin("https://")], false),
             (&[origin("https://api.example.org")], false),
             (&[host, host, origin("https://api.example.org")], false),
-            (&[host, origin("https://api.example.org"), origin("https://evil.example")], false),
+            (
+                &[
+                    host,
+                    origin("https://api.example.org"),
+                    origin("https://evil.example"),
+                ],
+                false,
+            ),
             (&[host, origin("https://äpi.example.org")], false),
-            (&[("host", "localhost:8080"), origin("http://localhost:8080")], true),
+            (
+                &[("host", "localhost:8080"), origin("http://localhost:8080")],
+                true,
+            ),
             (&[("host", "[::1]:8080"), origin("http://[::1]:8080")], true),
         ];
         for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {

@@ -9,7 +9,10 @@
 
 mod access;
 mod admin;
+mod authorization;
+mod body;
 mod cross_site;
+mod error_body;
 mod forward_auth;
 mod guard;
 mod oauth;
@@ -21,7 +24,7 @@ pub use access::Access;
 pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};
 pub use cross_site::{CrossSite, refuse_cross_site};
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
-pub use guard::{Guard, GuardError};
-pub use oauth::{OAuthConfig, oauth_router, oauth_router_with};
+pub use guard::{Guard, GuardError, GuardService};
+pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};
 pub use problem::Problem;
 pub use sign_in::{SignIn, SignInError};

@@ -273,7 +273,10 @@ impl From<ManageError> for Problem {
                 ),
             ),
             error @ (ManageError::Overloaded(_) | ManageError::Store(_)) => {
-                tracing::error!(error = &error as &dyn Error, "no verdict on a change or a read");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    "no verdict on a change or a read"
+                );
                 Self::unavailable()
             }
         }

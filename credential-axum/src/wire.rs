@@ -2,6 +2,8 @@
 //!
 //! Times are RFC 3339 in UTC; what is absent is `null`, not missing.
 
+use std::fmt::Write as _;
+
 use axum::body::Bytes;
 use credential_core::{
     ScopeCatalog,
@@ -73,7 +75,10 @@ pub(crate) struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    pub(crate) fn at(now: Timestamp, credential: &'a credential_core::credential::Credential) -> Self {
+    pub(crate) fn at(
+        now: Timestamp,
+        credential: &'a credential_core::credential::Credential,
+    ) -> Self {
         Self {
             id: credential.id.to_string(),
             name: credential.name.as_str(),
@@ -171,7 +176,7 @@ impl<'a> From<&'a AuditEvent> for Event<'a> {
             action: event.action.as_str(),
             credential_id: event.credential_id.to_string(),
             details: serde_json::from_str(&event.details).ok(),
-            hash: event.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex(&event.hash),
         }
     }
 }
@@ -210,10 +215,7 @@ impl<'a> From<&'a ApiType> for CatalogApiType<'a> {
             label: api_type.label(),
             description: api_type.description(),
             full_access_scope: api_type.full_access().map(|scope| scope.name.as_str()),
-            additional_scopes: api_type
-                .scopes()
-                .filter_map(AdditionalScope::of)
-                .collect(),
+            additional_scopes: api_type.scopes().filter_map(AdditionalScope::of).collect(),
             categories: api_type
                 .categories()
                 .iter()
@@ -303,4 +305,12 @@ struct CatalogScope<'a> {
 
 fn text(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -1,6 +1,6 @@
 //! Which APIs the host has, which scopes they offer, and what a call needs.
 //!
-//! A [`ScopeCatalog`] is loaded once, from a [file](file) or in code, and checked as a whole. It is
+//! A [`ScopeCatalog`] is loaded once, from a [file](mod@file) or in code, and checked as a whole. It is
 //! the only source of [`ScopeSet`]s, so a set never holds a scope that is not listed.
 
 mod api_type;
@@ -9,8 +9,10 @@ mod fhir;
 pub mod file;
 mod path;
 mod request;
+mod rights;
 mod route;
 mod scope_set;
+mod segment_map;
 mod selection;
 mod spelling;
 mod validate;
@@ -48,7 +50,7 @@ impl ScopeCatalog {
             .clone()
     }
 
-    /// Reads a catalogue in the [file format](file).
+    /// Reads a catalogue in the [file format](mod@file).
     ///
     /// # Errors
     /// [`CatalogError`] with every fault.
@@ -100,9 +102,9 @@ impl ScopeCatalog {
         for name in names {
             match api_type
                 .named(name)
-                .filter(|named| !named.scopes.is_empty())
+                .filter(|known| !known.scopes.is_empty())
             {
-                Some(named) => set.insert_all(&named.scopes),
+                Some(known) => set.insert_all(&known.scopes),
                 None if self.belongs_elsewhere(api_type, name) => {
                     faults.push(ScopeFault::other_api_type(name, api_type));
                 }

@@ -3,7 +3,9 @@
 //! Each case takes a fresh, empty store. [`for_each_case!`](crate::for_each_case) hands the list
 //! of all cases to a macro of yours, so that no store can skip one:
 //!
-//! ```ignore
+//! ```
+//! # use credential_store_memory::MemoryStore;
+//! # async fn fresh_store() -> MemoryStore { MemoryStore::new() }
 //! macro_rules! run {
 //!     ($($case:ident),* $(,)?) => { $(
 //!         #[tokio::test]

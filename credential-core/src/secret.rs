@@ -6,7 +6,7 @@
 //!
 //! All that follows the last underscore is `[0-9A-Za-z]`. The **selector** is public and finds the one
 //! stored hash. The random part carries 256 bits. The **tag** is an HMAC-SHA256 (RFC 2104) over all
-//! that stands before it, cut to six characters (35 bits), under a key from the [keyring](keyring).
+//! that stands before it, cut to six characters (35 bits), under a key from the [`keyring`].
 //! It keeps noise away from the database and from Argon2id; that a secret is right is proven by its
 //! hash alone.
 

@@ -1,5 +1,7 @@
 //! Test doubles: time that moves by hand, repeatable randomness, cheap and counted hashing.
 
+mod probe_store;
+
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,6 +15,8 @@ use crate::{
     entropy::Entropy,
     secret::hash::{HashCost, HashError, SecretHash, SecretHasher, Verdict},
 };
+
+pub use probe_store::ProbeStore;
 
 /// A clock that stands still until it is told to move.
 ///

@@ -182,11 +182,12 @@ impl States {
     async fn read(&self, key: ReadKey) -> Result<Found, Arc<StoreError>> {
         let check_began = self.clock.monotonic();
         let seen = self.ledger.seen();
-        // A read that others began may answer this check only if it began after this check did,
-        // or saw all that this node knew by then and is recent enough.
+        // A read that others began may answer this check only if it saw all that this node knew
+        // when the check began, and began after it or is recent enough.
         let good_enough = |entry: &Entry| {
-            entry.began >= check_began.as_nanos()
-                || (entry.upto >= seen && self.may_answer(check_began, entry.began))
+            entry.upto >= seen
+                && (entry.began > check_began.as_nanos()
+                    || self.may_answer(check_began, entry.began))
         };
         let shared = self
             .reads

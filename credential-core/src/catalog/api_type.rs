@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ScopeFault;
 use super::route::RouteTable;
 use super::scope_set::{ScopeIndex, ScopeSet};
+use super::segment_map::SegmentMap;
 use super::spelling::Spelling;
 
 /// The id of an API type: 1–32 characters `[a-z0-9_-]`, starting with a letter.
@@ -127,7 +127,7 @@ pub struct Resource {
 pub enum PathRules {
     /// The first segment names the resource, the method class read or write.
     FirstSegment,
-    /// The HL7 FHIR R4 RESTful API, with SMART spellings of scopes.
+    /// The REST API of HL7 FHIR R4, with SMART spellings of scopes.
     Fhir,
     /// Nothing: such a path needs full access.
     RoutesOnly,
@@ -187,7 +187,7 @@ pub struct ApiType {
     /// The scopes that stand for every resource.
     pub(super) wildcard: Rights,
     /// By first segment, or by FHIR type.
-    pub(super) segments: HashMap<Box<str>, Rights>,
+    pub(super) segments: SegmentMap,
     pub(super) routes: RouteTable,
     pub(super) listed: Listed,
 }
@@ -226,19 +226,6 @@ pub(super) struct Listed {
     pub(super) reads: ScopeSet,
     /// Every resource's write scope, no wildcard.
     pub(super) writes: ScopeSet,
-}
-
-/// What a name asks for, before it is known who asks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
-    /// The listed scopes that the name stands for.
-    pub(super) scopes: ScopeSet,
-    /// Those and, for a wildcard, everything it covers.
-    pub(super) covers: ScopeSet,
-    /// May be narrowed to what is held: the name says "all of …".
-    pub(super) narrows: bool,
-    /// Everything the name asks for is listed.
-    pub(super) whole: bool,
 }
 
 impl ApiType {
@@ -330,192 +317,5 @@ impl ApiType {
     #[must_use]
     pub fn owns(&self, set: &ScopeSet) -> bool {
         set.tag() == self.listed.tag
-    }
-
-    /// The set of stored names. A name that the catalogue no longer lists confers nothing.
-    pub fn resolve<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> ScopeSet {
-        let mut set = self.no_scopes();
-        for name in names {
-            if let Some(index) = self.listed.names.get(name) {
-                set.insert(*index);
-            }
-        }
-        set
-    }
-
-    /// The listed names of a set, sorted. A set of another API type has none.
-    #[must_use]
-    pub fn names(&self, set: &ScopeSet) -> Vec<&str> {
-        // Scopes are kept in the order of their names.
-        self.scopes_of(set)
-            .map(|scope| scope.name.as_str())
-            .collect()
-    }
-
-    /// Everything that holding `held` confers: wildcards and full access spelled out.
-    ///
-    /// Full access does not confer acting on behalf of a user; that scope must be held itself.
-    #[must_use]
-    pub fn rights(&self, held: &ScopeSet) -> ScopeSet {
-        if !self.owns(held) {
-            return self.no_scopes();
-        }
-        let mut rights = *held;
-        let holds = |index: Option<ScopeIndex>| index.is_some_and(|index| held.contains(index));
-        let full = holds(self.full_access);
-        if full || holds(self.wildcard.read) {
-            rights.insert_all(&self.listed.reads);
-        }
-        if full || holds(self.wildcard.write) {
-            rights.insert_all(&self.listed.writes);
-        }
-        if full {
-            for index in [self.wildcard.read, self.wildcard.write]
-                .into_iter()
-                .flatten()
-            {
-                rights.insert(index);
-            }
-        }
-        rights
-    }
-
-    /// Checks which scopes may be held together: full access never with resource scopes where it
-    /// excludes them, and acting on behalf of a user never alone where it needs company.
-    ///
-    /// # Errors
-    /// One `scope_conflict` for each rule broken; `scope_of_other_api_type` if the set is not of
-    /// this API type.
-    pub fn check(&self, set: &ScopeSet) -> Result<(), Vec<ScopeFault>> {
-        if !self.owns(set) {
-            return Err(vec![ScopeFault::other_api_type("", self)]);
-        }
-        let faults: Vec<_> = self
-            .exclusion(set)
-            .into_iter()
-            .chain(self.loneliness(set))
-            .collect();
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(faults)
-        }
-    }
-
-    /// Full access beside scopes that it excludes.
-    pub(super) fn exclusion(&self, set: &ScopeSet) -> Option<ScopeFault> {
-        let full = self
-            .full_access()
-            .filter(|full| self.full_access_excludes_resources && set.contains(full.index))?;
-        let other = self
-            .scopes_of(set)
-            .find(|scope| scope.permission.is_some())?;
-        Some(ScopeFault::conflict(
-            &full.name,
-            format!(
-                "`{}` already opens everything and cannot be combined with `{}`",
-                full.name, other.name
-            ),
-        ))
-    }
-
-    /// Acting on behalf of a user without any scope that opens something.
-    pub(super) fn loneliness(&self, set: &ScopeSet) -> Option<ScopeFault> {
-        let rule = self.on_behalf_of().filter(|rule| rule.needs_company)?;
-        let lonely = set.contains(rule.scope) && set.len() == 1;
-        let scope = self.scope_at(rule.scope).filter(|_| lonely)?;
-        Some(ScopeFault::conflict(
-            &scope.name,
-            format!(
-                "`{}` opens nothing alone and needs another scope beside it",
-                scope.name
-            ),
-        ))
-    }
-
-    /// The first 32 bits of SHA-256 of each scope's name, in the order of the names.
-    ///
-    /// This is how tokens carry scopes between nodes whose catalogues differ in version. The
-    /// catalogue refuses to load if two names of an API type share a digest.
-    #[must_use]
-    pub fn digests(&self, set: &ScopeSet) -> Vec<u32> {
-        if !self.owns(set) {
-            return Vec::new();
-        }
-        set.iter()
-            .filter_map(|index| self.listed.digests.get(index.position()).copied())
-            .collect()
-    }
-
-    /// The set that [`ApiType::digests`] came from. A digest of no listed scope confers nothing.
-    pub fn from_digests(&self, digests: impl IntoIterator<Item = u32>) -> ScopeSet {
-        let mut set = self.no_scopes();
-        for digest in digests {
-            let found = self
-                .listed
-                .by_digest
-                .binary_search_by_key(&digest, |(known, _)| *known);
-            if let Some((_, index)) = found.ok().and_then(|at| self.listed.by_digest.get(at)) {
-                set.insert(*index);
-            }
-        }
-        set
-    }
-
-    /// What a name asks for: a listed name, or a SMART spelling where the rules are FHIR's.
-    pub(super) fn named(&self, name: &str) -> Option<Named> {
-        let wildcards = |reads: bool, writes: bool| {
-            let mut covers = self.no_scopes();
-            if reads {
-                covers.insert_all(&self.listed.reads);
-            }
-            if writes {
-                covers.insert_all(&self.listed.writes);
-            }
-            covers
-        };
-        if let Some(index) = self.listed.names.get(name) {
-            let scopes = ScopeSet::of(self.listed.tag, *index);
-            let mut covers = scopes;
-            let narrows = self.wildcard.read == Some(*index) || self.wildcard.write == Some(*index);
-            if narrows {
-                covers.insert_all(&wildcards(
-                    self.wildcard.read == Some(*index),
-                    self.wildcard.write == Some(*index),
-                ));
-            }
-            return Some(Named {
-                scopes,
-                covers,
-                narrows,
-                whole: true,
-            });
-        }
-        let spelling = self.listed.spellings.get(name)?;
-        let mut scopes = self.no_scopes();
-        for index in [spelling.read, spelling.write].into_iter().flatten() {
-            scopes.insert(index);
-        }
-        let mut covers = scopes;
-        if spelling.wildcard {
-            covers.insert_all(&wildcards(spelling.reads, spelling.writes));
-        }
-        Some(Named {
-            scopes,
-            covers,
-            narrows: spelling.wildcard || (spelling.reads && spelling.writes),
-            whole: spelling.reads == spelling.read.is_some()
-                && spelling.writes == spelling.write.is_some(),
-        })
-    }
-
-    /// The scopes of a set, sorted by name; none for a set of another API type.
-    pub(super) fn scopes_of(&self, set: &ScopeSet) -> impl Iterator<Item = &Scope> {
-        let set = if self.owns(set) {
-            *set
-        } else {
-            self.no_scopes()
-        };
-        set.iter().filter_map(|index| self.scope_at(index))
     }
 }

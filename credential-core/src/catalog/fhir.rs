@@ -1,6 +1,6 @@
 //! What a call to a FHIR R4 server needs: its interaction first, then what its query reaches.
 //!
-//! The interactions are those of the RESTful API (HL7 FHIR R4, <https://hl7.org/fhir/R4/http.html>).
+//! The interactions are those of its REST API (HL7 FHIR R4, <https://hl7.org/fhir/R4/http.html>).
 //! What is not plainly one type's business needs read on every type. What may change anything
 //! (batch, operations by POST) also needs every write scope that the catalogue lists; a host opens
 //! a single operation to less with a route row.

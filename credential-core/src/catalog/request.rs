@@ -1,6 +1,7 @@
 //! The `scope` parameter of a token request (RFC 6749 §3.3) against what the credential holds.
 
-use super::api_type::{ApiType, Named};
+use super::api_type::ApiType;
+use super::rights::Named;
 use super::scope_set::ScopeSet;
 
 /// The longest part of a client's own text that an error repeats, in characters.

@@ -192,6 +192,8 @@ pub(super) enum TemplateSegment {
 /// beats GET for HEAD, which beats `*`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RouteTable {
+    /// How many rows there are.
+    rows: usize,
     root: Node,
 }
 
@@ -215,6 +217,7 @@ impl RouteTable {
         template: &[TemplateSegment],
         access: RouteAccess,
     ) -> bool {
+        self.rows += 1;
         let mut node = &mut self.root;
         for segment in template {
             node = match segment {
@@ -229,6 +232,9 @@ impl RouteTable {
     }
 
     fn find(&self, method: &str, segments: Segments<'_>) -> Option<RouteAccess> {
+        if self.rows == 0 {
+            return None;
+        }
         self.root.find(method, segments)
     }
 }

@@ -53,10 +53,7 @@ pub(super) fn catalog(
     }
     check.spellings();
 
-    let made = builder
-        .api_types
-        .iter()
-        .map(|api_type| assemble::api_type(api_type));
+    let made = builder.api_types.iter().map(assemble::api_type);
     match made.collect::<Option<Vec<_>>>() {
         Some(api_types) if check.faults.is_empty() => {
             Ok(ScopeCatalog(api_types.into_iter().map(Arc::new).collect()))
@@ -257,10 +254,12 @@ impl Check {
         resource: &'a ResourceBuilder,
         seen: &mut Seen<'a>,
     ) {
-        if !is_id(&resource.id) && !(resource.wildcard && resource.id == "*") {
+        let any = resource.wildcard && resource.id == "*";
+        if !any && !is_id(&resource.id) {
             self.fault(place, id_fault());
         }
-        if !seen.resources.insert(resource.id.as_str()) {
+        let new = seen.resources.insert(resource.id.as_str());
+        if !new {
             self.fault(place, "another resource has this id");
         }
         self.label(place, &resource.label);
@@ -278,7 +277,8 @@ impl Check {
             return;
         }
         let segment = assemble::segment(resource);
-        if !seen.segments.insert(segment) {
+        // Two resources of one id have one segment by default: one fault is enough.
+        if !seen.segments.insert(segment) && new {
             self.fault(
                 place,
                 format!("another resource has the segment `{}`", shown(segment)),

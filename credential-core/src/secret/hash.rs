@@ -341,9 +341,9 @@ impl Parsed {
         let cost = HashCost::unchecked(params.m_cost(), params.t_cost(), params.p_cost());
         let ours = hash.algorithm == argon2::ARGON2ID_IDENT
             && hash.version == Some(Version::V0x13.into())
-            && params.data().is_empty()
-            && params.keyid().is_empty()
             && cost.is_bearable()
+            // No key id, no associated data, no default left out, no other order.
+            && hash.params == ParamsString::try_from(&cost.params().ok()?).ok()?
             && hash.to_string() == phc;
         if !ours {
             return None;

@@ -176,14 +176,7 @@ pub struct Key {
     audit: Hmac<Sha256>,
     pepper: Zeroizing<[u8; KEY_LEN]>,
     /// Absent from a `tag` key, so that no code can forget to look at the role.
-    live: Option<LiveKeys>,
-}
-
-/// What only a key that has not leaked is good for.
-struct LiveKeys {
-    token: SymmetricKey<V4>,
-    idempotency_lookup: Hmac<Sha256>,
-    idempotency_seal: Hmac<Sha256>,
+    token: Option<SymmetricKey<V4>>,
 }
 
 impl Key {
@@ -212,21 +205,6 @@ impl Key {
         mac(&self.audit, data)
     }
 
-    /// HMAC-SHA256 under which a caller's idempotency key is stored and found; `None` for a `tag` key.
-    #[must_use]
-    pub fn idempotency_lookup(&self, data: &[u8]) -> Option<[u8; 32]> {
-        let live = self.live.as_ref()?;
-        Some(mac(&live.idempotency_lookup, data))
-    }
-
-    /// The key that seals a response for replay, from this key and the caller's idempotency key, which
-    /// is not stored; `None` for a `tag` key.
-    #[must_use]
-    pub fn idempotency_sealing_key(&self, data: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-        let live = self.live.as_ref()?;
-        Some(Zeroizing::new(mac(&live.idempotency_seal, data)))
-    }
-
     /// The tag over a secret's text, as a number of 64 bits. Cut to 62^6 by the caller: the modulo
     /// favours no tag by more than one in 2^28.
     pub(super) fn tag(&self, text: &[u8]) -> u64 {
@@ -243,10 +221,7 @@ impl Key {
 
     /// The key that seals and opens access tokens; `None` for a `tag` key.
     pub(crate) const fn token(&self) -> Option<&SymmetricKey<V4>> {
-        match &self.live {
-            Some(live) => Some(&live.token),
-            None => None,
-        }
+        self.token.as_ref()
     }
 
     fn parse(entry: &str) -> Result<Self, (Option<KeyName>, Fault)> {
@@ -279,14 +254,12 @@ impl Key {
             Hmac::<Sha256>::new_from_slice(&derived(label)[..])
                 .expect("RFC 2104 §3 takes keys of any length")
         };
-        let live = match role {
+        let token = match role {
             KeyRole::Tag => None,
-            KeyRole::Full => Some(LiveKeys {
-                token: SymmetricKey::from(&derived("credential-core/v1/token")[..])
+            KeyRole::Full => Some(
+                SymmetricKey::from(&derived("credential-core/v1/token")[..])
                     .expect("a v4.local key has 32 bytes"),
-                idempotency_lookup: keyed("credential-core/v1/idempotency-lookup"),
-                idempotency_seal: keyed("credential-core/v1/idempotency-seal"),
-            }),
+            ),
         };
         let mut check_value = String::with_capacity(32);
         for byte in derived("credential-core/v1/check").iter().take(16) {
@@ -300,7 +273,7 @@ impl Key {
             tag: keyed("credential-core/v1/tag"),
             audit: keyed("credential-core/v1/audit"),
             pepper: derived("credential-core/v1/pepper"),
-            live,
+            token,
         }
     }
 }

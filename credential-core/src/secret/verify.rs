@@ -18,7 +18,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -26,7 +26,7 @@ use std::{
 
 use quick_cache::{DefaultHashBuilder, UnitWeighter, sync::Cache, sync::DefaultLifecycle};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     task,
 };
 use zeroize::Zeroizing;
@@ -36,6 +36,10 @@ use super::{
     hash::{HashError, SecretHash, SecretHasher, Verdict},
 };
 use crate::entropy::Entropy;
+
+mod pool;
+
+use pool::{Place, Pool};
 
 /// Verifies and makes stored hashes, on a bounded pool and with a memory for what was right.
 ///
@@ -125,7 +129,6 @@ impl Verifier {
         config: VerifierConfig,
         entropy: &dyn Entropy,
     ) -> Self {
-        let workers = config.workers.clamp(1, Semaphore::MAX_PERMITS);
         let mut key = Zeroizing::new([0; 32]);
         entropy.fill(&mut key[..]);
         Self(Arc::new(Inner {
@@ -139,13 +142,7 @@ impl Verifier {
                 DefaultLifecycle::default(),
             ),
             flights: Mutex::default(),
-            pool: Arc::new(Pool {
-                workers,
-                permits: Arc::new(Semaphore::new(workers)),
-                waiting: AtomicUsize::new(0),
-                max_waiting: config.waiting,
-                refused: AtomicU64::new(0),
-            }),
+            pool: Pool::new(config.workers, config.waiting),
             hashes: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -235,12 +232,12 @@ impl Verifier {
         VerifierStats {
             hashes: inner.hashes.load(Ordering::Relaxed),
             running: inner.pool.running(),
-            waiting: inner.pool.waiting.load(Ordering::Relaxed),
+            waiting: inner.pool.waiting(),
             cached: inner.cache.len(),
             cache_hits: inner.hits.load(Ordering::Relaxed),
             cache_misses: inner.misses.load(Ordering::Relaxed),
             skipped: inner.skipped.load(Ordering::Relaxed),
-            refused: inner.pool.refused.load(Ordering::Relaxed),
+            refused: inner.pool.refused(),
         }
     }
 
@@ -362,11 +359,10 @@ struct Flight {
     listed: bool,
 }
 
-#[derive(Clone)]
 enum Outcome {
     /// Whether a rehash is due is for the first caller to take.
     Right {
-        rehash: Arc<AtomicBool>,
+        rehash: AtomicBool,
     },
     Wrong,
     Failed(HashError),
@@ -385,7 +381,7 @@ impl Flight {
                     self.inner.cache.insert(self.digest, ());
                 }
                 Outcome::Right {
-                    rehash: Arc::new(AtomicBool::new(rehash)),
+                    rehash: AtomicBool::new(rehash),
                 }
             }
             Ok(Verdict::Mismatch) => Outcome::Wrong,
@@ -439,78 +435,6 @@ impl Drop for Flight {
     /// Whatever ends the task, the table does not keep a flight that will never land.
     fn drop(&mut self) {
         self.leave();
-    }
-}
-
-/// Who may hash now, and who waits.
-struct Pool {
-    workers: usize,
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    max_waiting: usize,
-    refused: AtomicU64,
-}
-
-impl Pool {
-    /// Hashing time assumed for `Retry-After`: the default cost on a common core, rounded up.
-    const TYPICAL: Duration = Duration::from_millis(25);
-
-    fn enter(this: &Arc<Self>) -> Result<Place, VerifyError> {
-        if let Ok(permit) = Arc::clone(&this.permits).try_acquire_owned() {
-            return Ok(Place::Worker(permit));
-        }
-        let queued = |waiting: usize| (waiting < this.max_waiting).then_some(waiting + 1);
-        let claimed = this
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, queued);
-        if claimed.is_ok() {
-            return Ok(Place::Queue(Queued(Arc::clone(this))));
-        }
-        this.refused.fetch_add(1, Ordering::Relaxed);
-        Err(VerifyError::Overloaded {
-            retry_after: this.retry_after(),
-        })
-    }
-
-    fn running(&self) -> usize {
-        self.workers
-            .saturating_sub(self.permits.available_permits())
-    }
-
-    fn retry_after(&self) -> Duration {
-        let rounds = u32::try_from(self.max_waiting / self.workers).unwrap_or(u32::MAX);
-        let drained = Self::TYPICAL
-            .saturating_mul(rounds)
-            .as_millis()
-            .div_ceil(1_000);
-        Duration::from_secs(u64::try_from(drained).unwrap_or(u64::MAX).clamp(1, 60))
-    }
-}
-
-/// What a caller got from the pool.
-enum Place {
-    Worker(OwnedSemaphorePermit),
-    Queue(Queued),
-}
-
-/// A place in the queue, given up when dropped.
-struct Queued(Arc<Pool>);
-
-impl Place {
-    async fn permit(self) -> OwnedSemaphorePermit {
-        match self {
-            Self::Worker(permit) => permit,
-            Self::Queue(queued) => Arc::clone(&queued.0.permits)
-                .acquire_owned()
-                .await
-                .expect("the pool never closes its semaphore"),
-        }
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

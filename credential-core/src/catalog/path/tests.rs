@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 /// Path → why it is refused. Reviewed as a table: each row is one way around a check somewhere.
 const REFUSED: &[(&str, PathError)] = &[
@@ -122,4 +123,21 @@ fn a_path_is_below_its_base_only_at_a_segment_boundary() {
     assert_eq!(segments("/V1/a", "/v1"), None);
     assert_eq!(segments("/", ""), Some(vec![]));
     assert_eq!(segments("/a", ""), Some(vec!["a"]));
+}
+
+#[test]
+fn a_glance_suffices_for_an_ordinary_path() {
+    assert!(is_plain(b"/api/2.0/patients/140857911017474/"));
+    for (path, _) in REFUSED {
+        assert!(!is_plain(path.as_bytes()), "{path:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_glance_accepts_no_more_than_a_closer_look(path in "/?([a-z/.;%\\\\#2]|\\PC|[\0-\x20]){0,8}") {
+        if is_plain(path.as_bytes()) {
+            prop_assert_eq!(closely(path.as_bytes()), Ok(()));
+        }
+    }
 }

@@ -11,6 +11,7 @@ use super::super::api_type::{
 use super::super::build::{ApiTypeBuilder, ResourceBuilder, ScopeDef};
 use super::super::route::{RouteAccess, RouteTable};
 use super::super::scope_set::{ScopeIndex, ScopeSet};
+use super::super::segment_map::SegmentMap;
 use super::super::spelling::{self, Spelled};
 
 /// The API type; `None` only if the definition has a fault that the check reports.
@@ -19,7 +20,7 @@ pub(super) fn api_type(def: &ApiTypeBuilder) -> Option<ApiType> {
     let place = |scope: &ScopeDef| listed.names.get(scope.name.as_str()).copied();
 
     let mut wildcard = Rights::default();
-    let mut segments = HashMap::new();
+    let mut segments = SegmentMap::default();
     let mut categories = Vec::new();
     for category in &def.categories {
         let mut resources = Vec::new();

@@ -407,6 +407,19 @@ async fn what_is_remembered_is_one_secret_for_one_stored_hash() {
 }
 
 #[tokio::test]
+async fn a_caller_that_just_missed_the_landing_starts_no_flight() {
+    let scene = Scene::new(1, 0);
+    let text = scene.secret(3);
+    let secret = check(text.expose_secret(), &scene.keyring).unwrap();
+    let inner = &scene.verifier.0;
+    // Looked into the cache in vain, then came this, then it goes for the table of flights.
+    scene.verifier.remember(&secret, &scene.stored);
+    let digest = inner.digest(&secret, &scene.stored);
+    let boarded = Inner::board(inner, digest, &secret, &scene.stored).unwrap();
+    assert!(boarded.is_none() && inner.flights().is_empty());
+}
+
+#[tokio::test]
 async fn without_a_cache_each_use_is_hashed() {
     let entropy = SeededEntropy::new(1);
     let keyring = Keyring::generate(&entropy);

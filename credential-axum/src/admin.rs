@@ -1,0 +1,130 @@
+//! The admin API: its routes, and who may come in.
+//!
+//! What several rules refuse is answered in one order: not signed in, from another site, not an
+//! admin (here, for every address); self-service off, body too large, of another type, not JSON
+//! (in the extractors, in that order); then whatever the use case refuses.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use credential_core::{Credentials, actor::TenantAdmin};
+use http::{HeaderValue, Method, header, request::Parts};
+
+use crate::{cross_site::refuse_cross_site, problem::Problem, sign_in::SignIn};
+
+mod body;
+mod credentials;
+mod cursor;
+mod input;
+mod precondition;
+mod query;
+mod read;
+
+/// The admin API, to be nested where the host likes, usually at `/api-access/v1`.
+///
+/// Every address asks `sign_in` who is there, and lets in only admins of their own tenant's
+/// credentials; changes from other sites are refused ([`refuse_cross_site`]). `Location` headers
+/// hold the address as the client sent it, so nesting changes nothing. No answer may be stored
+/// by caches.
+///
+/// [`ADMIN_ROUTES`] lists what is served.
+pub fn admin_router(credentials: &Credentials, sign_in: impl SignIn) -> Router {
+    let sign_in: Arc<dyn SignIn> = Arc::new(sign_in);
+    let mut router = Router::new();
+    for route in ADMIN_ROUTES {
+        // One of axum's own methods; a test asks every route.
+        if let Ok(method) = MethodFilter::try_from(route.method.clone()) {
+            router = router.route(route.path, (route.mount)(method));
+        }
+    }
+    router
+        .fallback(|| async { Problem::not_found() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(sign_in, gate))
+        .with_state(credentials.clone())
+}
+
+/// One route of the admin API.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AdminRoute {
+    /// GET serves HEAD as well.
+    pub method: Method,
+    /// Below where the router is nested; `{id}` stands for one segment.
+    pub path: &'static str,
+    mount: fn(MethodFilter) -> MethodRouter<Credentials>,
+}
+
+/// Every route of [`admin_router`]: the list that makes the router, for documents and tests that
+/// must not miss one.
+pub const ADMIN_ROUTES: &[AdminRoute] = &[
+    AdminRoute {
+        method: Method::GET,
+        path: "/catalog",
+        mount: |method| on(method, read::catalog),
+    },
+    AdminRoute {
+        method: Method::GET,
+        path: "/credentials",
+        mount: |method| on(method, read::list),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/credentials",
+        mount: |method| on(method, credentials::create),
+    },
+    AdminRoute {
+        method: Method::GET,
+        path: "/credentials/{id}",
+        mount: |method| on(method, read::get),
+    },
+    AdminRoute {
+        method: Method::PATCH,
+        path: "/credentials/{id}",
+        mount: |method| on(method, credentials::update),
+    },
+    AdminRoute {
+        method: Method::DELETE,
+        path: "/credentials/{id}",
+        mount: |method| on(method, credentials::revoke),
+    },
+    AdminRoute {
+        method: Method::PUT,
+        path: "/credentials/{id}/scopes",
+        mount: |method| on(method, credentials::set_scopes),
+    },
+    AdminRoute {
+        method: Method::GET,
+        path: "/audit-events",
+        mount: |method| on(method, read::audit_events),
+    },
+];
+
+/// Lets admins in, and hands their proof on as an extension.
+async fn gate(State(sign_in): State<Arc<dyn SignIn>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let mut response = match admit(&*sign_in, &parts).await {
+        Ok(admin) => {
+            parts.extensions.insert(admin);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn admit(sign_in: &dyn SignIn, parts: &Parts) -> Result<TenantAdmin, Problem> {
+    let actor = sign_in.actor(parts).await?;
+    let actor = actor.ok_or_else(Problem::unauthenticated)?;
+    refuse_cross_site(&parts.headers, &parts.method)?;
+    actor.admin().map_err(|_| Problem::forbidden())
+}

@@ -1,0 +1,99 @@
+//! Cursors: where the next page begins, as opaque text.
+//!
+//! Base64url without padding of the position, big-endian. Not signed: a made-up cursor opens
+//! another page of the caller's own tenant and nothing else.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use credential_core::{clock::Timestamp, id::CredentialId, store::ListPosition};
+
+/// A place that a page can begin behind.
+pub(super) trait Cursor: Sized {
+    fn to_text(&self) -> String;
+    /// `None` for everything that [`to_text`](Self::to_text) did not write.
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+/// Microseconds since 1970 (8 bytes), credential id (16 bytes).
+impl Cursor for ListPosition {
+    fn to_text(&self) -> String {
+        let mut bytes = [0; 24];
+        let (at, id) = bytes.split_at_mut(8);
+        at.copy_from_slice(&self.created_at.as_micros().to_be_bytes());
+        id.copy_from_slice(self.id.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let bytes: [u8; 24] = decoded(text)?;
+        let (at, id) = bytes.split_first_chunk()?;
+        let position = Self {
+            created_at: Timestamp::from_micros(i64::from_be_bytes(*at)),
+            id: CredentialId::from_bytes(id.try_into().ok()?),
+        };
+        // A time outside the calendar is not one of ours.
+        (position.to_text() == text).then_some(position)
+    }
+}
+
+/// The number of an audit row (8 bytes); positive, and small enough for every store.
+impl Cursor for u64 {
+    fn to_text(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.to_be_bytes())
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let seq = Self::from_be_bytes(decoded(text)?);
+        (1..=i64::MAX.unsigned_abs()).contains(&seq).then_some(seq)
+    }
+}
+
+fn decoded<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+    bytes.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for micros in [0, -1, 1_767_225_600_123_456, Timestamp::MAX.as_micros()] {
+            let position = ListPosition {
+                created_at: Timestamp::from_micros(micros),
+                id: CredentialId::from_bytes([7; 16]),
+            };
+            assert_eq!(Cursor::from_text(&position.to_text()), Some(position));
+        }
+        for seq in [1, 2, i64::MAX.unsigned_abs()] {
+            assert_eq!(u64::from_text(&seq.to_text()), Some(seq));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let good = 1_u64.to_text();
+        let padded = format!("{good}=");
+        let longer = format!("{good}A");
+        for text in [
+            "",
+            "A",
+            "-",
+            "é",
+            "AAAAAAAAAAA",
+            "__________8",
+            &padded,
+            &longer,
+        ] {
+            assert_eq!(u64::from_text(text), None, "{text}");
+        }
+        let beyond = BASE64_URL_SAFE_NO_PAD.encode([0xff; 24]);
+        let year_300_000 = BASE64_URL_SAFE_NO_PAD.encode([0x7f; 24]);
+        let table = ["", "A", good.as_str(), year_300_000.as_str()];
+        for text in table {
+            assert_eq!(ListPosition::from_text(text), None, "{text}");
+        }
+        // -1 µs is a time; what counts is that it is written the same way again.
+        assert!(ListPosition::from_text(&beyond).is_some());
+    }
+}

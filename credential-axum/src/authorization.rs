@@ -1,0 +1,91 @@
+//! The `Authorization` header, read strictly: one header, one scheme, one value.
+
+use http::{HeaderMap, header::AUTHORIZATION};
+
+/// What the `Authorization` header holds (RFC 9110 §11.6.2).
+///
+/// No `Debug`: the value is a secret.
+#[derive(Clone, Copy)]
+pub(crate) enum Authorization<'a> {
+    /// No such header.
+    Absent,
+    /// Exactly one header, `<scheme> <value>`; `value` is empty if there is only a scheme.
+    One {
+        /// The scheme as sent; compare without case.
+        scheme: &'a str,
+        /// Everything after the spaces that follow the scheme.
+        value: &'a str,
+    },
+    /// Several headers, of which no two parsers need pick the same.
+    Repeated,
+    /// Bytes outside visible ASCII.
+    Unreadable,
+}
+
+impl<'a> Authorization<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        let Some(header) = all.next() else {
+            return Self::Absent;
+        };
+        if all.next().is_some() {
+            return Self::Repeated;
+        }
+        let Ok(text) = header.to_str() else {
+            return Self::Unreadable;
+        };
+        let (scheme, value) = text.split_once(' ').unwrap_or((text, ""));
+        Self::One {
+            scheme,
+            value: value.trim_matches(' '),
+        }
+    }
+}
+
+/// True for the form that RFC 6750 §2.1 gives a bearer token: `b64token`.
+pub(crate) fn is_bearer_token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty()
+        && body.bytes().all(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn read(values: &[&'static [u8]]) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+        }
+        match Authorization::of(&headers) {
+            Authorization::One { scheme, value } => Some((scheme.to_owned(), value.to_owned())),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn one_header_of_one_scheme() {
+        let pair = |scheme: &str, value: &str| Some((scheme.to_owned(), value.to_owned()));
+        assert_eq!(read(&[b"Bearer abc"]), pair("Bearer", "abc"));
+        assert_eq!(read(&[b"bearer   abc"]), pair("bearer", "abc"));
+        assert_eq!(read(&[b"Bearer"]), pair("Bearer", ""));
+        assert_eq!(read(&[b"Bearer abc, Basic x"]), pair("Bearer", "abc, Basic x"));
+        assert_eq!(read(&[]), None);
+        assert_eq!(read(&[b"Bearer abc", b"Bearer abc"]), None);
+        assert_eq!(read(&[b"Bearer \xff"]), None);
+    }
+
+    #[test]
+    fn bearer_tokens_have_one_alphabet() {
+        for good in ["a", "v4.local.AZaz09-_", "a+/~==", "0"] {
+            assert!(is_bearer_token(good), "{good}");
+        }
+        for bad in ["", "=", "a b", "a=b", "a,b", "a\"", "a;b", "é"] {
+            assert!(!is_bearer_token(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Refusals of the guard, in the shape that an API's clients know.
+
+use axum::response::{IntoResponse, Response};
+use credential_core::catalog::ApiType;
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use serde_json::{Value, json};
+
+use crate::{guard::Denial, problem::Problem};
+
+/// How error bodies look; chosen by the API type's `error_body`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// `detail`: `{"detail":"…"}`.
+    Detail,
+    /// `operation-outcome`: HL7 FHIR R4 `OperationOutcome`.
+    OperationOutcome,
+    /// Any other name: RFC 9457.
+    Problem,
+}
+
+impl Shape {
+    fn named(name: &str) -> Self {
+        match name {
+            "detail" => Self::Detail,
+            "operation-outcome" => Self::OperationOutcome,
+            _ => Self::Problem,
+        }
+    }
+}
+
+/// The answer to a call that one API type's rules refuse.
+pub(crate) fn refusal(denial: &Denial, api_type: &ApiType) -> Response {
+    let shape = Shape::named(api_type.error_body());
+    render(denial, api_type.id().as_str(), shape)
+}
+
+/// The answer where no API type is known.
+pub(crate) fn refusal_without_api_type(denial: &Denial) -> Response {
+    render(denial, "api", Shape::Problem)
+}
+
+fn render(denial: &Denial, realm: &str, shape: Shape) -> Response {
+    let words = Words::of(denial);
+    let detail = denial.to_string();
+    let mut response = match shape {
+        Shape::Problem => {
+            Problem::new(words.status, words.code, words.title, detail).into_response()
+        }
+        Shape::Detail => json_response("application/json", &json!({ "detail": detail })),
+        Shape::OperationOutcome => json_response(
+            "application/fhir+json",
+            &json!({
+                "resourceType": "OperationOutcome",
+                "issue": [{
+                    "severity": "error",
+                    "code": words.issue,
+                    "diagnostics": detail,
+                }],
+            }),
+        ),
+    };
+    *response.status_mut() = words.status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(challenge) = challenge(denial, realm) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    if *denial == Denial::Unavailable {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// What the shapes call a denial.
+struct Words {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    /// <https://hl7.org/fhir/R4/valueset-issue-type.html>
+    issue: &'static str,
+}
+
+impl Words {
+    fn of(denial: &Denial) -> Self {
+        let (status, code, title, issue) = match denial {
+            Denial::BadRequest(_) => (
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "Malformed request",
+                "invalid",
+            ),
+            Denial::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "Body too large",
+                "invalid",
+            ),
+            Denial::NoToken | Denial::InvalidToken | Denial::MayNotActFor { .. } => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "No valid access token",
+                "login",
+            ),
+            Denial::InsufficientScope { .. } => (
+                StatusCode::FORBIDDEN,
+                "insufficient_scope",
+                "Insufficient scope",
+                "forbidden",
+            ),
+            Denial::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "Temporarily unavailable",
+                "transient",
+            ),
+        };
+        Self {
+            status,
+            code,
+            title,
+            issue,
+        }
+    }
+}
+
+/// `WWW-Authenticate` by RFC 6750 §3. A scope that has no name, or that a header cannot carry, is
+/// left out.
+fn challenge(denial: &Denial, realm: &str) -> Option<HeaderValue> {
+    let text = match denial {
+        Denial::NoToken => format!(r#"Bearer realm="{realm}""#),
+        Denial::InvalidToken | Denial::MayNotActFor { .. } => {
+            format!(r#"Bearer realm="{realm}", error="invalid_token""#)
+        }
+        Denial::InsufficientScope { needed } if needed.is_empty() => {
+            format!(r#"Bearer realm="{realm}", error="insufficient_scope""#)
+        }
+        // Scope names are free of quotes and backslashes (RFC 6749 §3.3).
+        Denial::InsufficientScope { needed } => {
+            format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{needed}""#)
+        }
+        Denial::BadRequest(_) | Denial::TooLarge | Denial::Unavailable => return None,
+    };
+    HeaderValue::try_from(text).ok()
+}
+
+fn json_response(content_type: &'static str, body: &Value) -> Response {
+    let content_type = HeaderValue::from_static(content_type);
+    ([(CONTENT_TYPE, content_type)], body.to_string()).into_response()
+}

@@ -1,0 +1,236 @@
+//! One decision for every way in: the guard layer and forward-auth.
+
+use std::borrow::Cow;
+
+use credential_core::{
+    Credentials,
+    authorize::AuthorizeError,
+    catalog::{ApiType, Requirement, SearchForm},
+};
+use http::HeaderMap;
+
+use crate::{
+    access::Access,
+    authorization::{Authorization, is_bearer_token},
+};
+
+/// Headers by which some frameworks change the method after it was checked.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// A call as its client sent it.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) method: &'a str,
+    /// Path and query, with everything that a router may have taken off.
+    pub(crate) target: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// The rules that a call is held against.
+#[derive(Clone, Copy)]
+pub(crate) struct Policy<'a> {
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) api_type: &'a ApiType,
+    /// What every call needs; `None`: what the API type says of its method and path.
+    pub(crate) fixed: Option<&'a Requirement>,
+}
+
+/// A call that may go on.
+pub(crate) enum Decision {
+    /// Open to everyone. Nobody looked for a token.
+    Public,
+    /// Allowed to this caller.
+    Allowed(Access),
+}
+
+/// Why a call may not go on. The text is for the client: it says nothing about the token beyond
+/// that it will not do, and nothing about other tenants.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denial {
+    /// `400`: parsers could read the call differently.
+    #[error("{0}")]
+    BadRequest(Cow<'static, str>),
+    /// `413`: the body of a search.
+    #[error("the body is larger than 64 KiB")]
+    TooLarge,
+    /// `401` without an error code (RFC 6750 §3.1).
+    #[error("an access token is needed")]
+    NoToken,
+    /// `401 invalid_token`, whatever the reason.
+    #[error("the access token is not valid")]
+    InvalidToken,
+    /// `401 invalid_token`: the call names a user and the token does not allow that.
+    #[error("the access token lacks the scope `{scope}`, which `{header}` needs")]
+    MayNotActFor {
+        /// The scope.
+        scope: String,
+        /// The header, as the catalogue lists it.
+        header: String,
+    },
+    /// `403 insufficient_scope`.
+    #[error("{}", insufficient(.needed))]
+    InsufficientScope {
+        /// Scope names separated by spaces; empty if no scope would do.
+        needed: String,
+    },
+    /// `503`: nothing can be proven now.
+    #[error("access cannot be checked right now; try again in a moment")]
+    Unavailable,
+}
+
+fn insufficient(needed: &str) -> Cow<'static, str> {
+    if needed.is_empty() {
+        "no scope allows this call".into()
+    } else {
+        format!("the access token lacks what this call needs: {needed}").into()
+    }
+}
+
+impl Denial {
+    pub(crate) fn bad_request(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::BadRequest(why.into())
+    }
+}
+
+impl Policy<'_> {
+    /// Decides on a call whose body is known, or known to be unseen.
+    ///
+    /// # Errors
+    /// In this order: `BadRequest` for its path, then for a header; `NoToken`, `InvalidToken`,
+    /// `Unavailable`; what [`Policy::admit`] says.
+    pub(crate) async fn decide(
+        &self,
+        call: Call<'_>,
+        form: SearchForm<'_>,
+    ) -> Result<Decision, Denial> {
+        let requirement = self.requirement(call, form)?;
+        if requirement == Requirement::Public {
+            return Ok(Decision::Public);
+        }
+        let caller = self.caller(call.headers).await?;
+        self.admit(caller, requirement, call.headers)
+            .map(Decision::Allowed)
+    }
+
+    /// What the call needs.
+    ///
+    /// # Errors
+    /// `BadRequest`.
+    pub(crate) fn requirement(
+        &self,
+        call: Call<'_>,
+        form: SearchForm<'_>,
+    ) -> Result<Requirement, Denial> {
+        // Also where the requirement is fixed: a path that parsers read differently may reach
+        // another handler behind a proxy.
+        let requirement = self
+            .api_type
+            .requirement(call.method, call.target, form)
+            .map_err(|error| Denial::bad_request(error.to_string()))?;
+        let overridden = |name| call.headers.contains_key(name);
+        if METHOD_OVERRIDES.into_iter().any(overridden) {
+            return Err(Denial::bad_request(
+                "headers that override the method are not accepted",
+            ));
+        }
+        Ok(self.fixed.cloned().unwrap_or(requirement))
+    }
+
+    /// Who calls. The token is read from the `Authorization` header alone.
+    ///
+    /// # Errors
+    /// `NoToken`, `InvalidToken`, `Unavailable`.
+    pub(crate) async fn caller(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<credential_core::Access, Denial> {
+        let token = match Authorization::of(headers) {
+            Authorization::Absent => return Err(Denial::NoToken),
+            Authorization::Repeated | Authorization::Unreadable => {
+                return Err(Denial::InvalidToken);
+            }
+            Authorization::One { scheme, value } => {
+                if !scheme.eq_ignore_ascii_case("Bearer") {
+                    return Err(Denial::NoToken);
+                }
+                value
+            }
+        };
+        if !is_bearer_token(token) {
+            return Err(Denial::InvalidToken);
+        }
+        self.credentials
+            .verify(token)
+            .await
+            .map_err(|error| match error {
+                AuthorizeError::Refused(_) => Denial::InvalidToken,
+                AuthorizeError::Store(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "no verdict");
+                    Denial::Unavailable
+                }
+            })
+    }
+
+    /// Whether the caller may do what the call needs, and for whom.
+    ///
+    /// # Errors
+    /// `InsufficientScope` for a token of another API type; `MayNotActFor`, then `BadRequest`
+    /// for the header that names a user; `InsufficientScope`.
+    pub(crate) fn admit(
+        &self,
+        caller: credential_core::Access,
+        requirement: Requirement,
+        headers: &HeaderMap,
+    ) -> Result<Access, Denial> {
+        if caller.api_type().id() != self.api_type.id() {
+            return Err(self.insufficient_scope(&requirement));
+        }
+        let on_behalf_of = self.on_behalf_of(&caller, headers)?;
+        if !caller.permits(&requirement) {
+            return Err(self.insufficient_scope(&requirement));
+        }
+        Ok(Access::new(caller, requirement, on_behalf_of))
+    }
+
+    fn insufficient_scope(&self, requirement: &Requirement) -> Denial {
+        Denial::InsufficientScope {
+            needed: self.api_type.describe(requirement),
+        }
+    }
+
+    fn on_behalf_of<'h>(
+        &self,
+        caller: &credential_core::Access,
+        headers: &'h HeaderMap,
+    ) -> Result<Option<&'h str>, Denial> {
+        let Some(rule) = self.api_type.on_behalf_of() else {
+            return Ok(None);
+        };
+        let mut values = headers.get_all(&rule.header).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        let scope = self
+            .api_type
+            .scope_at(rule.scope)
+            .map_or("", |scope| scope.name.as_str());
+        if !caller.has_scope(scope) {
+            return Err(Denial::MayNotActFor {
+                scope: scope.to_owned(),
+                header: rule.header.clone(),
+            });
+        }
+        let user = value.to_str().ok().filter(|user| rule.accepts(user));
+        match (user, values.next()) {
+            (Some(user), None) => Ok(Some(user)),
+            _ => Err(Denial::bad_request(format!(
+                "`{}` must name one user in the documented form",
+                rule.header
+            ))),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The OAuth 2.0 endpoints: token, introspection, revocation, metadata.
+//!
+//! Every request is read in one order: its form, who sends it, what it asks for. The same `401`
+//! goes to an unknown client, a wrong secret, and a revoked or expired credential.
+
+mod client;
+mod config;
+mod form;
+mod metadata;
+mod wire;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    response::Response,
+    routing::{MethodRouter, get, post},
+};
+use credential_core::{
+    Access, Credentials,
+    authenticate::{AuthenticatedClient, IssueError},
+    authorize::AuthorizeError,
+    catalog::PathRules,
+    id::TenantId,
+};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+
+use self::{
+    client::Presented,
+    config::IntrospectionSecret,
+    form::Form,
+    metadata::Metadata,
+    wire::{ActiveToken, INACTIVE, OAuthError, TokenAnswer},
+};
+use crate::body::{BodyError, read_body};
+
+pub use config::{OAuthConfig, OAuthConfigError};
+
+const TOKEN_PATH: &str = "/oauth2/token";
+const INTROSPECT_PATH: &str = "/oauth2/introspect";
+const REVOKE_PATH: &str = "/oauth2/revoke";
+const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
+
+/// The OAuth endpoints with the default [`OAuthConfig`].
+///
+/// Merge it at the root of what the issuer's URL names: the paths in the metadata are the issuer
+/// followed by `/oauth2/…`.
+pub fn oauth_router(credentials: &Credentials) -> Router {
+    oauth_router_with(credentials, OAuthConfig::default())
+}
+
+/// The OAuth endpoints.
+///
+/// | route | by |
+/// | --- | --- |
+/// | `POST /oauth2/token` and its aliases | RFC 6749 §4.4 |
+/// | `POST /oauth2/introspect` | RFC 7662 |
+/// | `POST /oauth2/revoke` | RFC 7009 |
+/// | `GET /.well-known/oauth-authorization-server` | RFC 8414 |
+/// | `GET {base_path}/.well-known/smart-configuration`, per API type with FHIR rules | SMART App Launch 2.2 |
+pub fn oauth_router_with(credentials: &Credentials, config: OAuthConfig) -> Router {
+    let metadata = Metadata::new(credentials, config.introspection_secret.is_some());
+    // Sorted out first, since a router takes no path twice: an alias never replaces a route.
+    let mut taken = BTreeSet::from([TOKEN_PATH, INTROSPECT_PATH, REVOKE_PATH].map(str::to_owned));
+    let mut documents = vec![(METADATA_PATH.to_owned(), metadata.server())];
+    for api_type in credentials.catalog().api_types() {
+        if api_type.rules() == PathRules::Fhir {
+            let path = format!("{}/.well-known/smart-configuration", api_type.base_path());
+            documents.push((path, metadata.smart(api_type)));
+        }
+    }
+
+    let mut router = Router::new()
+        .route(TOKEN_PATH, post_only(post(token)))
+        .route(INTROSPECT_PATH, post_only(post(introspect)))
+        .route(REVOKE_PATH, post_only(post(revoke)));
+    for (path, document) in documents {
+        if taken.insert(path.clone()) {
+            router = router.route(&path, document_route(document));
+        }
+    }
+    for alias in config.token_path_aliases {
+        if taken.insert(alias.clone()) {
+            router = router.route(&alias, post_only(post(token)));
+        }
+    }
+    router.with_state(Arc::new(Endpoints {
+        credentials: credentials.clone(),
+        introspection_secret: config.introspection_secret,
+    }))
+}
+
+struct Endpoints {
+    credentials: Credentials,
+    introspection_secret: Option<IntrospectionSecret>,
+}
+
+type Shared = State<Arc<Endpoints>>;
+
+fn post_only(route: MethodRouter<Arc<Endpoints>>) -> MethodRouter<Arc<Endpoints>> {
+    route.fallback(async || OAuthError::MethodNotAllowed("POST"))
+}
+
+/// A document that was written at the start.
+fn document_route(document: Bytes) -> MethodRouter<Arc<Endpoints>> {
+    let answer = async move || {
+        let mut response = Response::new(Body::from(document.clone()));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    };
+    get(answer).fallback(async || OAuthError::MethodNotAllowed("GET,HEAD"))
+}
+
+/// `POST /oauth2/token`.
+async fn token(State(endpoints): Shared, request: Request) -> Result<Response, OAuthError> {
+    let (headers, body) = read(request).await?;
+    let form = parse(&body)?;
+    let client = Presented::of(&headers, &form)?
+        .authenticate(&endpoints.credentials, &form)
+        .await?;
+    match form.grant_type.as_deref() {
+        Some("client_credentials") => {}
+        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+        None => return Err(OAuthError::invalid_request("grant_type is missing")),
+    }
+    let issued = endpoints
+        .credentials
+        .issue(&client, form.scope.as_deref())
+        .map_err(|error| match error {
+            IssueError::Scope(why) => OAuthError::InvalidScope(why.to_string()),
+            IssueError::Seal(_) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no token was issued");
+                OAuthError::Server
+            }
+        })?;
+    Ok(wire::no_store_json(&TokenAnswer {
+        access_token: issued.access_token.expose_secret(),
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: &issued.scope,
+    }))
+}
+
+/// `POST /oauth2/introspect`.
+async fn introspect(State(endpoints): Shared, request: Request) -> Result<Response, OAuthError> {
+    let (headers, body) = read(request).await?;
+    let form = parse(&body)?;
+    let presented = Presented::of(&headers, &form)?;
+    let asks = endpoints.who_introspects(presented, &form).await?;
+    let token = form.token.as_deref().ok_or_else(token_missing)?;
+    match endpoints.credentials.verify(token).await {
+        Ok(access) if asks.may_see(access.tenant()) => {
+            Ok(active(&access, endpoints.credentials.issuer()))
+        }
+        Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(wire::no_store(INACTIVE.into())),
+        Err(AuthorizeError::Store(error)) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no verdict on a token");
+            Err(OAuthError::Unavailable)
+        }
+    }
+}
+
+/// Who asks about a token.
+enum Asks {
+    /// Sees the tokens of its own tenant.
+    Client(AuthenticatedClient),
+    /// Sees every token.
+    ResourceServer,
+}
+
+impl Asks {
+    fn may_see(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::Client(client) => client.tenant() == tenant,
+            Self::ResourceServer => true,
+        }
+    }
+}
+
+impl Endpoints {
+    async fn who_introspects(
+        &self,
+        presented: Presented<'_>,
+        form: &Form<'_>,
+    ) -> Result<Asks, OAuthError> {
+        if let (Presented::Bearer(value), Some(secret)) = (&presented, &self.introspection_secret)
+            && secret.matches(value)
+        {
+            return Ok(Asks::ResourceServer);
+        }
+        match presented.authenticate(&self.credentials, form).await {
+            Ok(client) => Ok(Asks::Client(client)),
+            Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
+                bearer: self.introspection_secret.is_some(),
+            }),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn active(access: &Access, issuer: &str) -> Response {
+    const MICROS_PER_SECOND: i64 = 1_000_000;
+    wire::no_store_json(&ActiveToken {
+        active: true,
+        scope: &access.scope(),
+        client_id: access.client_id().as_str(),
+        token_type: "Bearer",
+        exp: access.expires_at().as_micros().div_euclid(MICROS_PER_SECOND),
+        iat: access.issued_at().as_micros().div_euclid(MICROS_PER_SECOND),
+        iss: issuer,
+        tenant: access.tenant().as_str(),
+        api_type: access.api_type().id().as_str(),
+    })
+}
+
+/// `POST /oauth2/revoke`. Hints are ignored: there is one kind of token.
+async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, OAuthError> {
+    let (headers, body) = read(request).await?;
+    let form = parse(&body)?;
+    let client = Presented::of(&headers, &form)?
+        .authenticate(&endpoints.credentials, &form)
+        .await?;
+    let token = form.token.as_deref().ok_or_else(token_missing)?;
+    match endpoints.credentials.revoke_token(&client, token).await {
+        Ok(()) => {
+            let mut response = wire::no_store(Body::empty());
+            response.headers_mut().remove(CONTENT_TYPE);
+            Ok(response)
+        }
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a token was not revoked");
+            Err(OAuthError::Unavailable)
+        }
+    }
+}
+
+/// Headers and body of a request that keeps its secrets out of the URL and sends a form.
+async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthError> {
+    let (parts, body) = request.into_parts();
+    if form::has_secrets_in_query(&parts.uri) {
+        return Err(OAuthError::invalid_request(
+            "credentials and tokens do not belong in the URL",
+        ));
+    }
+    form::check_content_type(&parts.headers).map_err(malformed)?;
+    let body = read_body(body).await.map_err(|error| match error {
+        BodyError::TooLarge => OAuthError::TooLarge(error.to_string().into()),
+        BodyError::Broken => OAuthError::invalid_request(error.to_string()),
+    })?;
+    Ok((parts.headers, body))
+}
+
+fn parse(body: &[u8]) -> Result<Form<'_>, OAuthError> {
+    Form::parse(body).map_err(malformed)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
+fn malformed(error: form::FormError) -> OAuthError {
+    OAuthError::invalid_request(error.to_string())
+}
+
+fn token_missing() -> OAuthError {
+    OAuthError::invalid_request("token is missing")
+}

@@ -1,0 +1,122 @@
+//! Who calls an OAuth endpoint: client authentication by Basic or by body (RFC 6749 §2.3.1).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use credential_core::{
+    Credentials,
+    authenticate::{AuthenticateError, AuthenticatedClient},
+};
+use http::HeaderMap;
+use zeroize::Zeroizing;
+
+use super::{
+    form::{self, Form},
+    wire::OAuthError,
+};
+use crate::authorization::Authorization;
+
+const REFUSED: OAuthError = OAuthError::InvalidClient { bearer: false };
+
+/// What a request offers as proof of who it is from. No `Debug`: it holds a secret.
+pub(super) enum Presented<'a> {
+    /// `client_secret_basic`: the base64 of RFC 7617, not yet read.
+    Basic(&'a str),
+    /// `client_secret_post`.
+    Post {
+        client_id: &'a str,
+        client_secret: &'a str,
+    },
+    /// A bearer secret; only introspection knows one.
+    Bearer(&'a str),
+    /// Nothing, half of it, or a scheme that is not known.
+    Nothing,
+}
+
+impl<'a> Presented<'a> {
+    /// Finds the one way in which the client authenticates.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for more than one way (RFC 6749 §2.3).
+    pub(super) fn of(headers: &'a HeaderMap, form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        let header = match Authorization::of(headers) {
+            Authorization::Absent => {
+                return Ok(match (&form.client_id, &form.client_secret) {
+                    (Some(client_id), Some(client_secret)) => Self::Post {
+                        client_id,
+                        client_secret,
+                    },
+                    _ => Self::Nothing,
+                });
+            }
+            Authorization::Repeated => {
+                return Err(OAuthError::invalid_request(
+                    "the Authorization header is repeated",
+                ));
+            }
+            Authorization::Unreadable => Self::Nothing,
+            Authorization::One { scheme, value } => {
+                if scheme.eq_ignore_ascii_case("Basic") {
+                    Self::Basic(value)
+                } else if scheme.eq_ignore_ascii_case("Bearer") {
+                    Self::Bearer(value)
+                } else {
+                    Self::Nothing
+                }
+            }
+        };
+        if form.client_secret.is_some() {
+            return Err(OAuthError::invalid_request(
+                "the client authenticates in the Authorization header and in the body",
+            ));
+        }
+        Ok(header)
+    }
+
+    /// Checks the proof of a client.
+    ///
+    /// # Errors
+    /// `InvalidClient`; `InvalidRequest` if the body names another client than the header;
+    /// `Unavailable`.
+    pub(super) async fn authenticate(
+        self,
+        credentials: &Credentials,
+        form: &Form<'_>,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        let result = match self {
+            Self::Post {
+                client_id,
+                client_secret,
+            } => credentials.authenticate(client_id, client_secret).await,
+            Self::Basic(value) => {
+                let decoded = decode_basic(value).ok_or(REFUSED)?;
+                let (client_id, client_secret) = decoded.split_once(':').ok_or(REFUSED)?;
+                let (Ok(client_id), Ok(client_secret)) =
+                    (form::decode(client_id), form::decode(client_secret))
+                else {
+                    return Err(REFUSED);
+                };
+                if form.client_id.as_deref().is_some_and(|id| *id != *client_id) {
+                    return Err(OAuthError::invalid_request(
+                        "the body and the Authorization header name different clients",
+                    ));
+                }
+                credentials.authenticate(&client_id, &client_secret).await
+            }
+            Self::Bearer(_) | Self::Nothing => return Err(REFUSED),
+        };
+        result.map_err(|error| match error {
+            AuthenticateError::Refused(_) => REFUSED,
+            AuthenticateError::Busy(_) | AuthenticateError::Store(_) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no verdict on a client");
+                OAuthError::Unavailable
+            }
+        })
+    }
+}
+
+/// The text of Basic credentials; wiped on drop.
+fn decode_basic(value: &str) -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(value.len()));
+    STANDARD.decode_vec(value, &mut bytes).ok()?;
+    let text = std::str::from_utf8(&bytes).ok()?;
+    Some(Zeroizing::new(text.to_owned()))
+}

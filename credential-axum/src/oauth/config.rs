@@ -1,0 +1,119 @@
+//! What a host may choose about its OAuth endpoints.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The choices of a host; the default has neither aliases nor a resource server's secret.
+#[derive(Clone, Default)]
+pub struct OAuthConfig {
+    pub(super) introspection_secret: Option<IntrospectionSecret>,
+    pub(super) token_path_aliases: Vec<String>,
+}
+
+impl OAuthConfig {
+    /// Lets resource servers introspect any token with `Authorization: Bearer <secret>`. Without
+    /// it only clients can, and only tokens of their own tenant.
+    ///
+    /// Whoever has it sees every tenant's tokens: draw it at random, 32 characters or more.
+    ///
+    /// # Errors
+    /// `IntrospectionSecret` if it is empty or holds anything but visible ASCII.
+    pub fn introspection_secret(
+        mut self,
+        secret: Zeroizing<String>,
+    ) -> Result<Self, OAuthConfigError> {
+        if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(OAuthConfigError::IntrospectionSecret);
+        }
+        self.introspection_secret = Some(IntrospectionSecret(secret));
+        Ok(self)
+    }
+
+    /// Serves the token endpoint under a further path as well, such as `/api/2.0/oauth2/token/`.
+    ///
+    /// # Errors
+    /// `TokenPath` if it is not a slash followed by unreserved characters of RFC 3986 §2.3 and
+    /// slashes.
+    pub fn token_path_alias(mut self, path: &str) -> Result<Self, OAuthConfigError> {
+        let plain = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~')
+        };
+        if !path.starts_with('/') || !path.bytes().all(plain) {
+            return Err(OAuthConfigError::TokenPath(path.to_owned()));
+        }
+        self.token_path_aliases.push(path.to_owned());
+        Ok(self)
+    }
+}
+
+impl fmt::Debug for OAuthConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OAuthConfig")
+            .field(
+                "introspection_secret",
+                &self.introspection_secret.as_ref().map(|_| "[redacted]"),
+            )
+            .field("token_path_aliases", &self.token_path_aliases)
+            .finish()
+    }
+}
+
+/// Why an [`OAuthConfig`] is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OAuthConfigError {
+    /// It could never be sent in a header.
+    #[error("the introspection secret must be one or more visible ASCII characters")]
+    IntrospectionSecret,
+    /// No path that can be served as it stands.
+    #[error("`{0}` is not a plain path; letters, digits, `-._~` and `/` are accepted")]
+    TokenPath(String),
+}
+
+/// A resource server's secret; wiped on drop, compared in constant time.
+#[derive(Clone)]
+pub(super) struct IntrospectionSecret(Zeroizing<String>);
+
+impl IntrospectionSecret {
+    /// Tells how long the secret is, nothing else.
+    pub(super) fn matches(&self, presented: &str) -> bool {
+        self.0.as_bytes().ct_eq(presented.as_bytes()).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_secret(secret: &str) -> Result<OAuthConfig, OAuthConfigError> {
+        OAuthConfig::default().introspection_secret(Zeroizing::new(secret.to_owned()))
+    }
+
+    #[test]
+    fn debug_does_not_show_the_secret() {
+        let config = with_secret("hush-hush").unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn only_the_same_secret_matches() {
+        let config = with_secret("hush-hush").unwrap();
+        let secret = config.introspection_secret.unwrap();
+        assert!(secret.matches("hush-hush"));
+        for other in ["", "hush-hus", "hush-hush!", "hush-husi"] {
+            assert!(!secret.matches(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn unusable_choices_are_refused() {
+        for secret in ["", "two words", "é", "tab\t"] {
+            assert!(with_secret(secret).is_err(), "{secret}");
+        }
+        for path in ["", "token", "/a/{b}", "/a b", "/*", "/a?b", "/é"] {
+            let refused = OAuthConfig::default().token_path_alias(path);
+            assert_eq!(refused.err(), Some(OAuthConfigError::TokenPath(path.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Every route × who asks. A new route without a row here fails.
+
+use credential_axum::{ADMIN_ROUTES, AdminRoute};
+use http::{Method, Request, StatusCode};
+
+use crate::common::{ADMIN, Answer, Ask, BASE, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
+
+/// What another tenant's admin finds where alder's credential is.
+#[derive(Clone, Copy, PartialEq)]
+enum Stranger {
+    NotFound,
+    EmptyList,
+    /// Nothing of any tenant.
+    SameForAll,
+    /// Works in the stranger's own tenant.
+    OwnTenant,
+}
+
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    body: &'static str,
+    stranger: Stranger,
+}
+
+const fn row(
+    method: &'static str,
+    path: &'static str,
+    body: &'static str,
+    stranger: Stranger,
+) -> Row {
+    Row {
+        method,
+        path,
+        body,
+        stranger,
+    }
+}
+
+const ROWS: &[Row] = &[
+    row("GET", "/catalog", "", Stranger::SameForAll),
+    row("GET", "/credentials", "", Stranger::EmptyList),
+    row(
+        "POST",
+        "/credentials",
+        r#"{"name":"n","api_type":"fhir"}"#,
+        Stranger::OwnTenant,
+    ),
+    row("GET", "/credentials/{id}", "", Stranger::NotFound),
+    row(
+        "PATCH",
+        "/credentials/{id}",
+        r#"{"name":"taken over"}"#,
+        Stranger::NotFound,
+    ),
+    row("DELETE", "/credentials/{id}", "", Stranger::NotFound),
+    row(
+        "PUT",
+        "/credentials/{id}/scopes",
+        r#"{"scopes":[]}"#,
+        Stranger::NotFound,
+    ),
+    row("GET", "/audit-events", "", Stranger::EmptyList),
+];
+
+fn row_of(route: &AdminRoute) -> &'static Row {
+    ROWS.iter()
+        .find(|row| row.method == route.method.as_str() && row.path == route.path)
+        .unwrap_or_else(|| {
+            panic!(
+                "no row for {} {}: who may call it?",
+                route.method, route.path
+            )
+        })
+}
+
+/// The route's request about alder's credential, right in everything but who asks.
+fn request(row: &Row, path: &str) -> Ask {
+    let path = row.path.replace("/credentials/{id}", path);
+    ask(row.method, &path).if_match("*")
+}
+
+fn with_body(row: &Row, request: Ask) -> Request<axum::body::Body> {
+    if row.body.is_empty() {
+        request.empty()
+    } else {
+        request.raw(row.body)
+    }
+}
+
+/// What alder's admin sees of everything.
+async fn everything(host: &Host) -> Vec<Answer> {
+    let paths = ["/credentials?include_revoked=true", "/audit-events"];
+    let mut seen = Vec::new();
+    for path in paths {
+        let answer = host.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        seen.push(answer);
+    }
+    seen
+}
+
+#[tokio::test]
+async fn every_route_has_a_row_and_every_row_a_route() {
+    assert_eq!(ADMIN_ROUTES.len(), ROWS.len());
+    for route in ADMIN_ROUTES {
+        row_of(route);
+    }
+}
+
+#[tokio::test]
+async fn every_route_refuses_everyone_but_the_tenants_admins() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await;
+    let before = everything(&host).await;
+    for route in ADMIN_ROUTES {
+        let row = row_of(route);
+        let name = format!("{} {}", row.method, row.path);
+
+        let answer = host.send(with_body(row, request(row, &path))).await;
+        assert_eq!(answer.problem(), (401, "unauthenticated".into()), "{name}");
+
+        let answer = host
+            .send(with_body(row, request(row, &path).by(STAFF)))
+            .await;
+        assert_eq!(answer.problem(), (403, "forbidden".into()), "{name}");
+
+        let answer = host
+            .send(with_body(row, request(row, &path).by(UNKNOWABLE)))
+            .await;
+        assert_eq!(answer.problem(), (503, "unavailable".into()), "{name}");
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("session store"));
+
+        let answer = host
+            .send(with_body(row, request(row, &path).by(OTHER_ADMIN)))
+            .await;
+        match row.stranger {
+            Stranger::NotFound => {
+                assert_eq!(answer.problem(), (404, "not_found".into()), "{name}");
+            }
+            Stranger::EmptyList => {
+                assert_eq!(
+                    answer.json()["items"].as_array().map(Vec::len),
+                    Some(0),
+                    "{name}"
+                );
+            }
+            Stranger::SameForAll => {
+                let ours = host
+                    .send(with_body(row, request(row, &path).by(ADMIN)))
+                    .await;
+                assert_eq!(answer.body, ours.body, "{name}");
+            }
+            // Last, so that the lists above are still empty; undone by nobody.
+            Stranger::OwnTenant => {}
+        }
+    }
+    for (before, after) in before.iter().zip(everything(&host).await) {
+        assert_eq!(before.body, after.body);
+    }
+}
+
+#[tokio::test]
+async fn what_a_stranger_creates_is_only_theirs() {
+    let host = Host::new();
+    host.create("Lab").await;
+    let before = everything(&host).await;
+    let rows = ROWS
+        .iter()
+        .filter(|row| row.stranger == Stranger::OwnTenant);
+    for row in rows {
+        let answer = host
+            .send(with_body(row, request(row, "").by(OTHER_ADMIN)))
+            .await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+    for (before, after) in before.iter().zip(everything(&host).await) {
+        assert_eq!(before.body, after.body);
+    }
+}
+
+#[tokio::test]
+async fn every_route_works_for_the_tenants_admin_and_is_never_cached() {
+    for route in ADMIN_ROUTES {
+        let host = Host::new();
+        let path = host.created_path("Lab").await;
+        let row = row_of(route);
+        let answer = host
+            .send(with_body(row, request(row, &path).by(ADMIN)))
+            .await;
+        assert!(answer.status.is_success(), "{route:?} {answer:?}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("content-type"), "application/json");
+        if route.method == Method::GET {
+            let path = row.path.replace("/credentials/{id}", &path);
+            let head = host.send(ask("HEAD", &path).by(ADMIN).empty()).await;
+            assert_eq!(
+                (head.status, head.body.len()),
+                (StatusCode::OK, 0),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_from_other_sites_are_refused_after_sign_in_and_before_the_role() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await;
+    for route in ADMIN_ROUTES {
+        let row = row_of(route);
+        let foreign = |request: Ask| request.header("sec-fetch-site", "cross-site");
+        let refused = (403, "cross_site".to_owned());
+        for actor in [ADMIN, STAFF] {
+            let answer = host
+                .send(with_body(row, foreign(request(row, &path)).by(actor)))
+                .await;
+            if route.method != Method::GET {
+                assert_eq!(answer.problem(), refused, "{route:?}");
+            } else if actor == ADMIN {
+                assert_eq!(answer.status, StatusCode::OK, "{route:?}");
+            }
+        }
+        let answer = host
+            .send(with_body(row, foreign(request(row, &path))))
+            .await;
+        assert_eq!(answer.problem().0, 401, "{route:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_self_service_is_off_admins_read_and_change_nothing() {
+    let host = Host::with(|builder| builder.self_service(false));
+    for route in ADMIN_ROUTES {
+        let row = row_of(route);
+        let path = format!("/credentials/{:032}", 0);
+        // Nothing else about the request is looked at.
+        let answer = host
+            .send(request(row, &path).by(ADMIN).body("not json"))
+            .await;
+        if route.method == Method::GET {
+            let expected = if row.path.contains("{id}") { 404 } else { 200 };
+            assert_eq!(answer.status, expected, "{route:?}");
+        } else {
+            let refused = (403, "self_service_unavailable".into());
+            assert_eq!(answer.problem(), refused, "{route:?}");
+            assert!(
+                answer.json()["detail"]
+                    .as_str()
+                    .unwrap()
+                    .contains("support")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_production_default_is_off() {
+    use credential_core::id::Environment;
+    let host = Host::with(|builder| builder.environment(Environment::Production));
+    let body = serde_json::json!({"name": "Lab", "api_type": "fhir"});
+    let answer = host
+        .send(ask("POST", "/credentials").by(ADMIN).json(&body))
+        .await;
+    assert_eq!(answer.problem(), (403, "self_service_unavailable".into()));
+    assert_eq!(host.get("/credentials").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_methods_are_problems_too() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await;
+    for unknown in [
+        "/nothing",
+        "/credentials/",
+        "/catalog/x",
+        "/credentials/a/b/c",
+        "/",
+    ] {
+        let answer = host.get(unknown).await;
+        assert_eq!(answer.problem(), (404, "not_found".into()), "{unknown}");
+    }
+    for (unsupported, allow) in [
+        ("/catalog", "GET,HEAD"),
+        ("/credentials", "GET,HEAD,POST"),
+        (path.as_str(), "GET,HEAD,PATCH,DELETE"),
+        (&format!("{path}/scopes"), "PUT"),
+        ("/audit-events", "GET,HEAD"),
+    ] {
+        let answer = host
+            .send(ask("OPTIONS", unsupported).by(ADMIN).empty())
+            .await;
+        assert_eq!(
+            answer.problem(),
+            (405, "method_not_allowed".into()),
+            "{unsupported}"
+        );
+        assert_eq!(answer.header("allow"), allow);
+    }
+    let answer = host.send(ask("GET", "/nothing").empty()).await;
+    assert_eq!(answer.problem(), (401, "unauthenticated".into()));
+}
+
+#[tokio::test]
+async fn what_is_no_id_names_nothing() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await;
+    let upper = path.to_uppercase().replace("CREDENTIALS", "credentials");
+    let ids = [
+        "/credentials/1",
+        "/credentials/%00",
+        "/credentials/%ff",
+        &upper,
+    ];
+    for id in ids.into_iter().chain([format!("{path}0").as_str()]) {
+        assert_eq!(
+            host.get(id).await.problem(),
+            (404, "not_found".into()),
+            "{id}"
+        );
+        // Only after what the body is refused for.
+        let answer = host.send(ask("PATCH", id).by(ADMIN).raw("{")).await;
+        assert_eq!(answer.problem(), (400, "malformed".into()), "{id}");
+        let answer = host.send(ask("PATCH", id).by(ADMIN).raw("{}")).await;
+        assert_eq!(answer.problem(), (404, "not_found".into()), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_location_is_the_address_as_the_client_sees_it() {
+    let host = Host::new();
+    let body = serde_json::json!({"name": "Lab", "api_type": "fhir"});
+    let answer = host
+        .send(ask("POST", "/credentials").by(ADMIN).json(&body))
+        .await;
+    let location = answer.header("location").to_owned();
+    let found = host.get(location.strip_prefix(BASE).unwrap()).await;
+    assert_eq!(found.json(), answer.json()["credential"]);
+    assert_eq!(found.header("etag"), answer.header("etag"));
+}

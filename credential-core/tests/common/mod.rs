@@ -1,0 +1,155 @@
+//! A deployment in memory, with doubles that count.
+
+#![allow(clippy::unwrap_used, reason = "test set-up")]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part")]
+
+use std::{sync::Arc, time::Duration};
+
+use credential_core::{
+    Credentials, ScopeCatalog,
+    actor::{Actor, Role, TenantAdmin},
+    authenticate::AuthenticateError,
+    entropy::OsEntropy,
+    host::CredentialsBuilder,
+    manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
+    secret::{
+        hash::{Argon2Hasher, HashCost},
+        keyring::Keyring,
+    },
+    testing::{CountingHasher, ManualClock, ProbeStore},
+};
+use credential_store_memory::MemoryStore;
+
+pub struct Deployment {
+    pub store: ProbeStore<MemoryStore>,
+    pub keyring: Keyring,
+    pub hasher: Arc<CountingHasher<Argon2Hasher>>,
+    pub clock: ManualClock,
+    pub node: Credentials,
+}
+
+impl Deployment {
+    pub fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub fn with(adjust: impl Fn(CredentialsBuilder) -> CredentialsBuilder) -> Self {
+        let store = ProbeStore::new(MemoryStore::new());
+        let keyring = Keyring::generate(&OsEntropy);
+        let hasher = Arc::new(CountingHasher::new(Argon2Hasher::new(
+            keyring.clone(),
+            HashCost::cheap(),
+            Arc::new(OsEntropy),
+        )));
+        let clock = ManualClock::new();
+        let node = adjust(
+            Credentials::builder(store.clone())
+                .catalog(ScopeCatalog::elation())
+                .keyring(keyring.clone())
+                .hasher(hasher.clone())
+                .clock(Arc::new(clock.clone())),
+        )
+        .build()
+        .unwrap();
+        Self {
+            store,
+            keyring,
+            hasher,
+            clock,
+            node,
+        }
+    }
+
+    /// Another node over the same store, with caches of its own.
+    pub fn second_node(&self) -> Credentials {
+        Credentials::builder(self.store.clone())
+            .catalog(ScopeCatalog::elation())
+            .keyring(self.keyring.clone())
+            .hasher(self.hasher.clone())
+            .clock(Arc::new(self.clock.clone()))
+            .build()
+            .unwrap()
+    }
+
+    pub async fn key(&self, name: &str, api_type: &str, scopes: &[&str]) -> Key {
+        let Created {
+            credential,
+            client_secret,
+        } = self
+            .node
+            .create(&admin("alder"), request(name, api_type, scopes))
+            .await
+            .unwrap();
+        Key {
+            id: credential.id,
+            client_id: credential.client_id.as_str().to_owned(),
+            secret: client_secret.expose_secret().to_owned(),
+        }
+    }
+
+    pub async fn set_scopes(&self, key: &Key, scopes: &[&str]) {
+        let choice = ScopeChoice::Named(scopes.iter().map(|&scope| scope.to_owned()).collect());
+        let request = SetScopes {
+            choice: Some(choice),
+            api_type: None,
+            faults: Vec::new(),
+        };
+        self.node
+            .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), request)
+            .await
+            .unwrap();
+    }
+
+    pub async fn revoke(&self, key: &Key) {
+        self.node.revoke(&admin("alder"), key.id, None).await.unwrap();
+    }
+
+    pub fn advance(&self, millis: u64) {
+        self.clock.advance(Duration::from_millis(millis));
+    }
+}
+
+pub struct Key {
+    pub id: credential_core::id::CredentialId,
+    pub client_id: String,
+    pub secret: String,
+}
+
+impl Key {
+    pub async fn token(&self, node: &Credentials, scope: Option<&str>) -> String {
+        let client = node
+            .authenticate(&self.client_id, &self.secret)
+            .await
+            .unwrap();
+        let issued = node.issue(&client, scope).unwrap();
+        issued.access_token.expose_secret().to_owned()
+    }
+
+    pub async fn refusal(&self, node: &Credentials) -> credential_core::authenticate::Refusal {
+        match node.authenticate(&self.client_id, &self.secret).await {
+            Err(AuthenticateError::Refused(refusal)) => refusal,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+}
+
+pub fn actor(tenant: &str, role: Role) -> Actor {
+    Actor {
+        id: "dr-lee".parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
+        role,
+    }
+}
+
+pub fn admin(tenant: &str) -> TenantAdmin {
+    actor(tenant, Role::Admin).admin().unwrap()
+}
+
+pub fn request(name: &str, api_type: &str, scopes: &[&str]) -> CreateCredential {
+    CreateCredential {
+        name: Some(name.to_owned()),
+        api_type: Some(api_type.to_owned()),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        ..CreateCredential::default()
+    }
+}

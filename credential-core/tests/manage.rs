@@ -1,0 +1,305 @@
+//! What admins can and cannot do.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Deployment, actor, admin, request};
+use credential_core::{
+    actor::Role,
+    audit::{Action, verify_chain},
+    credential::Status,
+    id::{CredentialId, Environment},
+    manage::{
+        CreateCredential, Expected, Fault, ManageError, ScopeChoice, SetScopes, UpdateCredential,
+    },
+    store::{AuditQuery, ListQuery},
+};
+
+const READ: &[&str] = &["system/patients.read"];
+
+fn codes(faults: &[Fault]) -> Vec<(&str, &str)> {
+    faults
+        .iter()
+        .map(|fault| (fault.field.as_str(), fault.code))
+        .collect()
+}
+
+fn named(scopes: &[&str]) -> SetScopes {
+    SetScopes {
+        choice: Some(ScopeChoice::Named(
+            scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        )),
+        api_type: None,
+        faults: Vec::new(),
+    }
+}
+
+#[test]
+fn only_an_admin_gets_the_proof() {
+    assert!(actor("alder", Role::Admin).admin().is_ok());
+    assert!(actor("alder", Role::Member).admin().is_err());
+}
+
+#[tokio::test]
+async fn every_fault_is_named_at_once() {
+    let deployment = Deployment::new();
+    let bad = CreateCredential {
+        name: Some("\u{202e}evil".to_owned()),
+        api_type: Some("apiv2".to_owned()),
+        scopes: vec!["system/Patient.read".into(), "nonsense".into()],
+        expires_at: Some(deployment.node.clock().now()),
+        faults: vec![Fault::new("colour", "unknown_field", "there is no such field")],
+    };
+    let Err(ManageError::Invalid(faults)) = deployment.node.create(&admin("alder"), bad).await
+    else {
+        panic!("it is invalid");
+    };
+    assert_eq!(
+        codes(&faults),
+        [
+            ("colour", "unknown_field"),
+            ("name", "forbidden_character"),
+            ("scopes", "scope_of_other_api_type"),
+            ("scopes", "unknown_scope"),
+            ("expires_at", "in_the_past"),
+        ]
+    );
+    let empty = CreateCredential::default();
+    let Err(ManageError::Invalid(faults)) = deployment.node.create(&admin("alder"), empty).await
+    else {
+        panic!("it is invalid");
+    };
+    assert_eq!(codes(&faults), [("name", "required"), ("api_type", "required")]);
+    assert_eq!(deployment.hasher.hashed(), 0, "nothing is hashed for a bad request");
+}
+
+#[tokio::test]
+async fn scopes_that_exclude_each_other_or_need_company_are_refused() {
+    let deployment = Deployment::new();
+    for scopes in [
+        &["apiv2", "system/patients.read"][..],
+        &["act_as_user"],
+    ] {
+        let refused = deployment
+            .node
+            .create(&admin("alder"), request("Lab", "apiv2", scopes))
+            .await;
+        assert!(
+            matches!(&refused, Err(ManageError::Invalid(faults))
+                if faults.iter().all(|fault| fault.code == "scope_conflict")),
+            "{scopes:?}: {refused:?}"
+        );
+    }
+    deployment.key("A", "apiv2", &["apiv2", "act_as_user"]).await;
+    deployment.key("B", "apiv2", &["act_as_user", "system/bills.read"]).await;
+}
+
+#[tokio::test]
+async fn no_request_changes_the_api_type() {
+    let deployment = Deployment::new();
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let update = UpdateCredential {
+        name: Some(String::new()),
+        api_type: Some("fhir".to_owned()),
+        ..UpdateCredential::default()
+    };
+    let refused = deployment
+        .node
+        .update(&admin("alder"), key.id, Some(&Expected::Any), update)
+        .await;
+    assert!(
+        matches!(&refused, Err(ManageError::ApiTypeImmutable(faults))
+            if codes(faults) == [("api_type", "api_type_immutable"), ("name", "required")]),
+        "{refused:?}"
+    );
+    let scopes = SetScopes {
+        api_type: Some("apiv2".to_owned()),
+        ..named(READ)
+    };
+    let refused = deployment
+        .node
+        .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), scopes)
+        .await;
+    assert!(matches!(refused, Err(ManageError::ApiTypeImmutable(_))));
+    let credential = deployment.node.get(&admin("alder"), key.id).await.unwrap();
+    assert_eq!((credential.api_type.as_str(), credential.version), ("apiv2", 1));
+}
+
+#[tokio::test]
+async fn refusals_come_in_one_order() {
+    let deployment = Deployment::new();
+    let (node, lee) = (&deployment.node, &admin("alder"));
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let bad = || UpdateCredential {
+        name: Some(String::new()),
+        ..UpdateCredential::default()
+    };
+    let stale = Expected::OneOf(vec![7]);
+    let stranger = CredentialId::random(&credential_core::entropy::OsEntropy);
+    let result = node.update(lee, stranger, None, bad()).await;
+    assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
+    let result = node.update(lee, key.id, None, bad()).await;
+    assert!(matches!(result, Err(ManageError::VersionRequired)), "{result:?}");
+    let result = node.update(lee, key.id, Some(&stale), bad()).await;
+    assert!(matches!(result, Err(ManageError::StaleVersion)), "{result:?}");
+    let result = node.update(lee, key.id, Some(&Expected::OneOf(vec![1])), bad()).await;
+    assert!(matches!(result, Err(ManageError::Invalid(_))), "{result:?}");
+    deployment.revoke(&key).await;
+    let result = node.update(lee, key.id, None, bad()).await;
+    assert!(matches!(result, Err(ManageError::Revoked)), "{result:?}");
+    let result = node.update(&admin("birch"), key.id, None, bad()).await;
+    assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
+}
+
+#[tokio::test]
+async fn another_tenants_admin_sees_and_changes_nothing() {
+    let deployment = Deployment::new();
+    let (node, stranger) = (&deployment.node, &admin("birch"));
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let not_found = |result: Result<(), ManageError>| {
+        assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
+    };
+    not_found(node.get(stranger, key.id).await.map(drop));
+    not_found(node.revoke(stranger, key.id, None).await.map(drop));
+    let expected = Some(&Expected::Any);
+    not_found(node.set_scopes(stranger, key.id, expected, named(&[])).await.map(drop));
+    let update = UpdateCredential::default();
+    not_found(node.update(stranger, key.id, expected, update).await.map(drop));
+    let all = ListQuery {
+        limit: 100,
+        after: None,
+        include_revoked: true,
+    };
+    assert!(node.list(stranger, all).await.unwrap().items.is_empty());
+    let audit = AuditQuery {
+        credential_id: Some(key.id),
+        limit: 100,
+        before: None,
+    };
+    assert!(node.audit_events(stranger, audit).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn production_needs_the_host_to_turn_self_service_on() {
+    let production = |builder: credential_core::host::CredentialsBuilder| {
+        builder.environment(Environment::Production)
+    };
+    let off = Deployment::with(production);
+    let result = off.node.create(&admin("alder"), CreateCredential::default()).await;
+    assert!(matches!(result, Err(ManageError::SelfServiceUnavailable)));
+    let on = Deployment::with(|builder| production(builder).self_service(true));
+    let key = on.key("Lab", "apiv2", READ).await;
+    assert!(key.client_id.starts_with("cred_production_"));
+    assert!(key.secret.starts_with("cred_production_"));
+}
+
+#[tokio::test]
+async fn read_only_selects_every_read_scope_and_nothing_else() {
+    let deployment = Deployment::new();
+    for (api_type, reads) in [("apiv2", 78), ("fhir", 27)] {
+        let key = deployment.key(api_type, api_type, &[]).await;
+        let preset = SetScopes {
+            choice: Some(ScopeChoice::ReadOnly),
+            api_type: None,
+            faults: Vec::new(),
+        };
+        let changed = deployment
+            .node
+            .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), preset)
+            .await
+            .unwrap();
+        let scopes = changed.credential.scopes;
+        assert_eq!(scopes.len(), reads, "{api_type}");
+        assert!(scopes.iter().all(|scope| scope.ends_with(".read") && !scope.contains('*')));
+    }
+}
+
+#[tokio::test]
+async fn saving_what_is_there_changes_nothing() {
+    let deployment = Deployment::new();
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let changed = deployment
+        .node
+        .set_scopes(&admin("alder"), key.id, Some(&Expected::OneOf(vec![1])), named(READ))
+        .await
+        .unwrap();
+    assert_eq!(changed.credential.version, 1);
+    let same = UpdateCredential {
+        name: Some(" Lab ".to_owned()),
+        expires_at: Some(None),
+        ..UpdateCredential::default()
+    };
+    let updated = deployment
+        .node
+        .update(&admin("alder"), key.id, Some(&Expected::OneOf(vec![1])), same)
+        .await
+        .unwrap();
+    assert_eq!(updated.version, 1);
+}
+
+#[tokio::test]
+async fn the_audit_trail_tells_the_whole_story() {
+    let deployment = Deployment::new();
+    let (node, lee) = (&deployment.node, &admin("alder"));
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    deployment.set_scopes(&key, &["system/bills.read"]).await;
+    let expires_at = node.clock().now().saturating_add(Duration::from_secs(60));
+    let update = UpdateCredential {
+        name: Some("Imaging".to_owned()),
+        expires_at: Some(Some(expires_at)),
+        ..UpdateCredential::default()
+    };
+    node.update(lee, key.id, Some(&Expected::Any), update).await.unwrap();
+    deployment.revoke(&key).await;
+    deployment.revoke(&key).await;
+
+    let query = AuditQuery {
+        credential_id: None,
+        limit: 100,
+        before: None,
+    };
+    let mut rows = node.audit_events(lee, query).await.unwrap().items;
+    rows.reverse();
+    let actions: Vec<_> = rows.iter().map(|row| row.action).collect();
+    assert_eq!(
+        actions,
+        [
+            Action::Created,
+            Action::ScopesChanged,
+            Action::Renamed,
+            Action::ExpiryChanged,
+            Action::Revoked
+        ]
+    );
+    assert_eq!(
+        rows[1].details,
+        r#"{"scopes":["system/bills.read"],"scopes_before":["system/patients.read"]}"#
+    );
+    assert!(rows.iter().all(|row| !row.details.contains(&key.secret)));
+    assert_eq!(verify_chain(&deployment.keyring, &rows).unwrap().unwrap().seq, 5);
+
+    let mut altered = rows.clone();
+    altered[2].actor = "somebody-else".parse().unwrap();
+    assert_eq!(verify_chain(&deployment.keyring, &altered).unwrap_err().seq, 3);
+    let mut cut = rows.clone();
+    cut.remove(1);
+    assert_eq!(verify_chain(&deployment.keyring, &cut).unwrap_err().seq, 2);
+    let mut swapped = rows;
+    swapped.swap(2, 3);
+    assert_eq!(verify_chain(&deployment.keyring, &swapped).unwrap_err().seq, 3);
+}
+
+#[tokio::test]
+async fn a_revoked_credential_keeps_its_first_revocation() {
+    let deployment = Deployment::new();
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let lee = &admin("alder");
+    let first = deployment.node.revoke(lee, key.id, None).await.unwrap();
+    deployment.advance(5_000);
+    let stale = Expected::OneOf(vec![1]);
+    let again = deployment.node.revoke(lee, key.id, Some(&stale)).await.unwrap();
+    assert_eq!(again.credential, first.credential);
+    assert!(again.effective_everywhere_at > first.effective_everywhere_at, "computed anew");
+    assert_eq!(again.credential.status(deployment.node.clock().now()), Status::Revoked);
+}

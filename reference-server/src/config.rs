@@ -1,0 +1,415 @@
+//! Options, from flags and the environment, checked as a whole before anything starts.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use credential_axum::ForwardAuthHeaders;
+use credential_core::{
+    ScopeCatalog,
+    entropy::OsEntropy,
+    id::Environment,
+    secret::keyring::{KeyName, Keyring},
+};
+use zeroize::Zeroizing;
+
+/// Reference server for self-service API credentials.
+///
+/// Starts with nothing else installed: in-memory store, sandbox, demo sign-in.
+#[derive(Debug, Parser)]
+#[command(name = "reference-server", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a new keyring entry, `name:base64`.
+    Keygen {
+        /// The key's name: 1–32 of a–z, 0–9 and `-`.
+        #[arg(default_value = "k1")]
+        name: String,
+    },
+}
+
+/// Every value is taken as text and checked in [`Config::new`], so that a fault is named in one
+/// voice and a secret is never echoed.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Address to listen on; port 0 picks a free one. Loopback only: the sign-in is a demo.
+    #[arg(
+        long,
+        env = "CREDENTIAL_LISTEN",
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: String,
+
+    /// PostgreSQL (not in this build yet); absent: the in-memory store.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+
+    /// `sandbox` or `production`.
+    #[arg(
+        long,
+        env = "CREDENTIAL_ENVIRONMENT",
+        value_name = "NAME",
+        default_value = "sandbox"
+    )]
+    environment: String,
+
+    /// `on` or `off`; by default on in sandbox and off in production.
+    #[arg(long, env = "CREDENTIAL_SELF_SERVICE", value_name = "on|off")]
+    self_service: Option<String>,
+
+    /// Root keys, `name:base64[:tag],…`, or `@path` of a file with them; by default drawn at
+    /// start, so tokens and secrets end with the process. `keygen` makes an entry.
+    #[arg(
+        long,
+        env = "CREDENTIAL_KEYRING",
+        value_name = "KEYS",
+        hide_env_values = true
+    )]
+    keyring: Option<String>,
+
+    /// Catalogue of API types and scopes (TOML); by default Elation's.
+    #[arg(long, env = "CREDENTIAL_CATALOG", value_name = "PATH")]
+    catalog: Option<PathBuf>,
+
+    /// How long a cached answer may stand without proof that it is fresh: `0` (always read the
+    /// store), or from `500ms` to `60s`.
+    #[arg(
+        long,
+        env = "CREDENTIAL_MAX_STALENESS",
+        value_name = "DURATION",
+        default_value = "1s"
+    )]
+    max_staleness: String,
+
+    /// Public base URL, the OAuth issuer; by default the listening address.
+    #[arg(long, env = "CREDENTIAL_ISSUER", value_name = "URL")]
+    issuer: Option<String>,
+
+    /// Serve /forward-auth for a gateway that sends `x-forwarded` or `x-original` headers.
+    #[arg(
+        long,
+        env = "CREDENTIAL_FORWARD_AUTH_HEADERS",
+        value_name = "FAMILY"
+    )]
+    forward_auth_headers: Option<String>,
+
+    /// Lets resource servers introspect with it as bearer; at least 16 characters. Absent: only
+    /// clients can.
+    #[arg(
+        long,
+        env = "CREDENTIAL_INTROSPECTION_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    introspection_secret: Option<String>,
+
+    /// How many verified secrets are remembered.
+    #[arg(
+        long,
+        env = "CREDENTIAL_VERIFIED_CACHE",
+        value_name = "ENTRIES",
+        default_value = "100000"
+    )]
+    verified_cache: String,
+
+    /// Filter of the log on standard error.
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+/// What the server runs with.
+pub struct Config {
+    pub listen: SocketAddr,
+    pub environment: Environment,
+    pub self_service: Option<bool>,
+    pub keyring: Keyring,
+    pub catalog: ScopeCatalog,
+    pub max_staleness: Duration,
+    pub issuer: Option<String>,
+    pub forward_auth_headers: Option<ForwardAuthHeaders>,
+    pub introspection_secret: Option<Zeroizing<String>>,
+    pub verified_cache: usize,
+    pub log: String,
+}
+
+/// A value that cannot be used. Never repeats a value that may be secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{option}: {fault}; accepted: {accepted}")]
+pub struct ConfigError {
+    option: &'static str,
+    fault: String,
+    accepted: &'static str,
+}
+
+impl ConfigError {
+    pub fn new(option: &'static str, fault: impl fmt::Display, accepted: &'static str) -> Self {
+        Self {
+            option,
+            fault: fault.to_string(),
+            accepted,
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// The first option whose value cannot be used.
+    pub fn new(options: Options) -> Result<Self, ConfigError> {
+        if options.database_url.is_some() {
+            return Err(ConfigError::new(
+                "--database-url (DATABASE_URL)",
+                "this build has no PostgreSQL store yet",
+                "leave it out, and unset DATABASE_URL, to use the in-memory store",
+            ));
+        }
+        Ok(Self {
+            listen: listen(&options.listen)?,
+            environment: options.environment.parse().map_err(|_| {
+                unknown("--environment", &options.environment, "`sandbox` or `production`")
+            })?,
+            self_service: options.self_service.as_deref().map(on_or_off).transpose()?,
+            keyring: keyring(options.keyring.map(Zeroizing::new))?,
+            catalog: catalog(options.catalog)?,
+            max_staleness: max_staleness(&options.max_staleness)?,
+            issuer: options.issuer.map(issuer).transpose()?,
+            forward_auth_headers: options
+                .forward_auth_headers
+                .as_deref()
+                .map(forward_auth_headers)
+                .transpose()?,
+            introspection_secret: options
+                .introspection_secret
+                .map(introspection_secret)
+                .transpose()?,
+            verified_cache: verified_cache(&options.verified_cache)?,
+            log: options.log,
+        })
+    }
+}
+
+/// A new keyring entry for `keygen`.
+///
+/// # Errors
+/// The name is no key name.
+pub fn keygen(name: &str) -> Result<Zeroizing<String>, ConfigError> {
+    let name: KeyName = name
+        .parse()
+        .map_err(|_| unknown("keygen", name, "a name of 1–32 of a–z, 0–9 and `-`"))?;
+    Ok(Keyring::generate_entry(&name, &OsEntropy))
+}
+
+/// Answers `--help` and `--version`, and faults of the command line itself.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    // Why not clap's own text: it repeats what was typed, and that may be a secret.
+    let fault = match error.kind() {
+        ErrorKind::UnknownArgument => "there is an option that does not exist",
+        ErrorKind::InvalidSubcommand => "there is a command that does not exist",
+        ErrorKind::ArgumentConflict => "an option is given more than once",
+        ErrorKind::InvalidValue | ErrorKind::NoEquals => "an option lacks its value",
+        ErrorKind::InvalidUtf8 => "an option's value is not UTF-8",
+        _ => "the command line cannot be read",
+    };
+    let _ = writeln!(
+        io::stderr(),
+        "reference-server: {fault}; accepted: see `reference-server --help`"
+    );
+    ExitCode::from(2)
+}
+
+fn unknown(option: &'static str, value: &str, accepted: &'static str) -> ConfigError {
+    let shown: String = value.chars().take(40).collect();
+    ConfigError::new(option, format_args!("`{}` is none", shown.escape_debug()), accepted)
+}
+
+fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+    const ACCEPTED: &str = "a loopback ADDR:PORT such as 127.0.0.1:8080 or [::1]:0";
+    let address: SocketAddr = text
+        .replace("localhost:", "127.0.0.1:")
+        .parse()
+        .map_err(|_| unknown("--listen", text, ACCEPTED))?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(ConfigError::new(
+            "--listen",
+            format_args!("the demo sign-in lets anyone in, so it does not run on {address}"),
+            ACCEPTED,
+        ))
+    }
+}
+
+fn on_or_off(text: &str) -> Result<bool, ConfigError> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(unknown("--self-service", other, "`on` or `off`")),
+    }
+}
+
+fn keyring(text: Option<Zeroizing<String>>) -> Result<Keyring, ConfigError> {
+    const ACCEPTED: &str = "`name:base64[:tag],…` with 32-byte keys, or `@path` of a file with \
+                            that; `reference-server keygen` prints an entry";
+    let Some(text) = text else {
+        return Ok(Keyring::generate(&OsEntropy));
+    };
+    let text = match text.strip_prefix('@') {
+        None => text,
+        Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {
+            ConfigError::new(
+                "--keyring",
+                format_args!("the file could not be read ({})", error.kind()),
+                ACCEPTED,
+            )
+        })?),
+    };
+    Keyring::parse(&text).map_err(|error| ConfigError::new("--keyring", error, ACCEPTED))
+}
+
+fn catalog(path: Option<PathBuf>) -> Result<ScopeCatalog, ConfigError> {
+    const ACCEPTED: &str = "the path of a catalogue file (TOML), as docs/embedding.md describes";
+    let Some(path) = path else {
+        return Ok(ScopeCatalog::elation());
+    };
+    let shown = path.display();
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let fault = format_args!("`{shown}` could not be read ({})", error.kind()).to_string();
+        ConfigError::new("--catalog", fault, ACCEPTED)
+    })?;
+    ScopeCatalog::from_toml(&text).map_err(|error| {
+        ConfigError::new("--catalog", format_args!("`{shown}`: {error}"), ACCEPTED)
+    })
+}
+
+fn max_staleness(text: &str) -> Result<Duration, ConfigError> {
+    const ACCEPTED: &str = "`0`, or a duration from `500ms` to `60s`";
+    let millis = match text.trim() {
+        "0" | "0s" | "0ms" => Some(0),
+        text => match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+            (Some(number), _) => number.parse().ok(),
+            (None, Some(number)) => number.parse::<u64>().ok().and_then(|it| it.checked_mul(1000)),
+            (None, None) => None,
+        },
+    };
+    match millis {
+        Some(millis) if millis == 0 || (500..=60_000).contains(&millis) => {
+            Ok(Duration::from_millis(millis))
+        }
+        Some(_) => Err(ConfigError::new(
+            "--max-staleness",
+            format_args!("`{}` is out of bounds", text.escape_debug()),
+            ACCEPTED,
+        )),
+        None => Err(unknown("--max-staleness", text, ACCEPTED)),
+    }
+}
+
+fn issuer(text: String) -> Result<String, ConfigError> {
+    const ACCEPTED: &str = "an http or https URL without query and fragment";
+    let authority_and_path = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .unwrap_or_default();
+    let sound = text.parse::<http::Uri>().is_ok_and(|uri| uri.query().is_none())
+        && !authority_and_path.is_empty()
+        && !authority_and_path.starts_with('/')
+        && !text.contains(['#', '@', '"', '\\', ' ']);
+    if sound {
+        Ok(text)
+    } else {
+        // A URL may carry a password, so it is not shown.
+        Err(ConfigError::new("--issuer", "this is no such URL", ACCEPTED))
+    }
+}
+
+fn forward_auth_headers(text: &str) -> Result<ForwardAuthHeaders, ConfigError> {
+    match text {
+        "x-forwarded" => Ok(ForwardAuthHeaders::XForwarded),
+        "x-original" => Ok(ForwardAuthHeaders::XOriginal),
+        other => Err(unknown(
+            "--forward-auth-headers",
+            other,
+            "`x-forwarded` (Traefik, Caddy) or `x-original` (nginx auth_request)",
+        )),
+    }
+}
+
+fn introspection_secret(text: String) -> Result<Zeroizing<String>, ConfigError> {
+    let secret = Zeroizing::new(text);
+    if secret.len() >= 16 && secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(secret)
+    } else {
+        Err(ConfigError::new(
+            "--introspection-secret",
+            "the secret is too short or has spaces or non-ASCII characters",
+            "at least 16 visible ASCII characters",
+        ))
+    }
+}
+
+fn verified_cache(text: &str) -> Result<usize, ConfigError> {
+    text.parse()
+        .ok()
+        .filter(|entries| (1..=100_000_000).contains(entries))
+        .ok_or_else(|| unknown("--verified-cache", text, "a number from 1 to 100000000"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn max_staleness_is_zero_or_half_a_second_and_up() {
+        for (text, millis) in [("0", 0), ("0s", 0), ("500ms", 500), ("1s", 1_000), ("60s", 60_000)] {
+            assert_eq!(max_staleness(text).unwrap().as_millis(), millis, "{text}");
+        }
+        for text in ["499ms", "61s", "1", "-1s", "s", "ms", "", "1 s", "99999999999999999999s"] {
+            assert!(max_staleness(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_served() {
+        for text in ["127.0.0.1:8080", "[::1]:0", "localhost:1"] {
+            assert!(listen(text).is_ok(), "{text}");
+        }
+        for text in ["0.0.0.0:8080", "192.0.2.1:80", "[::]:80", "8080", "example.com:80"] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn issuers_are_plain_base_urls() {
+        for text in ["http://localhost:8080", "https://api.example.com/base/"] {
+            assert!(issuer(text.to_owned()).is_ok(), "{text}");
+        }
+        for text in ["api.example.com", "ftp://x", "http://", "http:///x", "https://u:p@x", "http://x?q", "http://x#f"] {
+            assert!(issuer(text.to_owned()).is_err(), "{text}");
+        }
+    }
+}

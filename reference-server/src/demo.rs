@@ -1,0 +1,135 @@
+//! The demo APIs: every path of an API type answers 200 with what the guard checked.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{OriginalUri, State},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use credential_axum::Access;
+use credential_core::{
+    catalog::{ApiType, PathRules},
+    clock::Clock,
+};
+use http::{Method, StatusCode, header};
+use serde_json::{Value, json};
+
+/// Tells the demo's tags in FHIR answers from a server's own.
+const TAG_SYSTEM: &str = "urn:reference-server:checked";
+
+#[derive(Clone)]
+struct Demo {
+    api_type: Arc<ApiType>,
+    /// RFC 3339; `CapabilityStatement.date`.
+    started_at: String,
+}
+
+/// All paths of an API type. The host puts the guard in front.
+pub fn router(api_type: &Arc<ApiType>, clock: &dyn Clock) -> Router {
+    let demo = Demo {
+        api_type: Arc::clone(api_type),
+        started_at: clock.now().to_string(),
+    };
+    let base = api_type.base_path();
+    let answer = match api_type.rules() {
+        PathRules::Fhir => any(fhir),
+        _ => any(plain),
+    };
+    let mut router = Router::new()
+        .route(&format!("{base}/"), answer.clone())
+        .route(&format!("{base}/{{*path}}"), answer.clone());
+    if !base.is_empty() {
+        router = router.route(base, answer);
+    }
+    router.with_state(demo)
+}
+
+/// What was checked, for people who try things out.
+fn facts(access: &Access, method: &Method, path: &str) -> Value {
+    json!({
+        "tenant": access.tenant().as_str(),
+        "client_id": access.client_id().as_str(),
+        "required_scope": access.required_scope(),
+        "method": method.as_str(),
+        "path": path,
+    })
+}
+
+async fn plain(
+    access: Option<axum::Extension<Access>>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+) -> Response {
+    match access {
+        Some(axum::Extension(access)) => Json(facts(&access, &method, uri.path())).into_response(),
+        // A public route: nobody was checked.
+        None => Json(json!({"method": method.as_str(), "path": uri.path()})).into_response(),
+    }
+}
+
+async fn fhir(
+    State(demo): State<Demo>,
+    access: Option<axum::Extension<Access>>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+) -> Response {
+    let body = match access {
+        Some(axum::Extension(access)) => bundle(&facts(&access, &method, uri.path())),
+        None if uri.path().ends_with("/metadata") => demo.capability_statement(),
+        None => return not_found(),
+    };
+    fhir_json(StatusCode::OK, &body)
+}
+
+fn fhir_json(status: StatusCode, body: &Value) -> Response {
+    let content_type = (header::CONTENT_TYPE, "application/fhir+json");
+    (status, [content_type], body.to_string()).into_response()
+}
+
+/// A valid empty Bundle, the facts as tags.
+fn bundle(facts: &Value) -> Value {
+    let tags: Vec<Value> = facts
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(fact, value)| json!({"system": TAG_SYSTEM, "code": fact, "display": value}))
+        .collect();
+    json!({
+        "resourceType": "Bundle",
+        "meta": {"tag": tags},
+        "type": "searchset",
+        "total": 0,
+    })
+}
+
+fn not_found() -> Response {
+    let issue = json!({"severity": "error", "code": "not-found", "diagnostics": "nothing is here"});
+    let body = json!({"resourceType": "OperationOutcome", "issue": [issue]});
+    fhir_json(StatusCode::NOT_FOUND, &body)
+}
+
+impl Demo {
+    fn capability_statement(&self) -> Value {
+        json!({
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": self.started_at,
+            "kind": "instance",
+            "implementation": {
+                "description": "Demo API behind the guard; every search is empty",
+                "url": self.api_type.base_path(),
+            },
+            "fhirVersion": "4.0.1",
+            "format": ["json"],
+            "rest": [{
+                "mode": "server",
+                "security": {"service": [{"coding": [{
+                    "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                    "code": "SMART-on-FHIR",
+                }]}]},
+            }],
+        })
+    }
+}

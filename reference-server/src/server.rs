@@ -1,0 +1,224 @@
+//! Puts the parts together and runs until it is told to stop.
+
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+use credential_axum::{
+    Guard, GuardError, OAuthConfig, Problem, admin_router, forward_auth_router, oauth_router_with,
+};
+use credential_core::{
+    Credentials, host::BuildError, id::ClientIdPrefix, secret::verify::VerifierConfig,
+    store::StoreError,
+};
+use credential_store_memory::MemoryStore;
+use http::StatusCode;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    config::{Config, ConfigError},
+    demo, sign_in,
+};
+
+/// How long requests may still run after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the server did not start or stopped badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("could not listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("could not start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error("could not write to standard output: {0}")]
+    Output(io::Error),
+    #[error("could not serve: {0}")]
+    Serve(io::Error),
+    #[error("could not put the library together: {0}")]
+    Build(#[from] BuildError),
+    #[error("could not mount the guard: {0}")]
+    Guard(#[from] GuardError),
+    #[error("could not start with this store: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Logs go to standard error, so that standard output stays readable for people and programs.
+///
+/// # Errors
+/// The filter cannot be read.
+pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse(filter)
+        .map_err(|error| {
+            ConfigError::new(
+                "--log (RUST_LOG)",
+                error,
+                "a level such as `info`, or a list such as `warn,credential_core=debug`",
+            )
+        })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    Ok(())
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServerError`] says what could not be done.
+pub async fn run(config: Config) -> Result<(), ServerError> {
+    // Before the address is told: who knows it may send the signal at once.
+    let stopped = stop_signal()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| ServerError::Listen {
+            address: config.listen,
+            source,
+        })?;
+    let address = listener.local_addr().map_err(ServerError::Serve)?;
+    let base = format!("http://{address}");
+    let credentials = credentials(&config, &base)?;
+    let running = credentials.start().await?;
+    let app = app(&credentials, &config)?;
+
+    greet(&base).map_err(ServerError::Output)?;
+    let mut serving = stopped.clone();
+    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
+        let _ = serving.changed().await; // an error means that nobody can stop us any more
+    });
+    let mut overdue = stopped;
+    tokio::select! {
+        result = served => result.map_err(ServerError::Serve)?,
+        () = async {
+            let _ = overdue.changed().await;
+            tokio::time::sleep(GRACE).await;
+        } => tracing::warn!("stopped with requests still running"),
+    }
+    running.shutdown().await;
+    Ok(())
+}
+
+fn credentials(config: &Config, base: &str) -> Result<Credentials, ServerError> {
+    let mut builder = Credentials::builder(MemoryStore::new())
+        .catalog(config.catalog.clone())
+        .keyring(config.keyring.clone())
+        .environment(config.environment)
+        .prefix(ClientIdPrefix::default())
+        .issuer(config.issuer.as_deref().unwrap_or(base))
+        .max_staleness(config.max_staleness)
+        .verifier(VerifierConfig {
+            cache_entries: config.verified_cache,
+            ..VerifierConfig::default()
+        });
+    if let Some(on) = config.self_service {
+        builder = builder.self_service(on);
+    }
+    Ok(builder.build()?)
+}
+
+/// Everything that is served.
+fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError> {
+    let sessions = sign_in::Sessions::default();
+    let oauth = OAuthConfig {
+        introspection_secret: config.introspection_secret.clone(),
+        ..OAuthConfig::default()
+    };
+    let mut app = Router::new()
+        .nest(
+            "/api-access/v1",
+            admin_router(credentials, sessions.clone()),
+        )
+        .merge(oauth_router_with(credentials, oauth))
+        .merge(sign_in::router(sessions))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz).with_state(credentials.clone()))
+        .route("/", get(|| async { Redirect::to("/settings/api-access") }))
+        .route("/settings/api-access", get(page_to_come))
+        .fallback(|| async { Problem::not_found() });
+    for api_type in credentials.catalog().api_types() {
+        let guard = Guard::new(credentials, api_type.id().as_str())?;
+        app = app.merge(demo::router(api_type, credentials.clock()).layer(guard));
+    }
+    if let Some(headers) = config.forward_auth_headers {
+        app = app.merge(forward_auth_router(credentials, headers));
+    }
+    Ok(app)
+}
+
+async fn readyz(State(credentials): State<Credentials>) -> Response {
+    match credentials.ready().await {
+        Ok(()) => Json(serde_json::json!({"status": "ready", "store": "memory"})).into_response(),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+            let body = Json(serde_json::json!({"status": "unavailable", "store": "memory"}));
+            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
+        }
+    }
+}
+
+/// Honest until the page exists.
+async fn page_to_come() -> impl IntoResponse {
+    (
+        StatusCode::NOT_IMPLEMENTED,
+        "The API Access page is not built yet. Everything that it will do works today through the \
+         admin API under /api-access/v1; the README shows how with curl.\n",
+    )
+}
+
+/// What a newcomer needs, after the line that programs wait for.
+fn greet(base: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on {base}")?;
+    writeln!(
+        out,
+        "
+API Access page   {base}/settings/api-access (not built yet; the admin API works)
+Sign in           {base}/sign-in, as {users}
+
+Create an API key and get a token:
+
+  curl -s -c jar -d user=alder-admin {base}/sign-in
+  curl -s -b jar -H 'Content-Type: application/json' \\
+       -d '{{\"name\":\"Lab sync\",\"api_type\":\"apiv2\",\"scopes\":[\"system/patients.read\"]}}' \\
+       {base}/api-access/v1/credentials
+  curl -s -d grant_type=client_credentials -d client_id=CLIENT_ID -d client_secret=CLIENT_SECRET \\
+       {base}/oauth2/token
+  curl -s -H 'Authorization: Bearer ACCESS_TOKEN' {base}/api/2.0/patients/
+
+The store is in memory: everything ends with this process. Ctrl-C stops it.",
+        users = sign_in::user_list(),
+    )?;
+    out.flush()
+}
+
+/// Fires once SIGTERM or SIGINT arrives.
+fn stop_signal() -> Result<watch::Receiver<()>, ServerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
+    let (stop, stopped) = watch::channel(());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = stop.send(()); // nobody listens any more: already stopped
+        stop.closed().await;
+    });
+    Ok(stopped)
+}
