@@ -1,1 +1,52 @@
 //! Shared set-up of the benchmarks.
+
+use credential_core::{
+    Credentials, ScopeCatalog,
+    actor::{Actor, Role, TenantAdmin},
+    entropy::OsEntropy,
+    host::BuildError,
+    manage::{CreateCredential, Created, ManageError},
+    secret::{hash::HashCost, keyring::Keyring},
+};
+use credential_store_memory::MemoryStore;
+
+/// A deployment in memory with cheap hashing.
+///
+/// # Errors
+/// Never with these settings.
+pub fn credentials() -> Result<Credentials, BuildError> {
+    Credentials::builder(MemoryStore::new())
+        .catalog(ScopeCatalog::elation())
+        .keyring(Keyring::generate(&OsEntropy))
+        .hash_cost(HashCost::cheap())
+        .limit_per_tenant(u32::MAX)
+        .build()
+}
+
+/// An admin of one tenant.
+///
+/// # Panics
+/// Never: the names are fixed and right.
+#[must_use]
+pub fn admin() -> TenantAdmin {
+    let actor = Actor {
+        id: "bench".parse().expect("a right actor id"),
+        tenant: "alder".parse().expect("a right tenant id"),
+        role: Role::Admin,
+    };
+    actor.admin().expect("an admin")
+}
+
+/// A credential that may read patients.
+///
+/// # Errors
+/// If the store refuses.
+pub async fn create(credentials: &Credentials, name: String) -> Result<Created, ManageError> {
+    let request = CreateCredential {
+        name: Some(name),
+        api_type: Some("apiv2".to_owned()),
+        scopes: vec!["system/patients.read".to_owned()],
+        ..CreateCredential::default()
+    };
+    credentials.create(&admin(), request).await
+}

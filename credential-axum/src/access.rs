@@ -15,19 +15,19 @@ use crate::problem::Problem;
 /// as well, such as `tenant()` and `has_scope()`.
 #[derive(Debug, Clone)]
 pub struct Access {
-    access: credential_core::Access,
+    verified: credential_core::Access,
     requirement: Requirement,
     on_behalf_of: Option<Arc<str>>,
 }
 
 impl Access {
     pub(crate) fn new(
-        access: credential_core::Access,
+        verified: credential_core::Access,
         requirement: Requirement,
         on_behalf_of: Option<&str>,
     ) -> Self {
         Self {
-            access,
+            verified,
             requirement,
             on_behalf_of: on_behalf_of.map(Into::into),
         }
@@ -43,7 +43,7 @@ impl Access {
     /// The scopes that this call needed, separated by spaces.
     #[must_use]
     pub fn required_scope(&self) -> String {
-        self.access.api_type().describe(&self.requirement)
+        self.verified.api_type().describe(&self.requirement)
     }
 }
 
@@ -51,7 +51,7 @@ impl Deref for Access {
     type Target = credential_core::Access;
 
     fn deref(&self) -> &credential_core::Access {
-        &self.access
+        &self.verified
     }
 }
 

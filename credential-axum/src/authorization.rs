@@ -73,7 +73,10 @@ mod tests {
         assert_eq!(read(&[b"Bearer abc"]), pair("Bearer", "abc"));
         assert_eq!(read(&[b"bearer   abc"]), pair("bearer", "abc"));
         assert_eq!(read(&[b"Bearer"]), pair("Bearer", ""));
-        assert_eq!(read(&[b"Bearer abc, Basic x"]), pair("Bearer", "abc, Basic x"));
+        assert_eq!(
+            read(&[b"Bearer abc, Basic x"]),
+            pair("Bearer", "abc, Basic x")
+        );
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[b"Bearer abc", b"Bearer abc"]), None);
         assert_eq!(read(&[b"Bearer \xff"]), None);

@@ -53,7 +53,9 @@ impl ForwardAuthHeaders {
             Self::XOriginal => (Self::ORIGINAL, Self::FORWARDED),
         };
         if let Some(other) = others.into_iter().find(|name| headers.contains_key(*name)) {
-            return Err(Denial::bad_request(format!("`{other}` is not accepted here")));
+            return Err(Denial::bad_request(format!(
+                "`{other}` is not accepted here"
+            )));
         }
         let method = exactly_one(headers, method)?;
         if Method::from_bytes(method.as_bytes()).is_err() {
@@ -68,7 +70,9 @@ fn exactly_one<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, Denial
     let value = values.next().and_then(|value| value.to_str().ok());
     match (value, values.next()) {
         (Some(value), None) => Ok(value),
-        _ => Err(Denial::bad_request(format!("`{name}` must be there exactly once"))),
+        _ => Err(Denial::bad_request(format!(
+            "`{name}` must be there exactly once"
+        ))),
     }
 }
 
@@ -163,7 +167,10 @@ fn describe(
     headers: &mut HeaderMap,
 ) -> Result<(), http::header::InvalidHeaderValue> {
     headers.insert(TENANT, HeaderValue::from_str(access.tenant().as_str())?);
-    headers.insert(CLIENT_ID, HeaderValue::from_str(access.client_id().as_str())?);
+    headers.insert(
+        CLIENT_ID,
+        HeaderValue::from_str(access.client_id().as_str())?,
+    );
     headers.insert(SCOPE, HeaderValue::from_str(&access.scope())?);
     if let Some(user) = access.on_behalf_of() {
         headers.insert(ON_BEHALF_OF, HeaderValue::from_str(user)?);

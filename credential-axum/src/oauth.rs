@@ -132,7 +132,10 @@ async fn token(State(endpoints): Shared, request: Request) -> Result<Response, O
         .map_err(|error| match error {
             IssueError::Scope(why) => OAuthError::InvalidScope(why.to_string()),
             IssueError::Seal(_) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no token was issued");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "no token was issued"
+                );
                 OAuthError::Server
             }
         })?;
@@ -157,7 +160,10 @@ async fn introspect(State(endpoints): Shared, request: Request) -> Result<Respon
         }
         Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(wire::no_store(INACTIVE.into())),
         Err(AuthorizeError::Store(error)) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "no verdict on a token");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "no verdict on a token"
+            );
             Err(OAuthError::Unavailable)
         }
     }
@@ -208,7 +214,10 @@ fn active(access: &Access, issuer: &str) -> Response {
         scope: &access.scope(),
         client_id: access.client_id().as_str(),
         token_type: "Bearer",
-        exp: access.expires_at().as_micros().div_euclid(MICROS_PER_SECOND),
+        exp: access
+            .expires_at()
+            .as_micros()
+            .div_euclid(MICROS_PER_SECOND),
         iat: access.issued_at().as_micros().div_euclid(MICROS_PER_SECOND),
         iss: issuer,
         tenant: access.tenant().as_str(),
@@ -231,7 +240,10 @@ async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, 
             Ok(response)
         }
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a token was not revoked");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a token was not revoked"
+            );
             Err(OAuthError::Unavailable)
         }
     }
@@ -257,7 +269,6 @@ fn parse(body: &[u8]) -> Result<Form<'_>, OAuthError> {
     Form::parse(body).map_err(malformed)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` passes")]
 fn malformed(error: form::FormError) -> OAuthError {
     OAuthError::invalid_request(error.to_string())
 }

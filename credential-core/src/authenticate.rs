@@ -129,7 +129,8 @@ impl Credentials {
         let parsed = ClientId::parse(client_id);
         let result = self.check_client(parsed.as_ref().ok(), client_secret).await;
         if let Err(AuthenticateError::Refused(refusal)) = &result {
-            self.refusals().log_client(parsed.as_ref().ok(), refusal.as_str());
+            self.refusals()
+                .log_client(parsed.as_ref().ok(), refusal.as_str());
         }
         result
     }
@@ -208,12 +209,7 @@ impl Credentials {
 
     /// Stores the secret's hash under the current parameters and pepper. A failure is logged
     /// and costs nothing but another try at the next first use.
-    async fn rehash(
-        &self,
-        id: CredentialId,
-        secret: &GenuineSecret<'_>,
-        old: &SecretHash,
-    ) {
+    async fn rehash(&self, id: CredentialId, secret: &GenuineSecret<'_>, old: &SecretHash) {
         let new = match self.verifier().rehash(secret).await {
             Ok(new) => new,
             Err(error) => {
@@ -260,9 +256,7 @@ impl Credentials {
             expires_at,
             scopes: match scopes {
                 catalog::TokenScopes::FollowsCredential => TokenScopes::FollowsCredential,
-                catalog::TokenScopes::Named(set) => {
-                    TokenScopes::Named(live.api_type.digests(&set))
-                }
+                catalog::TokenScopes::Named(set) => TokenScopes::Named(live.api_type.digests(&set)),
             },
         };
         let access_token = self.sealer().seal(&claims)?;

@@ -190,7 +190,7 @@ impl fmt::Display for CatalogFault {
 /// One thing that is wrong with an admin's choice of scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScopeFault {
-    /// The scope, as given.
+    /// The scope, as given; not if it is too long for one.
     pub scope: String,
     /// `unknown_scope`, `scope_of_other_api_type` or `scope_conflict`.
     pub code: &'static str,
@@ -201,9 +201,9 @@ pub struct ScopeFault {
 impl ScopeFault {
     fn unknown(name: &str) -> Self {
         Self {
-            scope: name.to_owned(),
+            scope: shown(name),
             code: "unknown_scope",
-            message: format!("`{}` is not a scope", name.escape_debug()),
+            message: format!("`{}` is not a scope", shown(name)),
         }
     }
 
@@ -226,5 +226,16 @@ impl ScopeFault {
             code: "scope_conflict",
             message,
         }
+    }
+}
+
+/// A name that errors may repeat. What is longer than any sensible scope might be a client secret
+/// in the wrong field, and is not shown.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 64;
+    if name.len() <= LONGEST {
+        name.escape_debug().to_string()
+    } else {
+        "(not shown: too long for a scope)".to_owned()
     }
 }

@@ -65,7 +65,9 @@ impl Credential {
 
     /// The secrets that authenticate at `now`.
     pub fn live_secrets(&self, now: Timestamp) -> impl Iterator<Item = &StoredSecret> {
-        self.secrets.iter().filter(move |secret| secret.is_live(now))
+        self.secrets
+            .iter()
+            .filter(move |secret| secret.is_live(now))
     }
 
     /// The secret of that selector, live or not.
@@ -239,12 +241,17 @@ mod tests {
         assert_eq!(CredentialName::new("  Lab  ").unwrap().as_str(), "Lab");
         assert_eq!(CredentialName::new(" \t "), Err(NameError::Required));
         assert!(CredentialName::new(&"é".repeat(100)).is_ok());
-        assert_eq!(CredentialName::new(&"é".repeat(101)), Err(NameError::TooLong));
+        assert_eq!(
+            CredentialName::new(&"é".repeat(101)),
+            Err(NameError::TooLong)
+        );
     }
 
     #[test]
     fn deceptive_characters_are_refused() {
-        for c in ['\0', '\n', '\u{202e}', '\u{2066}', '\u{200b}', '\u{85}', '\u{2028}'] {
+        for c in [
+            '\0', '\n', '\u{202e}', '\u{2066}', '\u{200b}', '\u{85}', '\u{2028}',
+        ] {
             assert_eq!(
                 CredentialName::new(&format!("a{c}b")),
                 Err(NameError::ForbiddenCharacter),

@@ -353,7 +353,11 @@ impl Credentials {
         };
         // Why only a new expiry: saving a form unchanged must work on an expired credential.
         if request.expires_at != Some(before.expires_at) {
-            check_expiry(request.expires_at.flatten(), self.clock().now(), &mut faults);
+            check_expiry(
+                request.expires_at.flatten(),
+                self.clock().now(),
+                &mut faults,
+            );
         }
         refuse_api_type(request.api_type.as_deref(), &faults)?;
         if !faults.is_empty() {
@@ -562,11 +566,7 @@ impl Credentials {
         })
     }
 
-    fn check_api_type(
-        &self,
-        id: Option<&str>,
-        faults: &mut Vec<Fault>,
-    ) -> Option<Arc<ApiType>> {
+    fn check_api_type(&self, id: Option<&str>, faults: &mut Vec<Fault>) -> Option<Arc<ApiType>> {
         let Some(id) = id else {
             faults.push(Fault::new("api_type", "required", "choose an API type"));
             return None;
@@ -598,9 +598,11 @@ impl Credentials {
         match parsed {
             Ok(set) => Some(owned_names(api_type, &set)),
             Err(wrong) => {
-                faults.extend(wrong.into_iter().map(|ScopeFault { code, message, .. }| {
-                    Fault::new("scopes", code, message)
-                }));
+                faults.extend(
+                    wrong.into_iter().map(|ScopeFault { code, message, .. }| {
+                        Fault::new("scopes", code, message)
+                    }),
+                );
                 None
             }
         }
@@ -619,11 +621,7 @@ impl Credentials {
 }
 
 fn owned_names(api_type: &ApiType, set: &crate::catalog::ScopeSet) -> Vec<String> {
-    api_type
-        .names(set)
-        .into_iter()
-        .map(str::to_owned)
-        .collect()
+    api_type.names(set).into_iter().map(str::to_owned).collect()
 }
 
 fn check_name(name: Option<&str>, faults: &mut Vec<Fault>) -> Option<CredentialName> {
@@ -667,6 +665,10 @@ fn refuse_api_type(api_type: Option<&str>, faults: &[Fault]) -> Result<(), Manag
 fn page<T, P>(mut items: Vec<T>, limit: usize, position: impl Fn(&T) -> P) -> Page<T, P> {
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = if more { items.last().map(position) } else { None };
+    let next = if more {
+        items.last().map(position)
+    } else {
+        None
+    };
     Page { items, next }
 }

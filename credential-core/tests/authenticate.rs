@@ -30,7 +30,15 @@ async fn a_forged_or_malformed_secret_costs_no_argon2_and_no_read() {
         forged
     };
     let foreign = Deployment::new().key("Lab", "apiv2", READ).await.secret;
-    for secret in ["", "x", &"A".repeat(1 << 20), &last_flipped, &foreign, "\0", "ü"] {
+    for secret in [
+        "",
+        "x",
+        &"A".repeat(1 << 20),
+        &last_flipped,
+        &foreign,
+        "\0",
+        "ü",
+    ] {
         let refused = deployment.node.authenticate(&key.client_id, secret).await;
         assert!(
             matches!(refused, Err(AuthenticateError::Refused(Refusal::Malformed))),
@@ -61,7 +69,11 @@ async fn the_first_use_costs_one_argon2_and_the_second_none() {
     for _ in 0..100 {
         key.token(&deployment.node, None).await;
     }
-    assert_eq!(deployment.store.reads(), reads, "a warm client reads nothing");
+    assert_eq!(
+        deployment.store.reads(),
+        reads,
+        "a warm client reads nothing"
+    );
     running.shutdown().await;
 }
 
@@ -73,7 +85,9 @@ async fn a_hundred_first_uses_at_once_cost_one_argon2() {
         .map(|_| {
             let (node, key) = (deployment.node.clone(), Arc::clone(&key));
             tokio::spawn(async move {
-                node.authenticate(&key.client_id, &key.secret).await.unwrap();
+                node.authenticate(&key.client_id, &key.secret)
+                    .await
+                    .unwrap();
             })
         })
         .collect();
@@ -105,7 +119,10 @@ async fn the_verified_cache_survives_edits_and_says_nothing_about_life() {
         .await
         .unwrap();
     let issued = deployment.node.issue(&client, None).unwrap();
-    assert_eq!(issued.scope, "system/bills.read", "the scopes are the new ones");
+    assert_eq!(
+        issued.scope, "system/bills.read",
+        "the scopes are the new ones"
+    );
     assert_eq!(deployment.hasher.verified(), 1);
 
     deployment.revoke(&key).await;
@@ -119,7 +136,11 @@ async fn a_genuine_but_dead_or_foreign_secret_costs_no_argon2() {
     let revoked = deployment.key("revoked", "apiv2", READ).await;
     deployment.revoke(&revoked).await;
     let expired = deployment.key("expired", "apiv2", READ).await;
-    let soon = deployment.node.clock().now().saturating_add(Duration::from_secs(5));
+    let soon = deployment
+        .node
+        .clock()
+        .now()
+        .saturating_add(Duration::from_secs(5));
     let expire = UpdateCredential {
         expires_at: Some(Some(soon)),
         ..UpdateCredential::default()
@@ -136,7 +157,10 @@ async fn a_genuine_but_dead_or_foreign_secret_costs_no_argon2() {
     let before = deployment.hasher.verified();
     assert_eq!(revoked.refusal(&deployment.node).await, Refusal::Revoked);
     assert_eq!(expired.refusal(&deployment.node).await, Refusal::Expired);
-    assert_eq!(mixed.refusal(&deployment.node).await, Refusal::UnknownClient);
+    assert_eq!(
+        mixed.refusal(&deployment.node).await,
+        Refusal::UnknownClient
+    );
     assert_eq!(deployment.hasher.verified(), before);
 }
 
@@ -145,7 +169,11 @@ async fn an_expired_credential_is_revived_by_a_later_expiry() {
     let deployment = Deployment::new();
     let key = deployment.key("Lab", "apiv2", READ).await;
     let expire_in = async |seconds| {
-        let at = deployment.node.clock().now().saturating_add(Duration::from_secs(seconds));
+        let at = deployment
+            .node
+            .clock()
+            .now()
+            .saturating_add(Duration::from_secs(seconds));
         let request = UpdateCredential {
             expires_at: Some(Some(at)),
             ..UpdateCredential::default()
@@ -157,12 +185,25 @@ async fn an_expired_credential_is_revived_by_a_later_expiry() {
             .unwrap();
     };
     expire_in(10).await;
-    let client = deployment.node.authenticate(&key.client_id, &key.secret).await.unwrap();
+    let client = deployment
+        .node
+        .authenticate(&key.client_id, &key.secret)
+        .await
+        .unwrap();
     let token = deployment.node.issue(&client, None).unwrap();
-    assert_eq!(token.expires_in, 10, "a token never outlives its credential");
+    assert_eq!(
+        token.expires_in, 10,
+        "a token never outlives its credential"
+    );
     deployment.advance(10_000);
     assert_eq!(key.refusal(&deployment.node).await, Refusal::Expired);
-    assert!(deployment.node.verify(token.access_token.expose_secret()).await.is_err());
+    assert!(
+        deployment
+            .node
+            .verify(token.access_token.expose_secret())
+            .await
+            .is_err()
+    );
     expire_in(10).await;
     key.token(&deployment.node, None).await;
 }
@@ -204,7 +245,10 @@ async fn another_environments_credential_is_refused_before_any_read() {
             .keyring(sandbox.keyring.clone())
     });
     let before = production.store.calls();
-    assert_eq!(key.refusal(&production.node).await, Refusal::OtherEnvironment);
+    assert_eq!(
+        key.refusal(&production.node).await,
+        Refusal::OtherEnvironment
+    );
     assert_eq!(production.store.calls(), before);
 }
 
@@ -215,8 +259,14 @@ async fn a_store_that_does_not_answer_is_no_verdict() {
     key.token(&deployment.node, None).await;
     deployment.store.fail(true);
     deployment.advance(2_000);
-    let result = deployment.node.authenticate(&key.client_id, &key.secret).await;
-    assert!(matches!(result, Err(AuthenticateError::Store(_))), "{result:?}");
+    let result = deployment
+        .node
+        .authenticate(&key.client_id, &key.secret)
+        .await;
+    assert!(
+        matches!(result, Err(AuthenticateError::Store(_))),
+        "{result:?}"
+    );
     deployment.store.fail(false);
     key.token(&deployment.node, None).await;
 }

@@ -41,7 +41,10 @@ async fn a_warm_check_reads_nothing_and_a_change_is_in_the_next_answer() {
     deployment.set_scopes(&key, &["system/bills.read"]).await;
     let access = deployment.node.verify(&token).await.unwrap();
     assert!(!access.has_scope("system/patients.read"));
-    assert!(access.has_scope("system/bills.read"), "it follows its credential");
+    assert!(
+        access.has_scope("system/bills.read"),
+        "it follows its credential"
+    );
     deployment.set_scopes(&key, READ).await;
     let access = deployment.node.verify(&token).await.unwrap();
     assert!(access.has_scope("system/patients.read"));
@@ -80,7 +83,7 @@ async fn another_node_that_hears_nothing_never_answers_beyond_the_bound() {
     deployment.revoke(&key).await;
     deployment.advance(1_000);
     assert_eq!(refusal(&other, &token).await, None, "exactly at the bound");
-    deployment.clock.advance(Duration::from_nanos(1_000));
+    deployment.clock.advance(Duration::from_micros(1));
     assert_eq!(
         refusal(&other, &token).await,
         Some(TokenRefusal::CredentialRevoked),
@@ -96,7 +99,11 @@ async fn suspend_counts_and_a_wall_clock_set_back_does_not_help() {
     deployment.node.verify(&token).await.unwrap();
     let reads = deployment.store.reads();
     deployment.clock.advance_monotonic(Duration::from_secs(60));
-    let long_ago = deployment.node.clock().now().saturating_sub(Duration::from_secs(5));
+    let long_ago = deployment
+        .node
+        .clock()
+        .now()
+        .saturating_sub(Duration::from_secs(5));
     deployment.clock.set_now(long_ago);
     deployment.node.verify(&token).await.unwrap();
     assert_eq!(deployment.store.reads(), reads + 1);
@@ -113,7 +120,10 @@ async fn nothing_provable_is_no_answer_and_recovers_by_itself() {
     deployment.advance(1_001);
     for _ in 0..3 {
         let result = deployment.node.verify(&token).await;
-        assert!(matches!(result, Err(AuthorizeError::Store(_))), "{result:?}");
+        assert!(
+            matches!(result, Err(AuthorizeError::Store(_))),
+            "{result:?}"
+        );
     }
     deployment.store.fail(false);
     deployment.node.verify(&token).await.unwrap();
@@ -258,16 +268,26 @@ async fn a_revoked_token_ends_alone_and_above_the_limit_all_do() {
         .await
         .unwrap();
     deployment.node.revoke_token(&client, &token).await.unwrap();
-    assert_eq!(refusal(&deployment.node, &token).await, Some(TokenRefusal::Revoked));
+    assert_eq!(
+        refusal(&deployment.node, &token).await,
+        Some(TokenRefusal::Revoked)
+    );
     assert_eq!(refusal(&deployment.node, &spared).await, None);
     other.ready().await.unwrap();
     assert_eq!(refusal(&other, &token).await, Some(TokenRefusal::Revoked));
 
     for _ in 0..credential_core::authorize::REVOKED_TOKENS_LIMIT {
         let one = deployment.node.issue(&client, None).unwrap().access_token;
-        deployment.node.revoke_token(&client, one.expose_secret()).await.unwrap();
+        deployment
+            .node
+            .revoke_token(&client, one.expose_secret())
+            .await
+            .unwrap();
     }
-    assert_eq!(refusal(&deployment.node, &spared).await, Some(TokenRefusal::Revoked));
+    assert_eq!(
+        refusal(&deployment.node, &spared).await,
+        Some(TokenRefusal::Revoked)
+    );
     deployment.advance(1);
     let fresh = key.token(&deployment.node, None).await;
     assert_eq!(refusal(&deployment.node, &fresh).await, None);
@@ -284,7 +304,11 @@ async fn only_ones_own_tokens_are_revoked() {
         .await
         .unwrap();
     deployment.node.revoke_token(&client, &token).await.unwrap();
-    deployment.node.revoke_token(&client, "made up").await.unwrap();
+    deployment
+        .node
+        .revoke_token(&client, "made up")
+        .await
+        .unwrap();
     assert_eq!(refusal(&deployment.node, &token).await, None);
 }
 

@@ -2,6 +2,7 @@
 //! that core runs (`src/authorize/ledger.rs`), with loom's types in the place of std's.
 
 #![expect(dead_code, reason = "the models use part of the ledger")]
+#![expect(clippy::unwrap_used, reason = "a poisoned lock fails the model")]
 
 mod sync {
     pub(super) use loom::sync::{

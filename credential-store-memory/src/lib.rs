@@ -278,7 +278,11 @@ impl CredentialStore for MemoryStore {
         if let Some(name) = &edit.name {
             let (old, new) = (before.name.comparison_key(), name.comparison_key());
             let tenant = data.tenants.entry(edit.tenant.clone()).or_default();
-            if tenant.names.get(&new).is_some_and(|owner| *owner != edit.id) {
+            if tenant
+                .names
+                .get(&new)
+                .is_some_and(|owner| *owner != edit.id)
+            {
                 return Err(StoreError::NameTaken);
             }
             tenant.names.remove(&old);
@@ -413,16 +417,15 @@ impl CredentialStore for MemoryStore {
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError> {
         let data = self.data();
-        let rows = data.tenants.get(tenant).map_or(&[][..], |tenant| &tenant.audit);
+        let rows = data
+            .tenants
+            .get(tenant)
+            .map_or(&[][..], |tenant| &tenant.audit);
         Ok(rows
             .iter()
             .rev()
             .filter(|row| query.before.is_none_or(|before| row.seq < before))
-            .filter(|row| {
-                query
-                    .credential_id
-                    .is_none_or(|id| row.credential_id == id)
-            })
+            .filter(|row| query.credential_id.is_none_or(|id| row.credential_id == id))
             .take(query.limit)
             .cloned()
             .collect())
@@ -431,7 +434,11 @@ impl CredentialStore for MemoryStore {
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
         let mut data = self.data();
         for key in keys {
-            if data.keys.get(&key.name).is_some_and(|kept| *kept != key.value) {
+            if data
+                .keys
+                .get(&key.name)
+                .is_some_and(|kept| *kept != key.value)
+            {
                 return Err(StoreError::KeyMismatch {
                     name: key.name.clone(),
                 });

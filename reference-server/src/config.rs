@@ -100,11 +100,7 @@ pub struct Options {
     issuer: Option<String>,
 
     /// Serve /forward-auth for a gateway that sends `x-forwarded` or `x-original` headers.
-    #[arg(
-        long,
-        env = "CREDENTIAL_FORWARD_AUTH_HEADERS",
-        value_name = "FAMILY"
-    )]
+    #[arg(long, env = "CREDENTIAL_FORWARD_AUTH_HEADERS", value_name = "FAMILY")]
     forward_auth_headers: Option<String>,
 
     /// Lets resource servers introspect with it as bearer; at least 16 characters. Absent: only
@@ -179,7 +175,11 @@ impl Config {
         Ok(Self {
             listen: listen(&options.listen)?,
             environment: options.environment.parse().map_err(|_| {
-                unknown("--environment", &options.environment, "`sandbox` or `production`")
+                unknown(
+                    "--environment",
+                    &options.environment,
+                    "`sandbox` or `production`",
+                )
             })?,
             self_service: options.self_service.as_deref().map(on_or_off).transpose()?,
             keyring: keyring(options.keyring.map(Zeroizing::new))?,
@@ -238,7 +238,11 @@ pub fn usage(error: &clap::Error) -> ExitCode {
 
 fn unknown(option: &'static str, value: &str, accepted: &'static str) -> ConfigError {
     let shown: String = value.chars().take(40).collect();
-    ConfigError::new(option, format_args!("`{}` is none", shown.escape_debug()), accepted)
+    ConfigError::new(
+        option,
+        format_args!("`{}` is none", shown.escape_debug()),
+        accepted,
+    )
 }
 
 fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
@@ -306,7 +310,10 @@ fn max_staleness(text: &str) -> Result<Duration, ConfigError> {
         "0" | "0s" | "0ms" => Some(0),
         text => match (text.strip_suffix("ms"), text.strip_suffix('s')) {
             (Some(number), _) => number.parse().ok(),
-            (None, Some(number)) => number.parse::<u64>().ok().and_then(|it| it.checked_mul(1000)),
+            (None, Some(number)) => number
+                .parse::<u64>()
+                .ok()
+                .and_then(|it| it.checked_mul(1000)),
             (None, None) => None,
         },
     };
@@ -329,7 +336,9 @@ fn issuer(text: String) -> Result<String, ConfigError> {
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"))
         .unwrap_or_default();
-    let sound = text.parse::<http::Uri>().is_ok_and(|uri| uri.query().is_none())
+    let sound = text
+        .parse::<http::Uri>()
+        .is_ok_and(|uri| uri.query().is_none())
         && !authority_and_path.is_empty()
         && !authority_and_path.starts_with('/')
         && !text.contains(['#', '@', '"', '\\', ' ']);
@@ -337,7 +346,11 @@ fn issuer(text: String) -> Result<String, ConfigError> {
         Ok(text)
     } else {
         // A URL may carry a password, so it is not shown.
-        Err(ConfigError::new("--issuer", "this is no such URL", ACCEPTED))
+        Err(ConfigError::new(
+            "--issuer",
+            "this is no such URL",
+            ACCEPTED,
+        ))
     }
 }
 
@@ -385,10 +398,26 @@ mod tests {
 
     #[test]
     fn max_staleness_is_zero_or_half_a_second_and_up() {
-        for (text, millis) in [("0", 0), ("0s", 0), ("500ms", 500), ("1s", 1_000), ("60s", 60_000)] {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("1s", 1_000),
+            ("60s", 60_000),
+        ] {
             assert_eq!(max_staleness(text).unwrap().as_millis(), millis, "{text}");
         }
-        for text in ["499ms", "61s", "1", "-1s", "s", "ms", "", "1 s", "99999999999999999999s"] {
+        for text in [
+            "499ms",
+            "61s",
+            "1",
+            "-1s",
+            "s",
+            "ms",
+            "",
+            "1 s",
+            "99999999999999999999s",
+        ] {
             assert!(max_staleness(text).is_err(), "{text}");
         }
     }
@@ -398,7 +427,13 @@ mod tests {
         for text in ["127.0.0.1:8080", "[::1]:0", "localhost:1"] {
             assert!(listen(text).is_ok(), "{text}");
         }
-        for text in ["0.0.0.0:8080", "192.0.2.1:80", "[::]:80", "8080", "example.com:80"] {
+        for text in [
+            "0.0.0.0:8080",
+            "192.0.2.1:80",
+            "[::]:80",
+            "8080",
+            "example.com:80",
+        ] {
             assert!(listen(text).is_err(), "{text}");
         }
     }
@@ -408,7 +443,15 @@ mod tests {
         for text in ["http://localhost:8080", "https://api.example.com/base/"] {
             assert!(issuer(text.to_owned()).is_ok(), "{text}");
         }
-        for text in ["api.example.com", "ftp://x", "http://", "http:///x", "https://u:p@x", "http://x?q", "http://x#f"] {
+        for text in [
+            "api.example.com",
+            "ftp://x",
+            "http://",
+            "http:///x",
+            "https://u:p@x",
+            "http://x?q",
+            "http://x#f",
+        ] {
             assert!(issuer(text.to_owned()).is_err(), "{text}");
         }
     }

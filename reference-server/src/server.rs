@@ -85,12 +85,13 @@ pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
 pub async fn run(config: Config) -> Result<(), ServerError> {
     // Before the address is told: who knows it may send the signal at once.
     let stopped = stop_signal()?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|source| ServerError::Listen {
-            address: config.listen,
-            source,
-        })?;
+    let listener =
+        TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| ServerError::Listen {
+                address: config.listen,
+                source,
+            })?;
     let address = listener.local_addr().map_err(ServerError::Serve)?;
     let base = format!("http://{address}");
     let credentials = credentials(&config, &base)?;

@@ -94,7 +94,11 @@ impl<'a> Presented<'a> {
                 else {
                     return Err(REFUSED);
                 };
-                if form.client_id.as_deref().is_some_and(|id| *id != *client_id) {
+                if form
+                    .client_id
+                    .as_deref()
+                    .is_some_and(|id| *id != *client_id)
+                {
                     return Err(OAuthError::invalid_request(
                         "the body and the Authorization header name different clients",
                     ));
@@ -106,7 +110,10 @@ impl<'a> Presented<'a> {
         result.map_err(|error| match error {
             AuthenticateError::Refused(_) => REFUSED,
             AuthenticateError::Busy(_) | AuthenticateError::Store(_) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no verdict on a client");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "no verdict on a client"
+                );
                 OAuthError::Unavailable
             }
         })

@@ -113,7 +113,10 @@ mod tests {
         }
         for path in ["", "token", "/a/{b}", "/a b", "/*", "/a?b", "/é"] {
             let refused = OAuthConfig::default().token_path_alias(path);
-            assert_eq!(refused.err(), Some(OAuthConfigError::TokenPath(path.to_owned())));
+            assert_eq!(
+                refused.err(),
+                Some(OAuthConfigError::TokenPath(path.to_owned()))
+            );
         }
     }
 }

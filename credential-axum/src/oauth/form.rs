@@ -159,7 +159,11 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), FormError> {
             .trim_ascii()
             .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
     });
-    if is_form { Ok(()) } else { Err(FormError::ContentType) }
+    if is_form {
+        Ok(())
+    } else {
+        Err(FormError::ContentType)
+    }
 }
 
 /// True if the query names a parameter that must stay out of URLs, which are logged (RFC 6749
@@ -227,7 +231,9 @@ mod tests {
         };
         let form = "application/x-www-form-urlencoded";
         assert!(check(&[form]));
-        assert!(check(&["Application/X-WWW-Form-Urlencoded ; charset=UTF-8"]));
+        assert!(check(&[
+            "Application/X-WWW-Form-Urlencoded ; charset=UTF-8"
+        ]));
         assert!(!check(&[]));
         assert!(!check(&[form, form]));
         assert!(!check(&["application/json"]));

@@ -182,7 +182,9 @@ fn describable(text: &str) -> Cow<'_, str> {
     if text.chars().all(fits) {
         return Cow::Borrowed(text);
     }
-    text.chars().map(|c| if fits(c) { c } else { '?' }).collect()
+    text.chars()
+        .map(|c| if fits(c) { c } else { '?' })
+        .collect()
 }
 
 /// A `200` with JSON that nobody may keep.

@@ -88,26 +88,26 @@ async fn changing_nothing_is_allowed_and_keeps_the_version() {
 async fn an_expired_credential_says_so_and_is_revived() {
     let host = Host::new();
     let path = host.created_path("Lab").await;
-    let patch = |expires_at: Value| {
+    let move_expiry = |expires_at: Value| {
         let request = ask("PATCH", &path).by(ADMIN).if_match("*");
         host.send(request.json(&json!({ "expires_at": expires_at })))
     };
     assert_eq!(
-        patch(json!("2026-01-02T00:00:00Z")).await.json()["status"],
+        move_expiry(json!("2026-01-02T00:00:00Z")).await.json()["status"],
         "active"
     );
-    host.clock.advance(Duration::from_secs(24 * 3600));
+    host.clock.advance(Duration::from_hours(24));
     let expired = host.get(&path).await;
     assert_eq!(expired.json()["status"], "expired");
     assert_eq!(expired.header("etag"), "\"2\"");
-    assert_eq!(patch(Value::Null).await.json()["status"], "active");
+    assert_eq!(move_expiry(Value::Null).await.json()["status"], "active");
 }
 
 #[tokio::test]
 async fn revoking_twice_keeps_the_first_time() {
     let host = Host::new();
     let path = host.created_path("Lab").await;
-    host.clock.advance(Duration::from_secs(60));
+    host.clock.advance(Duration::from_mins(1));
     let first = revoke(&host, &path).await;
     assert_eq!(first.status, 200);
     let credential = &first.json()["credential"];
@@ -119,7 +119,7 @@ async fn revoking_twice_keeps_the_first_time() {
         "2026-01-01T00:01:01Z"
     );
 
-    host.clock.advance(Duration::from_secs(60));
+    host.clock.advance(Duration::from_mins(1));
     let again = revoke(&host, &path).await;
     assert_eq!(again.json()["credential"], *credential);
     assert_eq!(

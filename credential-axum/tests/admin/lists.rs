@@ -166,6 +166,11 @@ async fn the_trail_tells_who_did_what_newest_first() {
         renamed["details"],
         json!({"name": "Lab 2", "name_before": "Lab"})
     );
+    // To the byte as stored, in the order in which the hash covers it.
+    let created = host.get("/audit-events?limit=1&cursor=AAAAAAAAAAI").await;
+    let body = String::from_utf8_lossy(&created.body);
+    let start = r#""details":{"name":"Lab","api_type":"apiv2","client_id":"#;
+    assert!(body.contains(start), "{body}");
     let hash = renamed["hash"].as_str().unwrap();
     assert!(hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
 

@@ -1,5 +1,7 @@
 //! The admin API over HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

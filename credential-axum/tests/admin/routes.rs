@@ -132,6 +132,9 @@ async fn every_route_refuses_everyone_but_the_tenants_admins() {
         assert_eq!(answer.header("retry-after"), "1");
         assert!(!String::from_utf8_lossy(&answer.body).contains("session store"));
 
+        if row.stranger == Stranger::OwnTenant {
+            continue; // what_a_stranger_creates_is_only_theirs
+        }
         let answer = host
             .send(with_body(row, request(row, &path).by(OTHER_ADMIN)))
             .await;
@@ -152,8 +155,7 @@ async fn every_route_refuses_everyone_but_the_tenants_admins() {
                     .await;
                 assert_eq!(answer.body, ours.body, "{name}");
             }
-            // Last, so that the lists above are still empty; undone by nobody.
-            Stranger::OwnTenant => {}
+            Stranger::OwnTenant => unreachable!(),
         }
     }
     for (before, after) in before.iter().zip(everything(&host).await) {
@@ -276,7 +278,7 @@ async fn unknown_addresses_and_methods_are_problems_too() {
         "/credentials/",
         "/catalog/x",
         "/credentials/a/b/c",
-        "/",
+        "",
     ] {
         let answer = host.get(unknown).await;
         assert_eq!(answer.problem(), (404, "not_found".into()), "{unknown}");

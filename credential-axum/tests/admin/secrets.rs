@@ -22,7 +22,38 @@ async fn a_created_credential_in_full() {
     let client_id = shown["credential"]["client_id"].take();
     let selector = shown["credential"]["secrets"][0]["selector"].take();
     let secret = shown["client_secret"].take();
-    insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&shown).unwrap(), @r#"
+    {
+      "client_secret": null,
+      "credential": {
+        "api_type": "fhir",
+        "client_id": null,
+        "created_at": "2026-01-01T00:00:00Z",
+        "created_by": "alder-admin",
+        "environment": "sandbox",
+        "expires_at": "2027-01-01T00:00:00Z",
+        "id": null,
+        "last_used_at": null,
+        "name": "Lab sync",
+        "revoked_at": null,
+        "revoked_by": null,
+        "scopes": [
+          "system/Group.read",
+          "system/Patient.read"
+        ],
+        "secrets": [
+          {
+            "created_at": "2026-01-01T00:00:00Z",
+            "expires_at": null,
+            "last_used_at": null,
+            "selector": null
+          }
+        ],
+        "status": "active",
+        "version": 1
+      }
+    }
+    "#);
 
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     assert_eq!(text(&id).len(), 32);
@@ -50,7 +81,7 @@ async fn one_answer_of_the_whole_life_holds_the_secret() {
         .unwrap()
         .to_owned();
 
-    let patch = ask("PATCH", &path)
+    let edit = ask("PATCH", &path)
         .by(ADMIN)
         .if_match("*")
         .json(&json!({"name": "Lab 2"}));
@@ -60,7 +91,7 @@ async fn one_answer_of_the_whole_life_holds_the_secret() {
     let later = [
         ask("POST", "/credentials").by(ADMIN).json(&body),
         ask("GET", &path).by(ADMIN).empty(),
-        patch,
+        edit,
         put.json(&json!({"preset": "read_only"})),
         ask("GET", "/credentials").by(ADMIN).empty(),
         ask("DELETE", &path).by(ADMIN).empty(),

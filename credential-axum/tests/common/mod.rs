@@ -16,7 +16,7 @@ use credential_core::{
     testing::{ManualClock, SeededEntropy},
 };
 use credential_store_memory::MemoryStore;
-use http::{HeaderMap, Request, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, request};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -35,7 +35,7 @@ struct HeaderSignIn;
 #[async_trait]
 impl SignIn for HeaderSignIn {
     async fn actor(&self, parts: &request::Parts) -> Result<Option<Actor>, SignInError> {
-        let name = parts.headers.get(ACTOR_HEADER).map(|name| name.as_bytes());
+        let name = parts.headers.get(ACTOR_HEADER).map(HeaderValue::as_bytes);
         let (id, tenant, role) = match name {
             None => return Ok(None),
             Some(b"alder-admin") => (ADMIN, "alder", Role::Admin),

@@ -1,8 +1,11 @@
 //! A platform with keys of its own, for the tests of what integrations see.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,6 +23,7 @@ use credential_core::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
         ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError,
     },
+    testing::ManualClock,
 };
 use credential_store_memory::MemoryStore;
 use http::{HeaderMap, StatusCode, request};
@@ -32,6 +36,7 @@ pub const ISSUER: &str = "https://platform.example";
 pub struct Platform {
     pub credentials: Credentials,
     app: Router,
+    clock: ManualClock,
     cut_off: Arc<AtomicBool>,
 }
 
@@ -50,6 +55,7 @@ pub struct Answer {
 
 impl Platform {
     pub fn new(app: impl FnOnce(&Credentials) -> Router) -> Self {
+        let clock = ManualClock::new();
         let cut_off = Arc::new(AtomicBool::new(false));
         let credentials = Credentials::builder(Switched {
             store: MemoryStore::new(),
@@ -58,19 +64,22 @@ impl Platform {
         .catalog(ScopeCatalog::elation())
         .keyring(Keyring::generate(&OsEntropy))
         .issuer(ISSUER)
+        .clock(Arc::new(clock.clone()))
         .hash_cost(HashCost::cheap())
         .build()
         .unwrap();
         Self {
             app: app(&credentials),
             credentials,
+            clock,
             cut_off,
         }
     }
 
-    /// From now on the store does not answer.
+    /// From now on the store does not answer, and what was read before proves nothing any more.
     pub fn cut_off_store(&self) {
         self.cut_off.store(true, Ordering::SeqCst);
+        self.clock.advance(Duration::from_secs(2));
     }
 
     /// A new key. Its name is its scopes, so a test needs other scopes for another key.
@@ -117,7 +126,12 @@ impl Platform {
             faults: Vec::new(),
         };
         self.credentials
-            .set_scopes(&key.admin, key.created.credential.id, Some(&Expected::Any), request)
+            .set_scopes(
+                &key.admin,
+                key.created.credential.id,
+                Some(&Expected::Any),
+                request,
+            )
             .await
             .unwrap();
     }

@@ -3,9 +3,7 @@
 use super::api_type::ApiType;
 use super::rights::Named;
 use super::scope_set::ScopeSet;
-
-/// The longest part of a client's own text that an error repeats, in characters.
-const LONGEST_ECHO: usize = 128;
+use super::shown;
 
 /// The scopes a token is issued with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub enum ScopeRequestError {
     /// The API type of the credential lists no such scope.
     #[error("unknown scope `{name}`")]
     Unknown {
-        /// The name as sent, cut to 128 characters.
+        /// The name as sent, unless it is too long for one: it might be a secret in the wrong field.
         name: String,
     },
     /// The credential does not hold the scope, or nothing of what the wildcard covers.
@@ -99,10 +97,10 @@ impl ApiType {
         let mut echo = String::with_capacity(requested.len());
         for token in tokens() {
             let Some(named) = self.named(token) else {
-                return Err(ScopeRequestError::Unknown { name: cut(token) });
+                return Err(ScopeRequestError::Unknown { name: shown(token) });
             };
             let Some((scopes, narrowed)) = self.grant(&named, held, &rights) else {
-                return Err(ScopeRequestError::NotHeld { name: cut(token) });
+                return Err(ScopeRequestError::NotHeld { name: shown(token) });
             };
             let new = scopes.difference(&granted);
             granted.insert_all(&scopes);
@@ -154,10 +152,6 @@ pub(super) fn is_scope_token(text: &str) -> bool {
         && text
             .bytes()
             .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-}
-
-fn cut(token: &str) -> String {
-    token.chars().take(LONGEST_ECHO).collect()
 }
 
 fn push(echo: &mut String, name: &str) {

@@ -6,9 +6,7 @@ use super::fixture::{
 };
 use crate::{
     secret::keyring::KeyName,
-    store::{
-        CHANGES_KEPT_FOR, Change, CredentialStore, Heartbeat, KeyCheck, NodeId, StoreError,
-    },
+    store::{CHANGES_KEPT_FOR, Change, CredentialStore, Heartbeat, KeyCheck, NodeId, StoreError},
 };
 
 /// Every kind of change gets the next number; a node that follows sees each exactly once, in
@@ -19,7 +17,11 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
     let committed: Vec<(u64, Change)> = at_once(8, |n| {
         let store = store.clone();
         async move {
-            let made = credential(&tenant(&format!("tenant-{}", n % 3)), &format!("key {n}"), 0);
+            let made = credential(
+                &tenant(&format!("tenant-{}", n % 3)),
+                &format!("key {n}"),
+                0,
+            );
             let mut numbers = vec![store.insert(new(&made, 100)).await.unwrap().change];
             let edit = rename(&made, &format!("name {n}"));
             let edited = store.replace(edit).await.unwrap();
@@ -30,7 +32,9 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
             numbers.push(store.revoke_token(revocation).await.unwrap().change);
             numbers.push(store.revoke(revoke(&made, NOW)).await.unwrap().change);
             assert!(numbers.is_sorted(), "one writer's changes keep their order");
-            numbers.into_iter().map(move |number| (number, Change::Credential(made.id)))
+            numbers
+                .into_iter()
+                .map(move |number| (number, Change::Credential(made.id)))
         }
     })
     .await

@@ -25,7 +25,10 @@ pub async fn insert_is_there_afterwards<S: CredentialStore + Clone>(store: &S) {
 pub async fn insert_keeps_the_limit<S: CredentialStore + Clone>(store: &S) {
     let owner = tenant("alder");
     for name in ["a", "b"] {
-        store.insert(new(&credential(&owner, name, 0), 2)).await.unwrap();
+        store
+            .insert(new(&credential(&owner, name, 0), 2))
+            .await
+            .unwrap();
     }
     let third = store.insert(new(&credential(&owner, "c", 0), 2)).await;
     assert!(matches!(third, Err(StoreError::LimitReached)), "{third:?}");
@@ -243,7 +246,11 @@ pub async fn replace_keeps_names_unique<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Radiology", 0).await;
     let taken = store.replace(rename(&made, "LAB")).await;
     assert!(matches!(taken, Err(StoreError::NameTaken)), "{taken:?}");
-    let made = store.replace(rename(&made, "RADIOLOGY")).await.unwrap().value;
+    let made = store
+        .replace(rename(&made, "RADIOLOGY"))
+        .await
+        .unwrap()
+        .value;
     store.replace(rename(&made, "Imaging")).await.unwrap();
     inserted(store, "alder", "Radiology", 0).await;
 }
@@ -270,7 +277,11 @@ pub async fn revoke_is_final_and_keeps_the_first<S: CredentialStore + Clone>(sto
     assert_eq!(again.value, first.value);
     assert_eq!(latest(store).await, first.change);
     let found = store.get(&made.tenant, made.id).await.unwrap();
-    assert_eq!(found, Some(first.value), "a revoked credential stays readable");
+    assert_eq!(
+        found,
+        Some(first.value),
+        "a revoked credential stays readable"
+    );
 }
 
 /// Of 16 revocations at once, one counts.
@@ -300,7 +311,10 @@ pub async fn revoke_honours_an_expected_version<S: CredentialStore + Clone>(stor
     let mut stale = revoke(&made, NOW);
     stale.expected_version = Some(1);
     let refused = store.revoke(stale.clone()).await;
-    assert!(matches!(refused, Err(StoreError::StaleVersion)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::StaleVersion)),
+        "{refused:?}"
+    );
     stale.expected_version = Some(2);
     store.revoke(stale).await.unwrap();
 }

@@ -96,9 +96,7 @@ pub async fn revoked_tokens_are_in_the_state<S: CredentialStore + Clone>(store: 
 }
 
 /// Records may go once the token has expired long enough ago, and not before.
-pub async fn revoked_tokens_are_forgotten_after_their_time<S: CredentialStore + Clone>(
-    store: &S,
-) {
+pub async fn revoked_tokens_are_forgotten_after_their_time<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     let mut revoke = revoke_token(&made, 0, 60);
     let short = revoke.token;

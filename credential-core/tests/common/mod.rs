@@ -1,7 +1,11 @@
 //! A deployment in memory, with doubles that count.
 
 #![allow(clippy::unwrap_used, reason = "test set-up")]
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test binary uses its own part"
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,7 +105,10 @@ impl Deployment {
     }
 
     pub async fn revoke(&self, key: &Key) {
-        self.node.revoke(&admin("alder"), key.id, None).await.unwrap();
+        self.node
+            .revoke(&admin("alder"), key.id, None)
+            .await
+            .unwrap();
     }
 
     pub fn advance(&self, millis: u64) {

@@ -1,0 +1,449 @@
+//! What the guard lets through, and what callers hear when it does not.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+#[path = "common/oauth.rs"]
+mod common;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    routing::{any, get, post},
+};
+use common::{Answer, Platform};
+use credential_axum::{Access, Guard, GuardError};
+use http::{Request, StatusCode, request::Builder};
+use serde_json::{Value, json};
+
+/// Says what was checked.
+async fn facts(access: Option<Access>) -> Json<Value> {
+    Json(match access {
+        None => json!("public"),
+        Some(access) => json!({
+            "tenant": access.tenant().as_str(),
+            "client_id": access.client_id().as_str(),
+            "required_scope": access.required_scope(),
+            "on_behalf_of": access.on_behalf_of(),
+        }),
+    })
+}
+
+/// Gives back what it was sent, behind the guard.
+async fn echo(_: Access, body: String) -> String {
+    body
+}
+
+/// The same API three times: at the root, nested, and route by route; and one route of its own.
+fn platform() -> Platform {
+    Platform::new(|credentials| {
+        let apiv2 = Guard::new(credentials, "apiv2").unwrap();
+        let fhir = Guard::new(credentials, "fhir").unwrap();
+        let vitals = apiv2.requires("system/vitals.write").unwrap();
+        let inner = Router::new()
+            .route("/{*rest}", any(facts))
+            .layer(fhir.clone());
+        Router::new()
+            .route("/api/2.0/{*rest}", any(facts))
+            .layer(apiv2.clone())
+            .route("/api/2.0/patients/single", get(facts).layer(apiv2))
+            .route("/vitals", post(facts).layer(vitals))
+            .route("/fhir/r4/Patient/_search", post(echo).layer(fhir.clone()))
+            .route("/fhir/r4/Observation/{id}", get(facts).layer(fhir))
+            .nest("/fhir/r4", inner)
+            .route("/unguarded", get(async |_: Access| "never"))
+    })
+}
+
+const PATIENTS: &str = "/api/2.0/patients/1";
+
+fn bearer(request: Builder, token: &str) -> Builder {
+    request.header("authorization", format!("Bearer {token}"))
+}
+
+impl Platform {
+    async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(bearer(Request::get(path), token), Body::empty())
+            .await
+    }
+}
+
+#[track_caller]
+fn challenged(answer: &Answer, status: u16, challenge: &str) {
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
+    assert_eq!(answer.header("www-authenticate"), challenge);
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+const INVALID: &str = r#"Bearer realm="apiv2", error="invalid_token""#;
+
+#[tokio::test]
+async fn a_call_within_its_scopes_tells_the_handler_who_calls() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    for request in [
+        Request::get(PATIENTS),
+        Request::get("/api/2.0/patients/?limit=5"),
+    ] {
+        let answer = platform
+            .send(bearer(request, &key.token), Body::empty())
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(
+            answer.json(),
+            json!({
+                "tenant": "alder",
+                "client_id": key.created.credential.client_id.as_str(),
+                "required_scope": "system/patients.read",
+                "on_behalf_of": null,
+            })
+        );
+    }
+    let head = bearer(Request::head(PATIENTS), &key.token);
+    assert_eq!(
+        platform.send(head, Body::empty()).await.status,
+        StatusCode::OK
+    );
+    let lower = Request::get(PATIENTS).header("authorization", format!("bearer {}", key.token));
+    assert_eq!(
+        platform.send(lower, Body::empty()).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_call_without_a_good_token_is_refused() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let token = &key.token;
+    let no_token = r#"Bearer realm="apiv2""#;
+    let with = |value: String| Request::get(PATIENTS).header("authorization", value);
+    for (request, challenge) in [
+        (Request::get(PATIENTS), no_token),
+        (with("Basic YTpi".to_owned()), no_token),
+        (
+            Request::get(format!("{PATIENTS}?access_token={token}")),
+            no_token,
+        ),
+        (
+            Request::get(PATIENTS).header("cookie", format!("access_token={token}")),
+            no_token,
+        ),
+        (with("Bearer".to_owned()), INVALID),
+        (with("Bearer made-up".to_owned()), INVALID),
+        (with(format!("Bearer {token} {token}")), INVALID),
+        (with(format!("Bearer {token},")), INVALID),
+        (with(format!("Bearer {token}=")), INVALID),
+        (
+            with(format!("Bearer {token}")).header("authorization", "Bearer x"),
+            INVALID,
+        ),
+    ] {
+        let answer = platform.send(request, Body::empty()).await;
+        challenged(&answer, 401, challenge);
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert!(answer.json()["detail"].is_string());
+    }
+    let answer = platform.get(PATIENTS, "made-up").await;
+    insta::assert_snapshot!(answer.body, @r#"{"detail":"the access token is not valid"}"#);
+}
+
+#[tokio::test]
+async fn a_missing_scope_is_named() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let fhir = platform
+        .key("alder", "fhir", &["system/Patient.read"])
+        .await;
+    let needs = |realm: &str, scope: &str| {
+        format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{scope}""#)
+    };
+    let delete = bearer(Request::delete(PATIENTS), &key.token);
+    let answer = platform.send(delete, Body::empty()).await;
+    challenged(&answer, 403, &needs("apiv2", "system/patients.write"));
+    let answer = platform.get("/api/2.0/users", &key.token).await;
+    challenged(&answer, 403, &needs("apiv2", "apiv2"));
+    // The other API's token hears the same as one without the scope.
+    let answer = platform.get(PATIENTS, &fhir.token).await;
+    challenged(&answer, 403, &needs("apiv2", "system/patients.read"));
+    let answer = platform.get("/fhir/r4/Patient/1", &key.token).await;
+    challenged(&answer, 403, &needs("fhir", "system/Patient.read"));
+    assert_eq!(answer.header("content-type"), "application/fhir+json");
+    insta::assert_snapshot!(answer.body, @r#"{"issue":[{"code":"forbidden","diagnostics":"the access token lacks what this call needs: system/Patient.read","severity":"error"}],"resourceType":"OperationOutcome"}"#);
+    // A method that no scope covers.
+    let trace = bearer(Request::builder().method("TRACE").uri(PATIENTS), &key.token);
+    let answer = platform.send(trace, Body::empty()).await;
+    challenged(
+        &answer,
+        403,
+        r#"Bearer realm="apiv2", error="insufficient_scope""#,
+    );
+}
+
+#[tokio::test]
+async fn root_nested_and_single_routes_decide_alike() {
+    let platform = platform();
+    let api = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let fhir = platform
+        .key("alder", "fhir", &["system/Patient.read"])
+        .await;
+    for (token, path, status) in [
+        (&api, "/api/2.0/patients/any", 200),
+        (&api, "/api/2.0/patients/single", 200),
+        (&api, "/api/2.0/vitals/any", 403),
+        (&fhir, "/fhir/r4/Patient/1", 200),
+        (&fhir, "/fhir/r4/Condition/1", 403),
+        (&fhir, "/fhir/r4/Observation/1", 403),
+        (
+            &fhir,
+            "/fhir/r4/Patient/1?_has:Observation:patient:code=1",
+            403,
+        ),
+    ] {
+        let answer = platform.get(path, &token.token).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn one_route_may_need_one_scope() {
+    let platform = platform();
+    let reader = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let writer = platform
+        .key("alder", "apiv2", &["system/vitals.write"])
+        .await;
+    let full = platform.key("alder", "apiv2", &["apiv2"]).await;
+    for (key, status) in [(&reader, 403), (&writer, 200), (&full, 200)] {
+        let request = bearer(Request::post("/vitals"), &key.token);
+        let answer = platform.send(request, Body::empty()).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
+    }
+    let request = bearer(Request::post("/vitals"), &writer.token);
+    let answer = platform.send(request, Body::empty()).await;
+    assert_eq!(answer.json()["required_scope"], "system/vitals.write");
+    let guard = Guard::new(&platform.credentials, "apiv2").unwrap();
+    assert!(matches!(
+        guard.requires("system/vital.write"),
+        Err(GuardError::UnknownScope { .. })
+    ));
+    assert!(matches!(
+        Guard::new(&platform.credentials, "api"),
+        Err(GuardError::UnknownApiType(_))
+    ));
+}
+
+#[tokio::test]
+async fn paths_with_two_readings_are_refused_before_the_token() {
+    let platform = platform();
+    let key = platform.key("alder", "apiv2", &["apiv2"]).await;
+    for path in [
+        "/api/2.0//patients",
+        "/api/2.0/patients/../users",
+        "/api/2.0/patients/%2e%2e/users",
+        "/api/2.0/./patients",
+        "/api/2.0/patients%2f1",
+        "/api/2.0/patients/%5c1",
+        "/api/2.0/patients/%00",
+        "/api/2.0/patients;v=1/1",
+        "/api/2.0/patients%3bv=1/1",
+        "/api/2.0/%70atients",
+        "/api/2.0/patients/%zz",
+        "/api/2.0/patients/%ff",
+    ] {
+        let answer = platform.get(path, &key.token).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.json()["detail"].is_string());
+        let stranger = platform.send(Request::get(path), Body::empty()).await;
+        assert_eq!(stranger.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+    // Also where one scope is fixed.
+    let nested = platform
+        .send(Request::get("/fhir/r4/Patient/%2e"), Body::empty())
+        .await;
+    assert_eq!(nested.status, StatusCode::BAD_REQUEST);
+    assert_eq!(nested.json()["issue"][0]["code"], "invalid");
+}
+
+#[tokio::test]
+async fn headers_that_change_the_method_are_refused() {
+    let platform = platform();
+    let key = platform.key("alder", "apiv2", &["apiv2"]).await;
+    for name in [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+    ] {
+        let request = bearer(Request::get(PATIENTS), &key.token).header(name, "DELETE");
+        let answer = platform.send(request, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+        let public = Request::get("/fhir/r4/metadata").header(name, "DELETE");
+        let answer = platform.send(public, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn acting_for_a_user_needs_its_scope() {
+    let platform = platform();
+    let plain = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let full = platform.key("alder", "apiv2", &["apiv2"]).await;
+    let acting = platform
+        .key("alder", "apiv2", &["system/patients.read", "act_as_user"])
+        .await;
+    let send = async |token: &str, users: &[&'static str]| {
+        let mut request = bearer(Request::get(PATIENTS), token);
+        for user in users {
+            request = request.header("X-On-Behalf-Of", *user);
+        }
+        platform.send(request, Body::empty()).await
+    };
+    for key in [&plain, &full] {
+        challenged(&send(&key.token, &["42"]).await, 401, INVALID);
+        challenged(&send(&key.token, &["nonsense"]).await, 401, INVALID);
+    }
+    let answer = send(&acting.token, &["42"]).await;
+    assert_eq!(answer.json()["on_behalf_of"], "42", "{}", answer.body);
+    assert_eq!(
+        send(&acting.token, &[]).await.json()["on_behalf_of"],
+        Value::Null
+    );
+    for users in [&["nonsense"][..], &[""], &["4 2"], &["-1"], &["42", "42"]] {
+        let answer = send(&acting.token, users).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{users:?}");
+    }
+}
+
+#[tokio::test]
+async fn edits_and_revocations_are_in_the_next_answer() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    assert_eq!(
+        platform.get(PATIENTS, &key.token).await.status,
+        StatusCode::OK
+    );
+    platform.set_scopes(&key, &["system/vitals.read"]).await;
+    assert_eq!(
+        platform.get(PATIENTS, &key.token).await.status,
+        StatusCode::FORBIDDEN
+    );
+    platform.set_scopes(&key, &["system/patients.read"]).await;
+    assert_eq!(
+        platform.get(PATIENTS, &key.token).await.status,
+        StatusCode::OK
+    );
+    platform.revoke(&key).await;
+    challenged(&platform.get(PATIENTS, &key.token).await, 401, INVALID);
+}
+
+#[tokio::test]
+async fn without_the_store_there_is_no_yes() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "fhir", &["system/Patient.read"])
+        .await;
+    platform.cut_off_store();
+    let answer = platform.get("/fhir/r4/Patient/1", &key.token).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(answer.json()["issue"][0]["code"], "transient");
+    // What can be said without the store is said.
+    assert_eq!(
+        platform.get("/fhir/r4/metadata", "x").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        platform.get("/fhir/r4/Patient/1", "x").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn public_routes_ask_for_nothing() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    for path in [
+        "/fhir/r4/metadata",
+        "/fhir/r4/.well-known/smart-configuration",
+    ] {
+        let answer = platform.send(Request::get(path), Body::empty()).await;
+        assert_eq!(answer.json(), "public");
+        // A token is not even looked at.
+        assert_eq!(platform.get(path, &key.token).await.json(), "public");
+        let answer = platform.send(Request::post(path), Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn a_search_by_post_needs_what_its_body_names() {
+    let platform = platform();
+    let narrow = platform
+        .key("alder", "fhir", &["system/Patient.read"])
+        .await;
+    let wide = platform.key("alder", "fhir", &["system/*.read"]).await;
+    let search = async |token: &str, content_type: Option<&str>, encoded: bool, body: &str| {
+        let mut request = bearer(Request::post("/fhir/r4/Patient/_search"), token);
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        if encoded {
+            request = request.header("content-encoding", "gzip");
+        }
+        platform.send(request, body.to_owned()).await
+    };
+    let form = Some("application/x-www-form-urlencoded");
+    let includes = "_include=Patient:general-practitioner:Practitioner";
+    for (content_type, encoded, body, status) in [
+        (form, false, "name=lee", 200),
+        (form, false, "", 200),
+        (None, false, "", 200),
+        (form, false, includes, 403),
+        (form, false, "_revinclude=Provenance%3Atarget", 403),
+        // What the guard cannot read could name anything.
+        (form, true, "name=lee", 403),
+        (None, false, "name=lee", 403),
+        (Some("application/json"), false, "{}", 403),
+    ] {
+        let answer = search(&narrow.token, content_type, encoded, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.body);
+        let answer = search(&wide.token, content_type, encoded, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{body}: {}", answer.body);
+        assert_eq!(answer.body, body, "the handler gets the same body");
+    }
+    let huge = format!("name={}", "x".repeat(64 * 1024));
+    let answer = search(&wide.token, form, false, &huge).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+    // Nobody's body is read without a token.
+    let answer = search("made-up", form, false, &huge).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let broken = bearer(Request::post("/fhir/r4/Patient/_search"), &wide.token)
+        .header("content-type", "application/x-www-form-urlencoded");
+    let answer = platform.send(broken, &b"name=\xff"[..]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_handler_without_a_guard_says_so() {
+    let platform = platform();
+    let answer = platform
+        .send(Request::get("/unguarded"), Body::empty())
+        .await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.json()["code"], "not_guarded");
+    assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 0);
+}
