@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let app = Router::new()
         .nest("/api-access/v1", admin_router(&credentials, OurSignIn))
         .merge(oauth_router(&credentials))
-        .merge(refunds.layer(guard)) // method and path name the scope
+        .merge(refunds.route_layer(guard)) // method and path name the scope
         .route("/payouts", payouts);
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8090").await?;

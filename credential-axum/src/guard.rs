@@ -28,6 +28,10 @@ use crate::error_body;
 /// It decides on the URI as the client sent it, so it decides alike around a whole router, under
 /// `nest` and on a single route. Handlers take [`Access`](crate::Access).
 ///
+/// With `Router::route_layer` it checks every call that has a route. With `Router::layer` it also
+/// guards the router's fallback, which `Router::merge` makes that of the whole app: every unknown
+/// path of the host is then refused in place of a 404.
+///
 /// Layers outside of it see refused calls as well: put CORS there, whose preflights carry no
 /// token. Nothing outside of it may change method or path.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ use axum::{
 };
 use common::{Answer, Platform};
 use credential_axum::{Access, Guard, GuardError};
+use credential_core::ScopeCatalog;
 use http::{Request, StatusCode, request::Builder};
 use serde_json::{Value, json};
 
@@ -265,7 +266,6 @@ async fn paths_with_two_readings_are_refused_before_the_token() {
         let stranger = platform.send(Request::get(path), Body::empty()).await;
         assert_eq!(stranger.status, StatusCode::BAD_REQUEST, "{path}");
     }
-    // Also where one scope is fixed.
     let nested = platform
         .send(Request::get("/fhir/r4/Patient/%2e"), Body::empty())
         .await;
@@ -446,4 +446,43 @@ async fn a_handler_without_a_guard_says_so() {
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.json()["code"], "not_guarded");
     assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 0);
+}
+
+#[tokio::test]
+async fn another_platform_has_its_own_catalogue_and_error_bodies() {
+    let catalog = ScopeCatalog::from_toml(include_str!("data/payments.toml")).unwrap();
+    let platform = Platform::with(catalog, |credentials| {
+        let guard = Guard::new(credentials, "payments").unwrap();
+        let charges = Router::new()
+            .route("/v1/charges/{id}/refunds", post(facts))
+            .route("/v1/status", get(facts));
+        let payouts = post(facts).layer(guard.requires("payouts.write").unwrap());
+        Router::new()
+            .merge(charges.route_layer(guard))
+            .route("/payouts", payouts)
+    });
+    let key = platform.key("acme", "payments", &["refunds.write"]).await;
+    let refund = bearer(Request::post("/v1/charges/7/refunds"), &key.token);
+    let answer = platform.send(refund, Body::empty()).await;
+    assert_eq!(
+        answer.json()["required_scope"],
+        "refunds.write",
+        "{}",
+        answer.body
+    );
+    let status = platform
+        .send(Request::get("/v1/status"), Body::empty())
+        .await;
+    assert_eq!(status.json(), "public");
+
+    let payout = bearer(Request::post("/payouts"), &key.token);
+    let answer = platform.send(payout, Body::empty()).await;
+    let challenge = r#"Bearer realm="payments", error="insufficient_scope", scope="payouts.write""#;
+    challenged(&answer, 403, challenge);
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    insta::assert_snapshot!(answer.body, @r#"{"type":"urn:problem-type:credential:insufficient_scope","title":"Insufficient scope","status":403,"detail":"the access token lacks what this call needs: payouts.write","code":"insufficient_scope"}"#);
+
+    // As a route layer the guard leaves the host's own 404 alone.
+    let nowhere = platform.send(Request::get("/nowhere"), Body::empty()).await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }

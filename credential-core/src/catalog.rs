@@ -203,7 +203,7 @@ impl ScopeFault {
         Self {
             scope: shown(name),
             code: "unknown_scope",
-            message: format!("`{}` is not a scope", shown(name)),
+            message: format!("`{}` is not a scope", shown(name).escape_debug()),
         }
     }
 
@@ -234,7 +234,7 @@ impl ScopeFault {
 fn shown(name: &str) -> String {
     const LONGEST: usize = 64;
     if name.len() <= LONGEST {
-        name.escape_debug().to_string()
+        name.to_owned()
     } else {
         "(not shown: too long for a scope)".to_owned()
     }

@@ -71,6 +71,8 @@ macro_rules! for_each_case {
             revoked_tokens_are_forgotten_after_their_time,
             revoked_tokens_above_the_limit_end_all_older_ones,
             revoke_token_of_a_stranger_is_not_found,
+            last_use_only_moves_forward,
+            last_use_moves_neither_version_nor_log,
             changes_have_no_gaps_and_follow_commits,
             changes_start_anew_without_a_place,
             changes_never_pretend_to_know_a_future_place,
@@ -81,6 +83,7 @@ macro_rules! for_each_case {
             audit_chain_holds_under_concurrency,
             audit_is_paged_and_filtered,
             audit_is_invisible_across_tenants,
+            audited_tenants_are_paged_in_order,
             keys_are_compared_by_name,
         }
     };

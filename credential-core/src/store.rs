@@ -120,6 +120,24 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError>;
 
+    /// Tenants that have an audit trail, in ascending order of their ids' bytes, behind `after`.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn audited_tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantId>, StoreError>;
+
+    /// Notes when credentials and secrets were last used. Times only ever move forward, also when
+    /// several nodes report; what does not exist is passed over. Neither the version nor the
+    /// change log moves.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError>;
+
     /// Keeps the check value of each key name that is new, and compares the others.
     ///
     /// # Errors
@@ -299,6 +317,17 @@ pub struct AuditQuery {
     pub limit: usize,
     /// Only those with a smaller number.
     pub before: Option<u64>,
+}
+
+/// When a credential, through one of its secrets, was last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastUse {
+    /// The credential.
+    pub credential_id: CredentialId,
+    /// The secret: the one presented, or the one that the token was issued for.
+    pub selector: Selector,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A key's public check value: tells other bytes under the same name, and nothing else.

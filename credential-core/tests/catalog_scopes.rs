@@ -381,7 +381,9 @@ fn a_name_too_long_for_a_scope_is_not_repeated() {
     let secret = format!("cred_sandbox_{}", "x".repeat(65));
     let error = api_type.request(Some(&secret), &held).unwrap_err();
     assert!(!error.to_string().contains("xxx"), "{error}");
-    let faults = catalog.parse_scopes(api_type, [secret.as_str()]).unwrap_err();
+    let faults = catalog
+        .parse_scopes(api_type, [secret.as_str()])
+        .unwrap_err();
     assert!(!format!("{faults:?}").contains("xxx"), "{faults:?}");
 }
 

@@ -74,7 +74,7 @@ use credential_core::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit,
-        Heartbeat, KeyCheck, ListPosition, ListQuery, MAX_CHANGES, NewCredential, NodeId,
+        Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, MAX_CHANGES, NewCredential, NodeId,
         ReplaceHash, Revoke, RevokeToken, StoreError,
     },
 };
@@ -429,6 +429,39 @@ impl CredentialStore for MemoryStore {
             .take(query.limit)
             .cloned()
             .collect())
+    }
+
+    async fn audited_tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantId>, StoreError> {
+        let data = self.data();
+        let mut tenants: Vec<&TenantId> = data
+            .tenants
+            .iter()
+            .filter(|(id, tenant)| !tenant.audit.is_empty() && after.is_none_or(|at| *id > at))
+            .map(|(id, _)| id)
+            .collect();
+        tenants.sort_unstable();
+        Ok(tenants.into_iter().take(limit).cloned().collect())
+    }
+
+    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+        let mut data = self.data();
+        for used in uses {
+            let Some(row) = data.credentials.get_mut(&used.credential_id) else {
+                continue;
+            };
+            let credential = &mut row.credential;
+            credential.last_used_at = credential.last_used_at.max(Some(used.at));
+            for secret in &mut credential.secrets {
+                if secret.selector == used.selector {
+                    secret.last_used_at = secret.last_used_at.max(Some(used.at));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {

@@ -57,13 +57,9 @@ fn facts(access: &Access, method: &Method, path: &str) -> Value {
     })
 }
 
-async fn plain(
-    access: Option<axum::Extension<Access>>,
-    method: Method,
-    OriginalUri(uri): OriginalUri,
-) -> Response {
+async fn plain(access: Option<Access>, method: Method, OriginalUri(uri): OriginalUri) -> Response {
     match access {
-        Some(axum::Extension(access)) => Json(facts(&access, &method, uri.path())).into_response(),
+        Some(access) => Json(facts(&access, &method, uri.path())).into_response(),
         // A public route: nobody was checked.
         None => Json(json!({"method": method.as_str(), "path": uri.path()})).into_response(),
     }
@@ -71,12 +67,12 @@ async fn plain(
 
 async fn fhir(
     State(demo): State<Demo>,
-    access: Option<axum::Extension<Access>>,
+    access: Option<Access>,
     method: Method,
     OriginalUri(uri): OriginalUri,
 ) -> Response {
     let body = match access {
-        Some(axum::Extension(access)) => bundle(&facts(&access, &method, uri.path())),
+        Some(access) => bundle(&facts(&access, &method, uri.path())),
         None if uri.path().ends_with("/metadata") => demo.capability_statement(),
         None => return not_found(),
     };

@@ -13,7 +13,8 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    Guard, GuardError, OAuthConfig, Problem, admin_router, forward_auth_router, oauth_router_with,
+    Guard, GuardError, OAuthConfig, OAuthConfigError, Problem, admin_router, forward_auth_router,
+    oauth_router_with,
 };
 use credential_core::{
     Credentials, host::BuildError, id::ClientIdPrefix, secret::verify::VerifierConfig,
@@ -35,6 +36,9 @@ use crate::{
 /// How long requests may still run after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Where Elation's own clients ask for tokens.
+const ELATION_TOKEN_PATH: &str = "/api/2.0/oauth2/token/";
+
 /// Why the server did not start or stopped badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -53,6 +57,8 @@ pub enum ServerError {
     Build(#[from] BuildError),
     #[error("could not mount the guard: {0}")]
     Guard(#[from] GuardError),
+    #[error("could not mount the OAuth endpoints: {0}")]
+    OAuth(#[from] OAuthConfigError),
     #[error("could not start with this store: {0}")]
     Store(#[from] StoreError),
 }
@@ -136,10 +142,10 @@ fn credentials(config: &Config, base: &str) -> Result<Credentials, ServerError> 
 /// Everything that is served.
 fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError> {
     let sessions = sign_in::Sessions::default();
-    let oauth = OAuthConfig {
-        introspection_secret: config.introspection_secret.clone(),
-        ..OAuthConfig::default()
-    };
+    let mut oauth = OAuthConfig::default().token_path_alias(ELATION_TOKEN_PATH)?;
+    if let Some(secret) = &config.introspection_secret {
+        oauth = oauth.introspection_secret(secret.clone())?;
+    }
     let mut app = Router::new()
         .nest(
             "/api-access/v1",

@@ -138,16 +138,11 @@ async fn page(State(sessions): State<Sessions>, headers: HeaderMap) -> Response 
         ),
         None => "<p>Nobody is signed in.</p>".to_owned(),
     };
-    let buttons: String = USERS
-        .iter()
-        .map(|user| {
-            format!(
-                "<p><button name=\"user\" value=\"{name}\">{name}</button> {words}</p>",
-                name = user.name,
-                words = user.words
-            )
-        })
-        .collect();
+    let button = |user: &User| {
+        let User { name, words, .. } = user;
+        format!("<p><button name=\"user\" value=\"{name}\">{name}</button> {words}</p>")
+    };
+    let buttons = USERS.each_ref().map(button).concat();
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\

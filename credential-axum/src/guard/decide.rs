@@ -7,7 +7,7 @@ use credential_core::{
     authorize::AuthorizeError,
     catalog::{ApiType, Requirement, SearchForm},
 };
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use crate::{
     access::Access,
@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Headers by which some frameworks change the method after it was checked.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
+static METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
 ];
 
 /// A call as its client sent it.
@@ -131,8 +131,10 @@ impl Policy<'_> {
             .api_type
             .requirement(call.method, call.target, form)
             .map_err(|error| Denial::bad_request(error.to_string()))?;
-        let overridden = |name| call.headers.contains_key(name);
-        if METHOD_OVERRIDES.into_iter().any(overridden) {
+        if METHOD_OVERRIDES
+            .iter()
+            .any(|name| call.headers.contains_key(name))
+        {
             return Err(Denial::bad_request(
                 "headers that override the method are not accepted",
             ));

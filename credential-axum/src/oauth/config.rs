@@ -32,6 +32,7 @@ impl OAuthConfig {
     }
 
     /// Serves the token endpoint under a further path as well, such as `/api/2.0/oauth2/token/`.
+    /// A path that these endpoints already serve stays what it is.
     ///
     /// # Errors
     /// `TokenPath` if it is not a slash followed by unreserved characters of RFC 3986 §2.3 and

@@ -32,7 +32,7 @@ use tower::ServiceExt;
 
 pub const ISSUER: &str = "https://platform.example";
 
-/// What the tests mount, over the bundled catalogue and a store that can be cut off.
+/// What the tests mount, over a store that can be cut off.
 pub struct Platform {
     pub credentials: Credentials,
     app: Router,
@@ -55,13 +55,17 @@ pub struct Answer {
 
 impl Platform {
     pub fn new(app: impl FnOnce(&Credentials) -> Router) -> Self {
+        Self::with(ScopeCatalog::elation(), app)
+    }
+
+    pub fn with(catalog: ScopeCatalog, app: impl FnOnce(&Credentials) -> Router) -> Self {
         let clock = ManualClock::new();
         let cut_off = Arc::new(AtomicBool::new(false));
         let credentials = Credentials::builder(Switched {
             store: MemoryStore::new(),
             cut_off: Arc::clone(&cut_off),
         })
-        .catalog(ScopeCatalog::elation())
+        .catalog(catalog)
         .keyring(Keyring::generate(&OsEntropy))
         .issuer(ISSUER)
         .clock(Arc::new(clock.clone()))

@@ -90,3 +90,22 @@ pub async fn audit_is_invisible_across_tenants<S: CredentialStore + Clone>(store
     let rows = store.audit_events(&tenant("birch"), &query).await.unwrap();
     assert!(rows.is_empty());
 }
+
+/// Every tenant with a trail, once, page by page.
+pub async fn audited_tenants_are_paged_in_order<S: CredentialStore + Clone>(store: &S) {
+    for owner in ["birch", "alder", "Cedar", "dogwood"] {
+        inserted(store, owner, "Lab", 0).await;
+        inserted(store, owner, "Imaging", 0).await;
+    }
+    let first = store.audited_tenants(None, 3).await.unwrap();
+    assert_eq!(first, ["Cedar", "alder", "birch"].map(tenant));
+    let rest = store.audited_tenants(first.last(), 3).await.unwrap();
+    assert_eq!(rest, [tenant("dogwood")]);
+    assert!(
+        store
+            .audited_tenants(rest.last(), 3)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}

@@ -5,7 +5,7 @@ use crate::{
     entropy::OsEntropy,
     id::{CredentialId, Selector},
     secret::{hash::SecretHash, keyring::Keyring},
-    store::{CredentialStore, ReplaceHash, StoreError},
+    store::{CredentialStore, LastUse, ReplaceHash, StoreError},
 };
 
 /// Both ways lead to the same state.
@@ -151,4 +151,47 @@ pub async fn revoke_token_of_a_stranger_is_not_found<S: CredentialStore + Clone>
     made.id = CredentialId::random(&OsEntropy);
     let refused = store.revoke_token(revoke_token(&made, 0, 60)).await;
     assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+}
+
+/// Late reports of earlier uses, from slower nodes, take nothing back; unknown ones are passed over.
+pub async fn last_use_only_moves_forward<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let other = inserted(store, "alder", "Other", 0).await;
+    let used = |at| LastUse {
+        credential_id: made.id,
+        selector: made.secrets.first().unwrap().selector,
+        at: NOW.saturating_add(seconds(at)),
+    };
+    let unknown = LastUse {
+        credential_id: CredentialId::random(&OsEntropy),
+        selector: Selector::random(&OsEntropy),
+        at: NOW,
+    };
+    store.record_use(&[]).await.unwrap();
+    store
+        .record_use(&[used(5), unknown, used(7), used(6)])
+        .await
+        .unwrap();
+    store.record_use(&[used(3)]).await.unwrap();
+    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
+    let latest = Some(NOW.saturating_add(seconds(7)));
+    assert_eq!(found.last_used_at, latest);
+    assert_eq!(found.secrets.first().unwrap().last_used_at, latest);
+    let found = store.get(&other.tenant, other.id).await.unwrap().unwrap();
+    assert_eq!(found.last_used_at, None);
+}
+
+/// Use is not a change: no check answers differently, and no edit becomes stale.
+pub async fn last_use_moves_neither_version_nor_log<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let before = latest(store).await;
+    let used = LastUse {
+        credential_id: made.id,
+        selector: made.secrets.first().unwrap().selector,
+        at: NOW,
+    };
+    store.record_use(&[used]).await.unwrap();
+    assert_eq!(latest(store).await, before);
+    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
+    assert_eq!(found.version, made.version);
 }

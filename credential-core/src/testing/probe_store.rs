@@ -13,7 +13,7 @@ use crate::{
     credential::{Credential, CredentialState},
     id::{CredentialId, Selector, TenantId},
     store::{
-        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
+        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
         ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError,
     },
 };
@@ -183,6 +183,18 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError> {
         self.called()?.audit_events(tenant, query).await
+    }
+
+    async fn audited_tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantId>, StoreError> {
+        self.called()?.audited_tenants(after, limit).await
+    }
+
+    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+        self.called()?.record_use(uses).await
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
