@@ -260,6 +260,7 @@ impl Credentials {
             },
         };
         let access_token = self.sealer().seal(&claims)?;
+        live.note_use(&client.selector, now);
         let micros = expires_at.as_micros().saturating_sub(now.as_micros());
         Ok(IssuedToken {
             access_token,

@@ -65,6 +65,7 @@ pub struct Access {
     live: Arc<LiveCredential>,
     token: Arc<OpenToken>,
     rights: ScopeSet,
+    at: Timestamp,
 }
 
 impl Access {
@@ -99,14 +100,19 @@ impl Access {
     }
 
     /// Whether a call with that requirement is allowed. The requirement of another API type
-    /// never is.
+    /// never is. An allowed call counts as a use of the credential and of the token's secret.
     #[must_use]
     pub fn permits(&self, requirement: &Requirement) -> bool {
-        requirement.is_met_by(&self.rights)
+        let permitted = requirement.is_met_by(&self.rights);
+        if permitted {
+            self.live.note_use(&self.token.selector, self.at);
+        }
+        permitted
     }
 
     /// Whether the token and its credential confer a scope now, by name, wildcard or full
-    /// access. A name that the API type does not list is never conferred.
+    /// access. A name that the API type does not list is never conferred. Counts as a use, as
+    /// [`permits`](Self::permits) does.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
         self.live
@@ -235,6 +241,7 @@ impl Credentials {
             live,
             token,
             rights,
+            at: now,
         })
     }
 

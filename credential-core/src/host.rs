@@ -25,6 +25,8 @@ use crate::{
 
 /// How often a node asks what changed when nothing wakes it.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
+/// How often last uses are written, so that an admin sees them within ten seconds.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// The longest pause between attempts while the store does not answer.
 const CATCH_UP_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -82,8 +84,11 @@ impl Credentials {
         self.store().check_keys(&checks).await?;
         self.states().catch_up().await?;
         let (stop, stopped) = watch::channel(());
-        let task = tokio::spawn(keep_up(self.clone(), stopped));
-        Ok(Running { stop, task })
+        let tasks = [
+            tokio::spawn(keep_up(self.clone(), stopped.clone())),
+            tokio::spawn(flush_uses(self.clone(), stopped)),
+        ];
+        Ok(Running { stop, tasks })
     }
 
     /// Whether the store answers now, for a readiness probe.
@@ -182,15 +187,38 @@ impl Credentials {
 #[must_use = "dropping it stops the catch-up, and every check then reads the store"]
 pub struct Running {
     stop: watch::Sender<()>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Running {
-    /// Stops the background work and waits for its end.
+    /// Stops the background work, after a last write of what was used, and waits for its end.
     pub async fn shutdown(self) {
         drop(self.stop);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the catch-up task ended badly");
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a background task ended badly");
+            }
+        }
+    }
+}
+
+/// Writes last uses every [`FLUSH_EVERY`], and once more at the end.
+async fn flush_uses(credentials: Credentials, mut stopped: watch::Receiver<()>) {
+    loop {
+        let stop = tokio::select! {
+            biased;
+            _ = stopped.changed() => true,
+            () = tokio::time::sleep(FLUSH_EVERY) => false,
+        };
+        if let Err(error) = credentials.states().flush_uses().await {
+            // What was noted stays noted, so nothing is lost but time.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not write last uses"
+            );
+        }
+        if stop {
+            return;
         }
     }
 }

@@ -87,6 +87,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+mod usage;
 
 pub use authorize::Access;
 pub use catalog::ScopeCatalog;

@@ -20,7 +20,7 @@ use credential_core::{
     manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
     secret::{hash::HashCost, keyring::Keyring},
     store::{
-        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
+        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
         ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError,
     },
     testing::ManualClock,
@@ -255,6 +255,18 @@ impl CredentialStore for Switched {
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError> {
         self.store()?.audit_events(tenant, query).await
+    }
+
+    async fn audited_tenants(
+        &self,
+        after: Option<&TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantId>, StoreError> {
+        self.store()?.audited_tenants(after, limit).await
+    }
+
+    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+        self.store()?.record_use(uses).await
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {

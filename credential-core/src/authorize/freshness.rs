@@ -22,11 +22,12 @@ use tokio::sync::Semaphore;
 use super::ledger::Ledger;
 use crate::{
     catalog::{ApiType, ScopeCatalog, ScopeSet},
-    clock::{Clock, Monotonic},
+    clock::{Clock, Monotonic, Timestamp},
     credential::{Credential, CredentialState},
     id::{CredentialId, Selector},
     store::{AsOf, Change, Changes, CredentialStore, Heartbeat, NodeId, StoreError},
     token::TokenId,
+    usage::{UseLog, UseNote},
 };
 
 /// How long a read of the store may take before the check is refused with "no answer".
@@ -49,11 +50,13 @@ pub(crate) struct LiveCredential {
     /// What that confers.
     pub(crate) rights: ScopeSet,
     pub(crate) revoked_tokens: HashSet<TokenId>,
+    /// Of each secret, in the order of `credential.secrets`.
+    uses: Vec<Arc<UseNote>>,
 }
 
 impl LiveCredential {
     /// `None` if the catalogue does not offer the credential's API type: it confers nothing.
-    fn resolve(state: CredentialState, catalog: &ScopeCatalog) -> Option<Self> {
+    fn resolve(state: CredentialState, catalog: &ScopeCatalog, uses: &UseLog) -> Option<Self> {
         let api_type = Arc::clone(catalog.api_type(state.credential.api_type.as_str())?);
         let held = api_type.resolve(state.credential.scopes.iter().map(String::as_str));
         Some(Self {
@@ -61,8 +64,21 @@ impl LiveCredential {
             held,
             api_type,
             revoked_tokens: state.revoked_tokens.iter().map(|token| token.id).collect(),
+            uses: uses.notes_of(&state.credential),
             credential: state.credential,
         })
+    }
+
+    /// Notes that the credential was used through that secret.
+    #[inline]
+    pub(crate) fn note_use(&self, selector: &Selector, at: Timestamp) {
+        let secrets = self.credential.secrets.iter();
+        if let Some((_, note)) = secrets
+            .zip(&self.uses)
+            .find(|(secret, _)| secret.selector == *selector)
+        {
+            note.note(at);
+        }
     }
 }
 
@@ -91,6 +107,7 @@ pub(crate) struct States {
     by_id: Cache<CredentialId, Arc<Entry>>,
     /// A selector belongs to one credential for ever, so this says nothing that can go stale.
     owner: Cache<Selector, CredentialId>,
+    uses: UseLog,
     reads: SharedReads<ReadKey>,
     catch_up: tokio::sync::Mutex<CatchUp>,
 }
@@ -133,6 +150,7 @@ impl States {
             ledger: Ledger::new(),
             by_id: Cache::new(capacity),
             owner: Cache::new(capacity),
+            uses: UseLog::default(),
             reads: SharedReads::new(),
             catch_up: tokio::sync::Mutex::default(),
         }
@@ -222,7 +240,7 @@ impl States {
             .map_err(Arc::new)?;
         let owned = value.as_ref().map(|state| state.credential.id);
         let live = value
-            .and_then(|state| LiveCredential::resolve(state, &self.catalog))
+            .and_then(|state| LiveCredential::resolve(state, &self.catalog, &self.uses))
             .map(Arc::new);
         let entry = Arc::new(Entry { began, upto, live });
         let id = match key {
@@ -332,6 +350,11 @@ impl States {
                 }
             }
         }
+    }
+
+    /// Writes the uses that the store does not know of yet.
+    pub(crate) async fn flush_uses(&self) -> Result<usize, StoreError> {
+        self.uses.flush(&*self.store).await
     }
 
     /// How long ago the latest complete catch-up began; `None` before the first.

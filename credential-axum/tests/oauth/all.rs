@@ -1,0 +1,79 @@
+//! What holds for every endpoint alike.
+
+use axum::body::Body;
+use credential_axum::{OAuthConfig, oauth_router_with};
+use http::{Request, StatusCode};
+
+use crate::{INTROSPECT, REVOKE, TOKEN, common::Platform, in_body, platform, post, refused};
+
+#[tokio::test]
+async fn without_the_store_there_is_no_verdict() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    platform.cut_off_store();
+    let token = platform.ask(&key, "").await;
+    let introspected = platform.introspect(&key.token).await;
+    let form = format!("{}&token={}", in_body(&key), key.token);
+    let revoked = platform.send(post(REVOKE), form).await;
+    for answer in [token, introspected, revoked] {
+        refused(&answer, 503, "temporarily_unavailable");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    // What cannot be ours is refused all the same.
+    let forged = "grant_type=client_credentials&client_id=a&client_secret=b";
+    refused(
+        &platform.send(post(TOKEN), forged).await,
+        401,
+        "invalid_client",
+    );
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_are_allowed() {
+    let platform = platform();
+    for path in [TOKEN, "/api/2.0/oauth2/token/", INTROSPECT, REVOKE] {
+        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
+            let request = Request::builder().method(method).uri(path);
+            let answer = platform.send(request, Body::empty()).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {path}"
+            );
+            assert_eq!(answer.header("allow"), "POST");
+            assert!(method == "HEAD" || answer.json()["error"] == "invalid_request");
+        }
+    }
+    let metadata = "/.well-known/oauth-authorization-server";
+    let answer = platform.send(Request::post(metadata), Body::empty()).await;
+    refused(&answer, 405, "invalid_request");
+    assert_eq!(answer.header("allow"), "GET,HEAD");
+    let answer = platform.send(Request::head(metadata), Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_alias_never_replaces_an_endpoint() {
+    let platform = Platform::new(|credentials| {
+        let mut config = OAuthConfig::default();
+        for path in [
+            INTROSPECT,
+            "/fhir/r4/.well-known/smart-configuration",
+            "/t",
+            "/t",
+        ] {
+            config = config.token_path_alias(path).unwrap();
+        }
+        oauth_router_with(credentials, config)
+    });
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let form = format!("grant_type=client_credentials&{}&token=x", in_body(&key));
+    let introspected = platform.send(post(INTROSPECT), form.clone()).await;
+    assert_eq!(introspected.body, r#"{"active":false}"#);
+    let issued = platform.send(post("/t"), form).await;
+    assert_eq!(issued.status, StatusCode::OK);
+}

@@ -1,0 +1,113 @@
+//! When credentials and their secrets were last used: noted in memory on the hot path, written to
+//! the store in batches, never a write per request.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use crate::{
+    clock::Timestamp,
+    credential::Credential,
+    id::{CredentialId, Selector},
+    store::{CredentialStore, LastUse, StoreError},
+};
+
+/// How much later a use must be than the noted one to be noted, in microseconds. Keeps threads
+/// that check one busy credential from passing its cache line back and forth.
+const RESOLUTION: i64 = 1_000_000;
+
+/// The most uses in one call of the store.
+const BATCH: usize = 1000;
+
+/// One secret's latest use on this node.
+#[derive(Debug)]
+pub(crate) struct UseNote {
+    credential_id: CredentialId,
+    selector: Selector,
+    /// Microseconds since the Unix epoch; [`NEVER`] until the first use.
+    noted: AtomicI64,
+    /// What the store knows of it, from this node.
+    flushed: AtomicI64,
+}
+
+const NEVER: i64 = i64::MIN;
+
+impl UseNote {
+    /// Notes a use; no lock, no allocation.
+    #[inline]
+    pub(crate) fn note(&self, at: Timestamp) {
+        let at = at.as_micros();
+        let noted = self.noted.load(Ordering::Relaxed);
+        if at >= noted.saturating_add(RESOLUTION) {
+            self.noted.fetch_max(at, Ordering::Relaxed);
+        }
+    }
+
+    /// The use that the store does not know of yet.
+    fn pending(&self) -> Option<LastUse> {
+        let noted = self.noted.load(Ordering::Relaxed);
+        (noted > self.flushed.load(Ordering::Relaxed)).then(|| LastUse {
+            credential_id: self.credential_id,
+            selector: self.selector,
+            at: Timestamp::from_micros(noted),
+        })
+    }
+}
+
+/// All notes of this node, so that they outlive the cached state that points to them.
+#[derive(Debug, Default)]
+pub(crate) struct UseLog {
+    notes: Mutex<HashMap<Selector, Arc<UseNote>>>,
+}
+
+impl UseLog {
+    /// The notes of a credential's secrets, in their order.
+    pub(crate) fn notes_of(&self, credential: &Credential) -> Vec<Arc<UseNote>> {
+        let mut notes = self.lock();
+        let note = |selector: Selector| {
+            Arc::clone(notes.entry(selector).or_insert_with(|| {
+                Arc::new(UseNote {
+                    credential_id: credential.id,
+                    selector,
+                    noted: AtomicI64::new(NEVER),
+                    flushed: AtomicI64::new(NEVER),
+                })
+            }))
+        };
+        let selectors = credential.secrets.iter().map(|secret| secret.selector);
+        selectors.map(note).collect()
+    }
+
+    /// Writes to the store what it does not know yet. What fails stays for the next time.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from taking a batch.
+    pub(crate) async fn flush(&self, store: &dyn CredentialStore) -> Result<usize, StoreError> {
+        let pending: Vec<(Arc<UseNote>, LastUse)> = {
+            let mut notes = self.lock();
+            // A note that nobody can write to any more and that is flushed has done its work.
+            notes.retain(|_, note| Arc::strong_count(note) > 1 || note.pending().is_some());
+            let pending = notes
+                .values()
+                .filter_map(|note| Some((Arc::clone(note), note.pending()?)));
+            pending.collect()
+        };
+        for batch in pending.chunks(BATCH) {
+            let uses: Vec<LastUse> = batch.iter().map(|(_, last)| *last).collect();
+            store.record_use(&uses).await?;
+            for (note, last) in batch {
+                note.flushed
+                    .fetch_max(last.at.as_micros(), Ordering::Relaxed);
+            }
+        }
+        Ok(pending.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Selector, Arc<UseNote>>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
