@@ -1,29 +1,15 @@
 //! A platform with keys of its own, for the tests of what integrations see.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use axum::{Router, body::Body};
 use credential_core::{
     Credentials, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
-    audit::AuditEvent,
-    credential::{Credential, CredentialState},
     entropy::OsEntropy,
-    id::{CredentialId, Selector, TenantId},
     manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
     secret::{hash::HashCost, keyring::Keyring},
-    store::{
-        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError,
-    },
-    testing::ManualClock,
+    testing::{ManualClock, ProbeStore},
 };
 use credential_store_memory::MemoryStore;
 use http::{HeaderMap, StatusCode, request};
@@ -37,7 +23,7 @@ pub struct Platform {
     pub credentials: Credentials,
     app: Router,
     clock: ManualClock,
-    cut_off: Arc<AtomicBool>,
+    store: ProbeStore<MemoryStore>,
 }
 
 /// A key, its admin and a token that follows it.
@@ -60,29 +46,26 @@ impl Platform {
 
     pub fn with(catalog: ScopeCatalog, app: impl FnOnce(&Credentials) -> Router) -> Self {
         let clock = ManualClock::new();
-        let cut_off = Arc::new(AtomicBool::new(false));
-        let credentials = Credentials::builder(Switched {
-            store: MemoryStore::new(),
-            cut_off: Arc::clone(&cut_off),
-        })
-        .catalog(catalog)
-        .keyring(Keyring::generate(&OsEntropy))
-        .issuer(ISSUER)
-        .clock(Arc::new(clock.clone()))
-        .hash_cost(HashCost::cheap())
-        .build()
-        .unwrap();
+        let store = ProbeStore::new(MemoryStore::new());
+        let credentials = Credentials::builder(store.clone())
+            .catalog(catalog)
+            .keyring(Keyring::generate(&OsEntropy))
+            .issuer(ISSUER)
+            .clock(Arc::new(clock.clone()))
+            .hash_cost(HashCost::cheap())
+            .build()
+            .unwrap();
         Self {
             app: app(&credentials),
             credentials,
             clock,
-            cut_off,
+            store,
         }
     }
 
     /// From now on the store does not answer, and what was read before proves nothing any more.
     pub fn cut_off_store(&self) {
-        self.cut_off.store(true, Ordering::SeqCst);
+        self.store.fail(true);
         self.clock.advance(Duration::from_secs(2));
     }
 
@@ -171,105 +154,5 @@ impl Answer {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
-    }
-}
-
-/// A store that can be cut off.
-#[derive(Debug)]
-struct Switched {
-    store: MemoryStore,
-    cut_off: Arc<AtomicBool>,
-}
-
-impl Switched {
-    fn store(&self) -> Result<&MemoryStore, StoreError> {
-        if self.cut_off.load(Ordering::SeqCst) {
-            return Err(StoreError::Backend {
-                source: "cut off".into(),
-            });
-        }
-        Ok(&self.store)
-    }
-}
-
-#[async_trait]
-impl CredentialStore for Switched {
-    async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
-        self.store()?.insert(new).await
-    }
-
-    async fn get(
-        &self,
-        tenant: &TenantId,
-        id: CredentialId,
-    ) -> Result<Option<Credential>, StoreError> {
-        self.store()?.get(tenant, id).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &TenantId,
-        query: &ListQuery,
-    ) -> Result<Vec<Credential>, StoreError> {
-        self.store()?.list(tenant, query).await
-    }
-
-    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
-        self.store()?.replace(edit).await
-    }
-
-    async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
-        self.store()?.revoke(revoke).await
-    }
-
-    async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        self.store()?.state(id).await
-    }
-
-    async fn state_by_selector(
-        &self,
-        selector: &Selector,
-    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        self.store()?.state_by_selector(selector).await
-    }
-
-    async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
-        self.store()?.replace_hash(change).await
-    }
-
-    async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
-        self.store()?.revoke_token(revoke).await
-    }
-
-    async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
-        self.store()?.catch_up(heartbeat).await
-    }
-
-    async fn wake_up(&self) {
-        self.store.wake_up().await;
-    }
-
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<AuditEvent>, StoreError> {
-        self.store()?.audit_events(tenant, query).await
-    }
-
-    async fn audited_tenants(
-        &self,
-        after: Option<&TenantId>,
-        limit: usize,
-    ) -> Result<Vec<TenantId>, StoreError> {
-        self.store()?.audited_tenants(after, limit).await
-    }
-
-    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        self.store()?.record_use(uses).await
-    }
-
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
-        self.store()?.check_keys(keys).await
     }
 }

@@ -243,6 +243,7 @@ impl States {
             .and_then(|state| LiveCredential::resolve(state, &self.catalog, &self.uses))
             .map(Arc::new);
         let entry = Arc::new(Entry { began, upto, live });
+        tracing::debug!(credential = owned.map(tracing::field::display), upto, "read a state");
         let id = match key {
             ReadKey::Id(id) => Some(id),
             ReadKey::Selector(selector) => {
@@ -296,6 +297,7 @@ impl States {
         // From here to the end nothing awaits: a caller that gives up leaves nothing half done.
         self.apply(place.applied, &changes);
         self.ledger.publish(began.as_nanos());
+        tracing::trace!(applied = place.applied, upto = changes.upto, "caught up");
         let caught_up = CaughtUp {
             began,
             largest_max_staleness: changes.largest_max_staleness,

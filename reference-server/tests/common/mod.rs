@@ -1,0 +1,233 @@
+//! The real server as a process of its own, and a small client.
+
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    reason = "test set-up, of which each test binary uses its own part"
+)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+};
+
+use serde_json::Value;
+
+pub struct Server {
+    pub base: String,
+    process: Child,
+    log: Option<JoinHandle<String>>,
+    stdout: Option<JoinHandle<String>>,
+}
+
+/// What a server left behind.
+pub struct Stopped {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub log: String,
+}
+
+/// The server's command, without the environment of whoever runs the tests.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reference-server"));
+    command.args(arguments).env_clear();
+    command
+}
+
+/// Runs a command that is expected to end by itself.
+pub fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+impl Server {
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut process = command(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = process.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut first = String::new();
+        stdout.read_line(&mut first).unwrap();
+        let stdout = std::thread::spawn(move || {
+            let mut rest = String::new();
+            stdout.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        let Some(base) = first.trim_end().strip_prefix("listening on ") else {
+            let _ = process.kill();
+            panic!("no address: {first:?}\n{}", log.join().unwrap());
+        };
+        Self {
+            base: base.to_owned(),
+            process,
+            log: Some(log),
+            stdout: Some(stdout),
+        }
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.process.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Stops the server as an operator would.
+    pub fn stop(mut self) -> Stopped {
+        self.signal("TERM");
+        Stopped {
+            code: self.process.wait().unwrap().code(),
+            stdout: self.stdout.take().unwrap().join().unwrap(),
+            log: self.log.take().unwrap().join().unwrap(),
+        }
+    }
+
+    /// Waits for a server that was told to stop.
+    pub fn stop_is_over(mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(&self.base)
+    }
+
+    /// A client with a session of that demo user.
+    pub fn signed_in(&self, user: &str) -> Client {
+        let mut client = self.client();
+        let answer = client.form("/sign-in", &[("user", user)]);
+        assert_eq!(answer.status, 303);
+        let cookie = answer.header("set-cookie");
+        client.cookie = cookie.split(';').next().map(str::to_owned);
+        client
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[derive(Clone)]
+pub struct Client {
+    agent: ureq::Agent,
+    base: String,
+    cookie: Option<String>,
+    /// Everything that was answered: headers and bodies.
+    pub seen: Arc<Mutex<Vec<String>>>,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: String,
+}
+
+impl Client {
+    fn new(base: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .allow_non_standard_methods(true)
+            .build();
+        Self {
+            agent: config.into(),
+            base: base.to_owned(),
+            cookie: None,
+            seen: Arc::default(),
+        }
+    }
+
+    /// One request; the body as it is.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        let body = body.unwrap_or_default().to_owned();
+        let mut response = self.agent.run(request.body(body).unwrap()).unwrap();
+        let answer = Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.body_mut().read_to_string().unwrap(),
+        };
+        let seen = format!("{:?}\n{}", answer.headers, answer.body);
+        self.seen.lock().unwrap().push(seen);
+        answer
+    }
+
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, headers, None)
+    }
+
+    pub fn json(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.send(method, path, &headers, Some(&body.to_string()))
+    }
+
+    /// Values must need no escaping.
+    pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        self.send("POST", path, &headers, Some(&body.join("&")))
+    }
+
+    /// A call with a token.
+    pub fn call(&self, method: &str, path: &str, token: &str) -> Answer {
+        self.send(
+            method,
+            path,
+            &[("authorization", &format!("Bearer {token}"))],
+            None,
+        )
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+
+    /// A text at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> String {
+        let json = self.json();
+        let found = json.pointer(pointer).and_then(Value::as_str);
+        found
+            .unwrap_or_else(|| panic!("no {pointer}: {}", self.body))
+            .to_owned()
+    }
+}

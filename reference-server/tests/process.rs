@@ -1,0 +1,184 @@
+//! Options, start and stop of the real process.
+
+#![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{Server, run};
+
+/// A keyring entry: 32 bytes in base64.
+const ENTRY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+fn failure(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = run(arguments);
+    assert!(output.stdout.is_empty(), "nothing was started");
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn bad_configuration_names_option_fault_and_what_is_accepted() {
+    let bad: &[&[&str]] = &[
+        &["--listen", "nowhere"],
+        &["--listen", "0.0.0.0:0"],
+        &["--environment", "staging"],
+        &["--self-service", "maybe"],
+        &["--max-staleness", "100ms"],
+        &["--issuer", "ftp://example.com"],
+        &["--catalog", "/does/not/exist.toml"],
+        &["--forward-auth-headers", "both"],
+        &["--introspection-secret", "short"],
+        &["--verified-cache", "0"],
+        &["--log", "not=a=filter"],
+        &["--database-url", "postgres://localhost/none"],
+        &["--keyring", "@/does/not/exist"],
+    ];
+    for arguments in bad {
+        let (code, message) = failure(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {message}");
+        let option = arguments.first().unwrap();
+        assert!(message.contains(option), "{arguments:?}: {message}");
+        assert!(message.contains("accepted: "), "{arguments:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "one message: {message}");
+    }
+}
+
+#[test]
+fn secret_values_are_never_echoed() {
+    const SECRET: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQ";
+    for arguments in [
+        &["--keyring", &format!("k1:{SECRET}")][..],
+        &["--keyring", &format!("{SECRET}:k1")],
+        &["--keyring", SECRET],
+        &["--introspection-secret", &format!("{SECRET} with spaces")],
+        &["--database-url", &format!("postgres://u:{SECRET}@h/d")],
+        &["--issuer", &format!("https://u:{SECRET}@h")],
+        &[&format!("--keyrin=k1:{SECRET}")],
+        &[&format!("k1:{SECRET}")],
+        &["--keyring", ENTRY, "--keyring", SECRET],
+    ] {
+        let (code, message) = failure(arguments);
+        assert_eq!(code, Some(2), "{message}");
+        assert!(!message.contains(SECRET), "{message}");
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment() {
+    let output = common::command(&["--environment", "staging"])
+        .env("CREDENTIAL_ENVIRONMENT", "production")
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("staging")
+    );
+    let output = common::command(&[])
+        .env("CREDENTIAL_MAX_STALENESS", "2ms")
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("--max-staleness") && message.contains("2ms"),
+        "{message}"
+    );
+}
+
+#[test]
+fn help_and_keygen_answer_on_standard_output() {
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    let text = String::from_utf8(help.stdout).unwrap();
+    for option in [
+        "--listen",
+        "--keyring",
+        "--max-staleness",
+        "CREDENTIAL_KEYRING",
+        "keygen",
+    ] {
+        assert!(text.contains(option), "{option}");
+    }
+    let keys: Vec<String> = (0..2)
+        .map(|_| String::from_utf8(run(&["keygen"]).stdout).unwrap())
+        .collect();
+    assert_ne!(keys[0], keys[1]);
+    let server = Server::start(&["--keyring", keys[0].trim()]);
+    assert_eq!(server.client().get("/readyz", &[]).status, 200);
+}
+
+#[test]
+fn a_keyring_file_and_another_catalogue_work() {
+    let folder = std::env::temp_dir().join(format!("reference-server-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (keys, catalog) = (folder.join("keys"), folder.join("catalog.toml"));
+    std::fs::write(&keys, format!("{ENTRY}\n")).unwrap();
+    let payments = include_str!("../../credential-axum/tests/data/payments.toml");
+    std::fs::write(&catalog, payments).unwrap();
+    let keys = format!("@{}", keys.display());
+    let server = Server::start(&["--keyring", &keys, "--catalog", catalog.to_str().unwrap()]);
+    let admin = server.signed_in("alder-admin");
+    let catalog = admin.get("/api-access/v1/catalog", &[]).json();
+    assert_eq!(catalog["api_types"][0]["id"], "payments");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn both_signals_end_it_with_success() {
+    for signal in ["TERM", "INT"] {
+        let server = Server::start(&[]);
+        assert_eq!(server.client().get("/livez", &[]).body, "ok\n");
+        server.signal(signal);
+        assert_eq!(server.stop_is_over(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn the_first_lines_tell_a_newcomer_everything() {
+    let server = Server::start(&[]);
+    let base = server.base.clone();
+    let stopped = server.stop();
+    for needed in [
+        format!("{base}/settings/api-access"),
+        "alder-admin".to_owned(),
+        "curl".to_owned(),
+        format!("{base}/oauth2/token"),
+    ] {
+        assert!(
+            stopped.stdout.contains(&needed),
+            "{needed}: {}",
+            stopped.stdout
+        );
+    }
+}
+
+#[test]
+fn production_is_read_only_until_the_host_says_otherwise() {
+    let create = serde_json::json!({"name": "Lab", "api_type": "apiv2"});
+    let off = Server::start(&["--environment", "production"]);
+    let refused =
+        off.signed_in("alder-admin")
+            .json("POST", "/api-access/v1/credentials", &[], &create);
+    assert_eq!(refused.status, 403);
+    assert_eq!(refused.text("/code"), "self_service_unavailable");
+    let on = Server::start(&["--environment", "production", "--self-service", "on"]);
+    let created =
+        on.signed_in("alder-admin")
+            .json("POST", "/api-access/v1/credentials", &[], &create);
+    assert_eq!(created.status, 201, "{}", created.body);
+    assert!(created.text("/client_secret").contains("_production_"));
+}
+
+#[test]
+fn forward_auth_is_served_only_when_configured() {
+    let plain = Server::start(&[]);
+    assert_eq!(plain.client().get("/forward-auth", &[]).status, 404);
+    let gateway = Server::start(&["--forward-auth-headers", "x-original"]);
+    let headers = [
+        ("x-original-method", "GET"),
+        ("x-original-uri", "/api/2.0/patients/"),
+    ];
+    assert_eq!(gateway.client().get("/forward-auth", &headers).status, 401);
+}

@@ -1,0 +1,203 @@
+//! The whole workflow over HTTP, against the real process.
+
+#![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::Server;
+use oauth2::{ClientId, ClientSecret, Scope, TokenResponse as _, TokenUrl, basic::BasicClient};
+use serde_json::json;
+
+const CREDENTIALS: &str = "/api-access/v1/credentials";
+
+/// Create, token, call, narrow, widen, revoke: each change is in the very next answer. With
+/// everything logged, neither secret nor token is in any log line, and the secret is in exactly
+/// one answer.
+#[test]
+fn every_change_is_in_the_next_answer_and_no_secret_leaks() {
+    let server = Server::start(&[
+        "--log",
+        "trace",
+        "--introspection-secret",
+        "resource-server-secret",
+    ]);
+    let admin = server.signed_in("alder-admin");
+    let created = admin.json(
+        "POST",
+        CREDENTIALS,
+        &[],
+        &json!({"name": "Lab sync", "api_type": "apiv2", "scopes": ["system/patients.read"]}),
+    );
+    assert_eq!(created.status, 201, "{}", created.body);
+    let id = created.text("/credential/id");
+    let client_id = created.text("/credential/client_id");
+    let secret = created.text("/client_secret");
+    let credential = created.header("location").to_owned();
+    assert_eq!(credential, format!("{CREDENTIALS}/{id}"));
+    let scopes_path = format!("{credential}/scopes");
+
+    let token_request = |secret: &str| {
+        admin.form(
+            "/oauth2/token",
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &client_id),
+                ("client_secret", secret),
+            ],
+        )
+    };
+    let issued = token_request(&secret);
+    assert_eq!(issued.status, 200, "{}", issued.body);
+    let token = issued.text("/access_token");
+    let patients = |method: &str| admin.call(method, "/api/2.0/patients/", &token).status;
+    assert_eq!(patients("GET"), 200);
+    assert_eq!(patients("HEAD"), 200);
+    assert_eq!(patients("POST"), 403);
+
+    let set = |scopes: &[&str], version: &str| {
+        let changed = admin.json(
+            "PUT",
+            &scopes_path,
+            &[("if-match", version)],
+            &json!({"scopes": scopes}),
+        );
+        assert_eq!(changed.status, 200, "{}", changed.body);
+    };
+    set(&["system/bills.read"], "\"1\"");
+    assert_eq!(patients("GET"), 403);
+    set(&["system/patients.read"], "\"2\"");
+    assert_eq!(patients("GET"), 200);
+
+    let introspect = || {
+        let headers = [
+            ("authorization", "Bearer resource-server-secret"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let answer = admin.send(
+            "POST",
+            "/oauth2/introspect",
+            &headers,
+            Some(&format!("token={token}")),
+        );
+        answer.json()
+    };
+    assert_eq!(introspect()["scope"], "system/patients.read");
+
+    // Forged: the last character is another one.
+    let forged = format!(
+        "{}{}",
+        &secret[..secret.len() - 1],
+        if secret.ends_with('x') { 'y' } else { 'x' }
+    );
+    assert_eq!(token_request(&forged).text("/error"), "invalid_client");
+
+    let revoked = admin.send("DELETE", &credential, &[], None);
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    assert_eq!(patients("GET"), 401);
+    assert_eq!(introspect(), json!({"active": false}));
+    let refused = token_request(&secret);
+    assert_eq!(
+        (refused.status, refused.text("/error").as_str()),
+        (401, "invalid_client")
+    );
+
+    admin.get(&credential, &[]);
+    admin.get("/api-access/v1/audit-events", &[]);
+    admin.get(&format!("{CREDENTIALS}?include_revoked=true"), &[]);
+    let stopped = server.stop();
+    assert_eq!(stopped.code, Some(0));
+    assert!(stopped.log.contains("TRACE"), "the log is at TRACE");
+    assert!(
+        stopped.log.contains("refused a client"),
+        "refusals are logged"
+    );
+    for (what, text) in [("log", &stopped.log), ("output", &stopped.stdout)] {
+        // The selector is public; everything behind it is not.
+        let private = secret.rsplit('_').next().unwrap();
+        let private = private.get(16..59).unwrap();
+        assert!(!text.contains(private), "the secret is in the {what}");
+        assert!(!text.contains(&token), "the token is in the {what}");
+        assert!(
+            !text.contains(&forged),
+            "the forged secret is in the {what}"
+        );
+        assert!(!text.contains("resource-server-secret"), "in the {what}");
+    }
+    let seen = admin.seen.lock().unwrap();
+    assert_eq!(
+        seen.iter()
+            .filter(|answer| answer.contains(&secret))
+            .count(),
+        1
+    );
+    assert_eq!(
+        seen.iter().filter(|answer| answer.contains(&token)).count(),
+        1
+    );
+}
+
+/// A client library from the field, with both ways of client authentication and Elation's path.
+#[test]
+fn a_generic_oauth_client_gets_tokens() {
+    let server = Server::start(&[]);
+    let admin = server.signed_in("alder-admin");
+    let created = admin.json(
+        "POST",
+        CREDENTIALS,
+        &[],
+        &json!({"name": "FHIR app", "api_type": "fhir", "scopes": ["system/Patient.rs"]}),
+    );
+    let client_id = created.text("/credential/client_id");
+    let secret = created.text("/client_secret");
+    assert_eq!(
+        created.json()["credential"]["scopes"],
+        json!(["system/Patient.read"])
+    );
+    let http = |request: oauth2::HttpRequest| -> Result<oauth2::HttpResponse, ureq::Error> {
+        let response = ureq::Agent::from(
+            ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build(),
+        )
+        .run(request)?;
+        let (parts, mut body) = response.into_parts();
+        Ok(oauth2::HttpResponse::from_parts(parts, body.read_to_vec()?))
+    };
+    for path in ["/oauth2/token", "/api/2.0/oauth2/token/"] {
+        for auth in [oauth2::AuthType::BasicAuth, oauth2::AuthType::RequestBody] {
+            let token = BasicClient::new(ClientId::new(client_id.clone()))
+                .set_client_secret(ClientSecret::new(secret.clone()))
+                .set_token_uri(TokenUrl::new(format!("{}{path}", server.base)).unwrap())
+                .set_auth_type(auth)
+                .exchange_client_credentials()
+                .add_scope(Scope::new("system/Patient.read".to_owned()))
+                .request(&http)
+                .unwrap();
+            let answer = admin.call("GET", "/fhir/r4/Patient/1", token.access_token().secret());
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            assert_eq!(answer.text("/resourceType"), "Bundle");
+        }
+    }
+}
+
+/// The other practice's admin and the staff get nothing; the guard's facts are the caller's.
+#[test]
+fn practices_do_not_see_each_other() {
+    let server = Server::start(&[]);
+    let alder = server.signed_in("alder-admin");
+    let request = json!({"name": "Lab", "api_type": "apiv2", "scopes": ["apiv2", "act_as_user"]});
+    let created = alder.json("POST", CREDENTIALS, &[], &request);
+    let id = created.text("/credential/id");
+    let one = format!("{CREDENTIALS}/{id}");
+    assert_eq!(server.client().get(&one, &[]).status, 401);
+    assert_eq!(server.signed_in("alder-staff").get(&one, &[]).status, 403);
+    let birch = server.signed_in("birch-admin");
+    assert_eq!(birch.get(&one, &[]).status, 404);
+    assert_eq!(birch.get(CREDENTIALS, &[]).json()["items"], json!([]));
+    let cross_site = [("sec-fetch-site", "cross-site")];
+    let refused = alder.json("POST", CREDENTIALS, &cross_site, &request);
+    assert_eq!(
+        (refused.status, refused.text("/code").as_str()),
+        (403, "cross_site")
+    );
+}
