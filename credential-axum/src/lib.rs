@@ -3,6 +3,7 @@
 //! | I want to… | use |
 //! | --- | --- |
 //! | let admins manage credentials | [`admin_router`] with a [`SignIn`] |
+//! | show them a page for it | `page_router` (feature `page`) |
 //! | give out and check tokens | [`oauth_router`] |
 //! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
 //! | protect what stands behind a gateway | [`forward_auth_router`] |
@@ -16,6 +17,8 @@ mod error_body;
 mod forward_auth;
 mod guard;
 mod oauth;
+#[cfg(feature = "page")]
+mod page;
 mod problem;
 mod sign_in;
 mod wire;
@@ -26,5 +29,7 @@ pub use cross_site::{CrossSite, refuse_cross_site};
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
 pub use guard::{Guard, GuardError, GuardService};
 pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};
+#[cfg(feature = "page")]
+pub use page::{PageConfig, page_router};
 pub use problem::Problem;
 pub use sign_in::{SignIn, SignInError};

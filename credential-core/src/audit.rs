@@ -13,6 +13,7 @@ use crate::{
     clock::Timestamp,
     id::{ActorId, CredentialId, TenantId},
     secret::keyring::{KeyName, Keyring},
+    store::{AuditQuery, CredentialStore, StoreError},
 };
 
 /// What happened to a credential.
@@ -213,6 +214,11 @@ impl AuditEvent {
         }
     }
 
+    /// Whether its hash is right behind that row.
+    fn follows(&self, before: Option<&AuditHead>, keyring: &Keyring) -> bool {
+        keyring.audit_mac(&self.key, &self.framed(before)) == Some(self.hash)
+    }
+
     /// What the hash covers: each part behind its length, so that no two rows read the same.
     fn framed(&self, before: Option<&AuditHead>) -> Vec<u8> {
         let mut framed = Vec::with_capacity(256 + self.details.len());
@@ -244,13 +250,100 @@ pub fn verify_chain<'a>(
     let mut head: Option<AuditHead> = None;
     for row in rows {
         let expected_seq = head.map_or(1, |head| head.seq.saturating_add(1));
-        let mac = keyring.audit_mac(&row.key, &row.framed(head.as_ref()));
-        if row.seq != expected_seq || mac != Some(row.hash) {
+        if row.seq != expected_seq || !row.follows(head.as_ref(), keyring) {
             return Err(BrokenChain { seq: expected_seq });
         }
         head = Some(row.head());
     }
     Ok(head)
+}
+
+/// What verifying one tenant's trail in the store found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailReport {
+    /// Whose trail.
+    pub tenant: TenantId,
+    /// How many rows there are.
+    pub rows: u64,
+    /// The latest row. Keep it elsewhere: only that shows, later, that a tail was cut off.
+    pub head: Option<AuditHead>,
+    /// The first row that does not fit, if any.
+    pub broken: Option<BrokenChain>,
+}
+
+/// Verifies every tenant's trail in a store, page by page, and hands each report on as it is
+/// ready.
+///
+/// # Errors
+/// Whatever keeps the store from answering. What is broken is in the reports.
+pub async fn verify_trails(
+    store: &dyn CredentialStore,
+    keyring: &Keyring,
+    mut each: impl FnMut(TrailReport),
+) -> Result<(), StoreError> {
+    let mut after = None;
+    loop {
+        let tenants = store.audited_tenants(after.as_ref(), PAGE).await?;
+        for tenant in &tenants {
+            each(verify_trail(store, keyring, tenant).await?);
+        }
+        let Some(last) = tenants.into_iter().next_back() else {
+            return Ok(());
+        };
+        after = Some(last);
+    }
+}
+
+const PAGE: usize = 1000;
+
+/// Walks from the newest row to the oldest, as the store pages.
+async fn verify_trail(
+    store: &dyn CredentialStore,
+    keyring: &Keyring,
+    tenant: &TenantId,
+) -> Result<TrailReport, StoreError> {
+    let mut report = TrailReport {
+        tenant: tenant.clone(),
+        rows: 0,
+        head: None,
+        broken: None,
+    };
+    let mut newer: Option<AuditEvent> = None;
+    loop {
+        let query = AuditQuery {
+            credential_id: None,
+            limit: PAGE,
+            before: newer.as_ref().map(|row| row.seq),
+        };
+        let page = store.audit_events(tenant, &query).await?;
+        if page.is_empty() {
+            break;
+        }
+        for row in page {
+            report.rows += 1;
+            report.head.get_or_insert(row.head());
+            if let Some(newer) = &newer {
+                report.note(newer, Some(&row), keyring);
+            }
+            newer = Some(row);
+        }
+    }
+    if let Some(oldest) = &newer {
+        report.note(oldest, None, keyring);
+    }
+    Ok(report)
+}
+
+impl TrailReport {
+    /// Checks `row` behind `older`. Later calls see earlier rows, so the last fault noted is the
+    /// first in the trail.
+    fn note(&mut self, row: &AuditEvent, older: Option<&AuditEvent>, keyring: &Keyring) {
+        let head = older.map(AuditEvent::head);
+        let expected = head.map_or(1, |head| head.seq.saturating_add(1));
+        if row.seq != expected || !row.follows(head.as_ref(), keyring) {
+            self.broken = Some(BrokenChain { seq: expected });
+        }
+    }
 }
 
 /// A tenant's audit trail was altered.

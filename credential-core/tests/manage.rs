@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{Deployment, actor, admin, request};
 use credential_core::{
     actor::Role,
-    audit::{Action, verify_chain},
+    audit::{Action, AuditEvent, verify_chain, verify_trails},
     credential::Status,
     id::{CredentialId, Environment},
     manage::{
@@ -341,6 +341,16 @@ async fn the_audit_trail_tells_the_whole_story() {
             .seq,
         5
     );
+
+    let mut reports = Vec::new();
+    verify_trails(&deployment.store, &deployment.keyring, |report| {
+        reports.push(report)
+    })
+    .await
+    .unwrap();
+    assert_eq!(reports.len(), 1);
+    assert_eq!((reports[0].rows, reports[0].broken), (5, None));
+    assert_eq!(reports[0].head, rows.last().map(AuditEvent::head));
 
     let mut altered = rows.clone();
     altered[2].actor = "somebody-else".parse().unwrap();

@@ -1,5 +1,7 @@
 //! Last use: noted by checks and issued tokens, written in batches.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod common;
 
 use common::{Deployment, admin};

@@ -1,7 +1,7 @@
 //! Puts the parts together and runs until it is told to stop.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     time::Duration,
 };
@@ -13,8 +13,8 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    Guard, GuardError, OAuthConfig, OAuthConfigError, Problem, admin_router, forward_auth_router,
-    oauth_router_with,
+    Guard, GuardError, OAuthConfig, OAuthConfigError, PageConfig, Problem, admin_router,
+    forward_auth_router, oauth_router_with, page_router,
 };
 use credential_core::{
     Credentials, host::BuildError, id::ClientIdPrefix, secret::verify::VerifierConfig,
@@ -80,6 +80,7 @@ pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     Ok(())
 }
@@ -152,11 +153,14 @@ fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError
             admin_router(credentials, sessions.clone()),
         )
         .merge(oauth_router_with(credentials, oauth))
-        .merge(sign_in::router(sessions))
+        .merge(sign_in::router(sessions.clone()))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(credentials.clone()))
         .route("/", get(|| async { Redirect::to("/settings/api-access") }))
-        .route("/settings/api-access", get(page_to_come))
+        .nest(
+            "/settings/api-access",
+            page_router(credentials, sessions, page_words()),
+        )
         .fallback(|| async { Problem::not_found() });
     for api_type in credentials.catalog().api_types() {
         let guard = Guard::new(credentials, api_type.id().as_str())?;
@@ -179,13 +183,15 @@ async fn readyz(State(credentials): State<Credentials>) -> Response {
     }
 }
 
-/// Honest until the page exists.
-async fn page_to_come() -> impl IntoResponse {
-    (
-        StatusCode::NOT_IMPLEMENTED,
-        "The API Access page is not built yet. Everything that it will do works today through the \
-         admin API under /api-access/v1; the README shows how with curl.\n",
-    )
+/// Elation's words for the page.
+fn page_words() -> PageConfig {
+    PageConfig::default()
+        .product("Elation")
+        .tenant("practice")
+        .admins("Practice Admins")
+        .support("Elation support", None)
+        .documentation("apiv2", "https://docs.elationhealth.com/")
+        .documentation("fhir", "https://docs.elationhealth.com/")
 }
 
 /// What a newcomer needs, after the line that programs wait for.
@@ -195,7 +201,7 @@ fn greet(base: &str) -> io::Result<()> {
     writeln!(
         out,
         "
-API Access page   {base}/settings/api-access (not built yet; the admin API works)
+API Access page   {base}/settings/api-access
 Sign in           {base}/sign-in, as {users}
 
 Create an API key and get a token:

@@ -14,6 +14,7 @@ const CREDENTIALS: &str = "/api-access/v1/credentials";
 /// everything logged, neither secret nor token is in any log line, and the secret is in exactly
 /// one answer.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn every_change_is_in_the_next_answer_and_no_secret_leaks() {
     let server = Server::start(&[
         "--log",

@@ -243,7 +243,11 @@ impl States {
             .and_then(|state| LiveCredential::resolve(state, &self.catalog, &self.uses))
             .map(Arc::new);
         let entry = Arc::new(Entry { began, upto, live });
-        tracing::debug!(credential = owned.map(tracing::field::display), upto, "read a state");
+        tracing::debug!(
+            credential = owned.map(tracing::field::display),
+            upto,
+            "read a state"
+        );
         let id = match key {
             ReadKey::Id(id) => Some(id),
             ReadKey::Selector(selector) => {

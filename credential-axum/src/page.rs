@@ -1,0 +1,151 @@
+//! The API Access page: what a tenant's admins see and click.
+//!
+//! The server renders the frame and decides who sees what; the data comes from the admin API, which
+//! checks everything again. Markup is in `page/html.rs`, what the browser loads in `page/assets/`.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{OriginalUri, Path, Request, State},
+    http::HeaderMap,
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use credential_core::Credentials;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use crate::sign_in::SignIn;
+
+mod asset;
+mod config;
+mod html;
+
+pub use config::PageConfig;
+
+use html::View;
+
+/// The page, to be nested where the host likes, usually at `/settings/api-access`.
+///
+/// Works with and without a trailing slash. Whoever is signed in and no admin reads one sentence;
+/// where self-service is off, admins read their list and whom to ask. The page needs
+/// [`admin_router`](crate::admin_router) with the same `sign_in` on the same origin, at
+/// [`PageConfig::admin_api`].
+///
+/// All that the browser loads comes from below the page's own address. The
+/// `Content-Security-Policy` allows nothing else and no inline script or style.
+pub fn page_router(credentials: &Credentials, sign_in: impl SignIn, config: PageConfig) -> Router {
+    let page = Arc::new(Page {
+        api_types: html::api_types(credentials.catalog(), &config),
+        credentials: credentials.clone(),
+        sign_in: Box::new(sign_in),
+        config,
+    });
+    Router::new()
+        .route("/", get(show))
+        .route("/assets/{version}/{file}", get(serve_asset))
+        .fallback(fallback)
+        .layer(middleware::from_fn(protect))
+        .with_state(page)
+}
+
+struct Page {
+    credentials: Credentials,
+    sign_in: Box<dyn SignIn>,
+    config: PageConfig,
+    /// What the page must know of each API type beside the catalogue, as JSON.
+    api_types: serde_json::Value,
+}
+
+async fn show(
+    State(page): State<Arc<Page>>,
+    OriginalUri(uri): OriginalUri,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let (status, view) = match page.sign_in.actor(&parts).await {
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "sign-in gave no verdict"
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, View::Unavailable)
+        }
+        Ok(None) => (StatusCode::UNAUTHORIZED, View::SignedOut),
+        Ok(Some(actor)) if actor.admin().is_err() => (StatusCode::FORBIDDEN, View::NotAdmin),
+        Ok(Some(_)) => (
+            StatusCode::OK,
+            View::Admin {
+                environment: page.credentials.environment(),
+                self_service: page.credentials.self_service(),
+                api_types: &page.api_types,
+            },
+        ),
+    };
+    let mount = page.config.mount_path.as_deref();
+    let mount = mount.unwrap_or_else(|| uri.path()).trim_end_matches('/');
+    let mut response = (status, Html(html::render(&page.config, mount, view))).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// A nested router does not see the trailing slash as its root, so that case ends here.
+async fn fallback(
+    page: State<Arc<Page>>,
+    original: OriginalUri,
+    request: Request,
+) -> impl IntoResponse {
+    if request.uri().path() == "/" && matches!(request.method().as_str(), "GET" | "HEAD") {
+        return show(page, original, request).await;
+    }
+    not_found()
+}
+
+async fn serve_asset(
+    Path((version, file)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    asset::serve(&version, &file, &headers).unwrap_or_else(not_found)
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "There is nothing at this address.\n").into_response()
+}
+
+/// The headers that protect every answer of the page.
+async fn protect(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in PROTECTION {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+const PROTECTION: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+         img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), \
+         clipboard-read=(), clipboard-write=(self)",
+    ),
+];

@@ -1,0 +1,113 @@
+//! What the browser loads: in the binary, under an address that changes with the content.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+
+/// Every file, in the order in which the browser needs them.
+pub(super) const FILES: [Asset; 9] = [
+    asset("page.css", CSS, include_str!("assets/page.css")),
+    asset("icon.svg", SVG, include_str!("assets/icon.svg")),
+    asset("main.js", JS, include_str!("assets/main.js")),
+    asset("api.js", JS, include_str!("assets/api.js")),
+    asset("dom.js", JS, include_str!("assets/dom.js")),
+    asset("list.js", JS, include_str!("assets/list.js")),
+    asset("keys.js", JS, include_str!("assets/keys.js")),
+    asset("selection.js", JS, include_str!("assets/selection.js")),
+    asset("editor.js", JS, include_str!("assets/editor.js")),
+];
+
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+pub(super) struct Asset {
+    pub(super) name: &'static str,
+    pub(super) media_type: &'static str,
+    pub(super) content: &'static str,
+}
+
+const fn asset(name: &'static str, media_type: &'static str, content: &'static str) -> Asset {
+    Asset {
+        name,
+        media_type,
+        content,
+    }
+}
+
+impl Asset {
+    pub(super) fn is_module(&self) -> bool {
+        self.media_type == JS
+    }
+}
+
+/// Names the content of all files together. One for all, because modules name each other by
+/// relative addresses.
+pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    // FNV-1a, 64 bits: tells builds apart; nothing here needs a hash that withstands attack.
+    let bytes = FILES.iter().flat_map(|file| file.content.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+});
+
+/// The file of that name, or `None`.
+///
+/// Another version's address gets this version's content, uncached: while nodes are updated one by
+/// one, a page may ask a node of the other version.
+pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Response> {
+    let file = FILES.iter().find(|file| file.name == name)?;
+    let etag = format!("\"{}\"", *VERSION);
+    let cache_control = if version == *VERSION {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    let known = headers.get(header::IF_NONE_MATCH);
+    let unchanged = known.is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    let headers = [
+        (header::CONTENT_TYPE, file.media_type),
+        (header::CACHE_CONTROL, cache_control),
+        (header::ETAG, &etag),
+    ];
+    Some(if unchanged {
+        (StatusCode::NOT_MODIFIED, headers).into_response()
+    } else {
+        (headers, file.content).into_response()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_together_stay_below_60_kib() {
+        let total: usize = FILES.iter().map(|file| file.content.len()).sum();
+        assert!(total < 60 * 1024, "{total} bytes");
+    }
+
+    #[test]
+    fn every_import_is_a_file_that_is_served() {
+        for file in FILES.iter().filter(|file| file.is_module()) {
+            for line in file.content.lines().filter(|line| line.contains(" from ")) {
+                let Some((_, name)) = line.split_once("from \"./") else {
+                    continue;
+                };
+                let name = name.trim_end_matches("\";");
+                let found = FILES.iter().any(|file| file.name == name);
+                assert!(found, "{} imports {name}", file.name);
+            }
+        }
+    }
+
+    #[test]
+    fn another_version_is_answered_and_not_kept() {
+        let response = serve("0", "main.js", &HeaderMap::new()).unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-cache");
+        assert!(serve(&VERSION, "main.rs", &HeaderMap::new()).is_none());
+    }
+}
