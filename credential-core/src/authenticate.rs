@@ -18,6 +18,7 @@ use crate::{
         verify::{Verified, VerifyError},
     },
     store::{ReplaceHash, StoreError},
+    telemetry,
     token::{AccessToken, SealError, TokenClaims, TokenId, TokenScopes},
 };
 
@@ -128,9 +129,15 @@ impl Credentials {
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let parsed = ClientId::parse(client_id);
         let result = self.check_client(parsed.as_ref().ok(), client_secret).await;
-        if let Err(AuthenticateError::Refused(refusal)) = &result {
-            self.refusals()
-                .log_client(parsed.as_ref().ok(), refusal.as_str());
+        match &result {
+            Ok(_) => telemetry::authenticated(),
+            Err(AuthenticateError::Refused(refusal)) => {
+                self.refusals()
+                    .log_client(parsed.as_ref().ok(), refusal.as_str());
+                telemetry::not_authenticated(refusal.as_str());
+            }
+            Err(AuthenticateError::Busy(_)) => telemetry::not_authenticated("busy"),
+            Err(AuthenticateError::Store(_)) => telemetry::not_authenticated("store"),
         }
         result
     }
@@ -261,6 +268,7 @@ impl Credentials {
         };
         let access_token = self.sealer().seal(&claims)?;
         live.note_use(&client.selector, now);
+        telemetry::token_issued();
         let micros = expires_at.as_micros().saturating_sub(now.as_micros());
         Ok(IssuedToken {
             access_token,

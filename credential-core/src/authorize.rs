@@ -27,6 +27,7 @@ use crate::{
     host::Credentials,
     id::{ClientId, CredentialId, Selector, TenantId},
     store::{RevokeToken, StoreError},
+    telemetry,
     token::{TokenClaims, TokenId, TokenScopes},
 };
 
@@ -190,6 +191,16 @@ impl Credentials {
     /// `Refused` with the reason; `Store` if freshness cannot be proven and the store does not
     /// answer.
     pub async fn verify(&self, bearer: &str) -> Result<Access, AuthorizeError> {
+        let result = self.open_and_admit(bearer).await;
+        match &result {
+            Ok(_) => {} // counting these is the host's: it knows the route
+            Err(AuthorizeError::Refused(refusal)) => telemetry::token_refusal(refusal.as_str()),
+            Err(AuthorizeError::Store(_)) => telemetry::token_refusal("store"),
+        }
+        result
+    }
+
+    async fn open_and_admit(&self, bearer: &str) -> Result<Access, AuthorizeError> {
         let digest = self.tokens().digest(bearer);
         // The hot path: known token, cached credential, fresh proof.
         if let Some(token) = self.tokens().get(&digest) {

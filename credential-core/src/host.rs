@@ -20,6 +20,7 @@ use crate::{
         verify::{Verifier, VerifierConfig, VerifierStats},
     },
     store::{CredentialStore, KeyCheck, NodeId, StoreError},
+    telemetry,
     token::TokenSealer,
 };
 
@@ -109,6 +110,12 @@ impl Credentials {
     #[must_use]
     pub fn verifier_stats(&self) -> VerifierStats {
         self.verifier().stats()
+    }
+
+    /// Brings the metrics that are read on demand up to date; see
+    /// [`telemetry`](crate::telemetry).
+    pub fn report_metrics(&self) {
+        telemetry::report(&self.verifier_stats(), self.freshness_age());
     }
 
     /// The scopes and API types on offer.
@@ -210,7 +217,9 @@ async fn flush_uses(credentials: Credentials, mut stopped: watch::Receiver<()>) 
             _ = stopped.changed() => true,
             () = tokio::time::sleep(FLUSH_EVERY) => false,
         };
-        if let Err(error) = credentials.states().flush_uses().await {
+        let flushed = credentials.states().flush_uses().await;
+        telemetry::uses_flushed(flushed.is_ok(), *flushed.as_ref().unwrap_or(&0));
+        if let Err(error) = flushed {
             // What was noted stays noted, so nothing is lost but time.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -427,6 +436,10 @@ impl CredentialsBuilder {
                 self.cost,
                 Arc::clone(&self.entropy),
             ))
+        });
+        let hasher = Arc::new(telemetry::Timed {
+            hasher,
+            clock: Arc::clone(&self.clock),
         });
         let mut node = [0; 16];
         self.entropy.fill(&mut node);

@@ -62,6 +62,7 @@
 //! | what a token carries | [`token`] |
 //! | what a store must guarantee | [`store`], then `conformance` (feature `conformance`) |
 //! | what is written down about a change | [`audit`] |
+//! | what is counted | [`telemetry`] |
 //!
 //! Nothing here reads the wall clock or the operating system's randomness except through
 //! [`clock::Clock`] and [`entropy::Entropy`]. Features: `testing` adds a manual clock, seeded
@@ -84,6 +85,7 @@ pub mod manage;
 mod refusals;
 pub mod secret;
 pub mod store;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;

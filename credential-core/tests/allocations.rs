@@ -1,7 +1,5 @@
 //! The warm paths, counted: how often they allocate.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod common;
 
 use allocation_counter::measure;
@@ -15,10 +13,16 @@ fn a_warm_authorization_allocates_nothing() {
     let deployment = Deployment::new();
     let (apiv2, fhir) = runtime.block_on(async {
         deployment.node.ready().await.unwrap();
-        let apiv2 = deployment.key("Lab", "apiv2", &["system/patients.read"]).await;
-        let fhir = deployment.key("App", "fhir", &["system/Patient.read"]).await;
+        let apiv2 = deployment
+            .key("Lab", "apiv2", &["system/patients.read"])
+            .await;
+        let fhir = deployment
+            .key("App", "fhir", &["system/Patient.read"])
+            .await;
         let follows = apiv2.token(&deployment.node, None).await;
-        let named = fhir.token(&deployment.node, Some("system/Patient.read")).await;
+        let named = fhir
+            .token(&deployment.node, Some("system/Patient.read"))
+            .await;
         (follows, named)
     });
     for (token, api_type, path, allowed) in [
@@ -45,7 +49,9 @@ fn a_warm_authentication_allocates_the_client_id_only() {
     let deployment = Deployment::new();
     let key = runtime.block_on(async {
         deployment.node.ready().await.unwrap();
-        deployment.key("Lab", "apiv2", &["system/patients.read"]).await
+        deployment
+            .key("Lab", "apiv2", &["system/patients.read"])
+            .await
     });
     let authenticate = || {
         runtime

@@ -344,7 +344,7 @@ async fn the_audit_trail_tells_the_whole_story() {
 
     let mut reports = Vec::new();
     verify_trails(&deployment.store, &deployment.keyring, |report| {
-        reports.push(report)
+        reports.push(report);
     })
     .await
     .unwrap();

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod server;
 mod sign_in;
+mod telemetry;
 
 use std::{
     io::{self, Write as _},

@@ -9,6 +9,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
+    middleware,
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -31,6 +32,7 @@ use tokio::{
 use crate::{
     config::{Config, ConfigError},
     demo, sign_in,
+    telemetry::{self, Metrics},
 };
 
 /// How long requests may still run after the server was told to stop.
@@ -59,6 +61,8 @@ pub enum ServerError {
     Guard(#[from] GuardError),
     #[error("could not mount the OAuth endpoints: {0}")]
     OAuth(#[from] OAuthConfigError),
+    #[error("could not collect metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("could not start with this store: {0}")]
     Store(#[from] StoreError),
 }
@@ -169,7 +173,10 @@ fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError
     if let Some(headers) = config.forward_auth_headers {
         app = app.merge(forward_auth_router(credentials, headers));
     }
-    Ok(app)
+    let metrics = Metrics::install(credentials)?;
+    Ok(app
+        .route("/metrics", get(telemetry::scrape).with_state(metrics))
+        .layer(middleware::from_fn(telemetry::count)))
 }
 
 async fn readyz(State(credentials): State<Credentials>) -> Response {

@@ -202,3 +202,42 @@ fn practices_do_not_see_each_other() {
         (403, "cross_site")
     );
 }
+
+/// What an operator's graphs are made of, and no path as sent among the labels.
+#[test]
+fn metrics_count_requests_tokens_and_hashes() {
+    let server = Server::start(&[]);
+    let admin = server.signed_in("alder-admin");
+    let request = json!({"name": "Lab", "api_type": "apiv2", "scopes": ["system/bills.read"]});
+    let created = admin.json("POST", CREDENTIALS, &[], &request);
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &created.text("/credential/client_id")),
+        ("client_secret", &created.text("/client_secret")),
+    ];
+    let token = admin.form("/oauth2/token", &fields).text("/access_token");
+    admin.form("/oauth2/token", &fields);
+    admin.form("/oauth2/token", &fields[..2]);
+    admin.call("GET", "/api/2.0/bills/?secret=in-the-query", &token);
+    admin.call("GET", "/api/2.0/bills/", "made-up");
+    let metrics = admin.get("/metrics", &[]).body;
+    for line in [
+        "http_requests_total{route=\"/oauth2/token\",status=\"200\"} 2",
+        "http_requests_total{route=\"/oauth2/token\",status=\"401\"} 1",
+        "http_requests_total{route=\"/api/2.0/{*path}\",status=\"200\"} 1",
+        "credential_authentications_total{outcome=\"ok\"} 2",
+        "credential_tokens_issued_total 2",
+        "credential_token_refusals_total{reason=\"not_ours\"} 1",
+        "credential_argon2_seconds_count 2",
+        "credential_verified_cache_hits_total 1",
+        "credential_verified_cache_misses_total 1",
+        "credential_argon2_waiting 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}\n{metrics}"
+        );
+    }
+    assert!(metrics.contains("credential_freshness_age_seconds "));
+    assert!(!metrics.contains("in-the-query"));
+}

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use credential_core::{
     ScopeCatalog,
-    catalog::{ApiType, ScopeIndex},
+    catalog::{ApiType, ScopeKind},
     id::Environment,
 };
 use serde_json::{Value, json};
@@ -172,23 +172,22 @@ fn admin(
 /// exclude others or need company, and where the scopes are documented.
 pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
     let rules = |api_type: &ApiType| {
-        let refused = |scopes: &[ScopeIndex]| {
-            let mut set = api_type.no_scopes();
-            for scope in scopes {
-                set.insert(*scope);
-            }
+        let refused = |names: &[&str]| {
+            let set = api_type.resolve(names.iter().copied());
             api_type.check(&set).is_err()
         };
-        let mut listed = api_type.categories().iter().flat_map(|c| &c.resources);
-        let full = api_type.full_access().map(|scope| scope.index);
-        let resource = listed.find_map(|resource| resource.read.or(resource.write));
+        let full = api_type.full_access().map(|scope| scope.name.as_str());
+        let mut scopes = api_type.scopes();
+        let resource = scopes.find(|scope| scope.kind == ScopeKind::Resource);
+        let on_behalf = api_type.on_behalf_of();
+        let on_behalf = on_behalf.and_then(|rule| api_type.scope_at(rule.scope));
         json!({
             "documentation": config.documentation.get(api_type.id().as_str()),
             "fullAccessExcludes": match (full, resource) {
-                (Some(full), Some(resource)) => refused(&[full, resource]),
+                (Some(full), Some(resource)) => refused(&[full, &resource.name]),
                 _ => false,
             },
-            "onBehalfNeedsCompany": api_type.on_behalf_of().is_some_and(|rule| refused(&[rule.scope])),
+            "onBehalfNeedsCompany": on_behalf.is_some_and(|scope| refused(&[&scope.name])),
         })
     };
     catalog

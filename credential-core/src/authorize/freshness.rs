@@ -26,6 +26,7 @@ use crate::{
     credential::{Credential, CredentialState},
     id::{CredentialId, Selector},
     store::{AsOf, Change, Changes, CredentialStore, Heartbeat, NodeId, StoreError},
+    telemetry,
     token::TokenId,
     usage::{UseLog, UseNote},
 };
@@ -237,6 +238,8 @@ impl States {
                     source: elapsed.into(),
                 })
             })
+            .inspect(|_| telemetry::state_read(true))
+            .inspect_err(|_| telemetry::state_read(false))
             .map_err(Arc::new)?;
         let owned = value.as_ref().map(|state| state.credential.id);
         let live = value
@@ -297,7 +300,9 @@ impl States {
                 Err(StoreError::Backend {
                     source: elapsed.into(),
                 })
-            })?;
+            })
+            .inspect(|_| telemetry::catch_up(true))
+            .inspect_err(|_| telemetry::catch_up(false))?;
         // From here to the end nothing awaits: a caller that gives up leaves nothing half done.
         self.apply(place.applied, &changes);
         self.ledger.publish(began.as_nanos());
@@ -326,6 +331,7 @@ impl States {
     fn apply(&self, applied: Option<u64>, changes: &Changes) {
         match (applied, &changes.items) {
             (Some(applied), Some(items)) if is_complete(applied, items, changes.upto) => {
+                telemetry::changes_applied(items.len());
                 self.ledger.apply(changes.upto, || {
                     for (_, change) in items {
                         match change {
@@ -348,6 +354,7 @@ impl States {
                 self.ledger.close();
                 self.ledger.start_anew(changes.upto, || self.by_id.clear());
                 if applied.is_some() {
+                    telemetry::caches_dropped();
                     tracing::warn!(
                         applied,
                         upto = changes.upto,
