@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use benches::{create, credentials};
+use benches::{create, credentials, ready};
 use credential_core::catalog::SearchForm;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
@@ -42,7 +42,7 @@ fn authorize(criterion: &mut Criterion) {
     criterion.bench_function("authorize/tokens=1000", |bencher| {
         bencher.iter(|| {
             let token = next.next().expect("endless");
-            let access = runtime.block_on(credentials.verify(token)).expect("live");
+            let access = ready(credentials.verify(token)).expect("live");
             let requirement = api_type
                 .requirement("GET", "/api/2.0/patients/12345/", SearchForm::None)
                 .expect("a plain path");
@@ -61,12 +61,11 @@ fn authenticate(criterion: &mut Criterion) {
         .expect("created");
     let client_id = created.credential.client_id.as_str();
     let secret = created.client_secret.expose_secret();
+    runtime
+        .block_on(credentials.authenticate(client_id, secret))
+        .expect("live");
     criterion.bench_function("authenticate/secret=warm", |bencher| {
-        bencher.iter(|| {
-            runtime
-                .block_on(credentials.authenticate(client_id, secret))
-                .expect("live")
-        });
+        bencher.iter(|| ready(credentials.authenticate(client_id, secret)).expect("live"));
     });
     let mut forged = secret.to_owned();
     forged.replace_range(
@@ -74,11 +73,43 @@ fn authenticate(criterion: &mut Criterion) {
         if secret.ends_with('A') { "B" } else { "A" },
     );
     criterion.bench_function("authenticate/secret=forged", |bencher| {
+        bencher.iter(|| ready(credentials.authenticate(client_id, &forged)).expect_err("forged"));
+    });
+    let tag = [7; 32];
+    let token = runtime.block_on(async {
+        let client = credentials
+            .authenticate(client_id, secret)
+            .await
+            .expect("live");
+        credentials
+            .issue(&client, None)
+            .expect("issued")
+            .access_token
+            .expose_secret()
+            .to_owned()
+    });
+    criterion.bench_function("baseline/keyed_hash=token", |bencher| {
+        bencher.iter(|| blake3::keyed_hash(&tag, black_box(token.as_bytes())));
+    });
+    criterion.bench_function("baseline/clocks", |bencher| {
+        bencher.iter(|| (credentials.clock().now(), credentials.clock().monotonic()));
+    });
+    let api_type = credentials
+        .catalog()
+        .api_type("apiv2")
+        .expect("listed")
+        .clone();
+    criterion.bench_function("baseline/requirement", |bencher| {
         bencher.iter(|| {
-            runtime
-                .block_on(credentials.authenticate(client_id, &forged))
-                .expect_err("forged")
+            api_type.requirement(
+                "GET",
+                black_box("/api/2.0/patients/12345/"),
+                SearchForm::None,
+            )
         });
+    });
+    criterion.bench_function("baseline/verify", |bencher| {
+        bencher.iter(|| ready(credentials.verify(&token)).expect("live"));
     });
     let client = runtime
         .block_on(credentials.authenticate(client_id, secret))

@@ -1,5 +1,10 @@
 //! Shared set-up of the benchmarks.
 
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
 use credential_core::{
     Credentials, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
@@ -49,4 +54,17 @@ pub async fn create(credentials: &Credentials, name: String) -> Result<Created, 
         ..CreateCredential::default()
     };
     credentials.create(&admin(), request).await
+}
+
+/// The value of a future that never waits, without a runtime in between: what a caller inside of
+/// one pays.
+///
+/// # Panics
+/// If the future waits after all: the caches were not warm.
+pub fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut context = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut context) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the caches were not warm"),
+    }
 }

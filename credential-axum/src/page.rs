@@ -26,9 +26,12 @@ pub use config::PageConfig;
 
 use html::View;
 
-/// The page, to be nested where the host likes, usually at `/settings/api-access`.
+/// The page, to be mounted where the host likes, usually at `/settings/api-access`.
 ///
-/// Works with and without a trailing slash. Whoever is signed in and no admin reads one sentence;
+/// Mount it with [`Router::nest_service`], which serves the address with and without a trailing
+/// slash; [`Router::nest`] works too, without one.
+///
+/// Whoever is signed in and no admin reads one sentence;
 /// where self-service is off, admins read their list and whom to ask. The page needs
 /// [`admin_router`](crate::admin_router) with the same `sign_in` on the same origin, at
 /// [`PageConfig::admin_api`].
@@ -45,7 +48,7 @@ pub fn page_router(credentials: &Credentials, sign_in: impl SignIn, config: Page
     Router::new()
         .route("/", get(show))
         .route("/assets/{version}/{file}", get(serve_asset))
-        .fallback(fallback)
+        .fallback(|| async { not_found() })
         .layer(middleware::from_fn(protect))
         .with_state(page)
 }
@@ -94,18 +97,6 @@ async fn show(
     response
 }
 
-/// A nested router does not see the trailing slash as its root, so that case ends here.
-async fn fallback(
-    page: State<Arc<Page>>,
-    original: OriginalUri,
-    request: Request,
-) -> impl IntoResponse {
-    if request.uri().path() == "/" && matches!(request.method().as_str(), "GET" | "HEAD") {
-        return show(page, original, request).await;
-    }
-    not_found()
-}
-
 async fn serve_asset(
     Path((version, file)): Path<(String, String)>,
     headers: HeaderMap,
@@ -145,7 +136,6 @@ const PROTECTION: [(HeaderName, &str); 6] = [
     ),
     (
         HeaderName::from_static("permissions-policy"),
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), \
-         clipboard-read=(), clipboard-write=(self)",
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     ),
 ];

@@ -13,7 +13,8 @@ use credential_core::{
     catalog::{ApiType, PathRules},
     clock::Clock,
 };
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, Uri, header};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Tells the demo's tags in FHIR answers from a server's own.
@@ -47,19 +48,30 @@ pub fn router(api_type: &Arc<ApiType>, clock: &dyn Clock) -> Router {
 }
 
 /// What was checked, for people who try things out.
-fn facts(access: &Access, method: &Method, path: &str) -> Value {
-    json!({
-        "tenant": access.tenant().as_str(),
-        "client_id": access.client_id().as_str(),
-        "required_scope": access.required_scope(),
-        "method": method.as_str(),
-        "path": path,
-    })
+#[derive(Serialize)]
+struct Facts<'a> {
+    tenant: &'a str,
+    client_id: &'a str,
+    required_scope: String,
+    method: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    fn new(access: &'a Access, method: &'a Method, uri: &'a Uri) -> Self {
+        Self {
+            tenant: access.tenant().as_str(),
+            client_id: access.client_id().as_str(),
+            required_scope: access.required_scope(),
+            method: method.as_str(),
+            path: uri.path(),
+        }
+    }
 }
 
 async fn plain(access: Option<Access>, method: Method, OriginalUri(uri): OriginalUri) -> Response {
     match access {
-        Some(access) => Json(facts(&access, &method, uri.path())).into_response(),
+        Some(access) => Json(Facts::new(&access, &method, &uri)).into_response(),
         // A public route: nobody was checked.
         None => Json(json!({"method": method.as_str(), "path": uri.path()})).into_response(),
     }
@@ -72,7 +84,7 @@ async fn fhir(
     OriginalUri(uri): OriginalUri,
 ) -> Response {
     let body = match access {
-        Some(access) => bundle(&facts(&access, &method, uri.path())),
+        Some(access) => bundle(&Facts::new(&access, &method, &uri)),
         None if uri.path().ends_with("/metadata") => demo.capability_statement(),
         None => return not_found(),
     };
@@ -85,16 +97,17 @@ fn fhir_json(status: StatusCode, body: &Value) -> Response {
 }
 
 /// A valid empty Bundle, the facts as tags.
-fn bundle(facts: &Value) -> Value {
-    let tags: Vec<Value> = facts
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(fact, value)| json!({"system": TAG_SYSTEM, "code": fact, "display": value}))
-        .collect();
+fn bundle(facts: &Facts<'_>) -> Value {
+    let tag = |fact, value| json!({"system": TAG_SYSTEM, "code": fact, "display": value});
     json!({
         "resourceType": "Bundle",
-        "meta": {"tag": tags},
+        "meta": {"tag": [
+            tag("tenant", facts.tenant),
+            tag("client_id", facts.client_id),
+            tag("required_scope", &facts.required_scope),
+            tag("method", facts.method),
+            tag("path", facts.path),
+        ]},
         "type": "searchset",
         "total": 0,
     })

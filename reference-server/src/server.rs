@@ -12,6 +12,7 @@ use axum::{
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::get,
+    serve::ListenerExt as _,
 };
 use credential_axum::{
     Guard, GuardError, OAuthConfig, OAuthConfigError, PageConfig, Problem, admin_router,
@@ -111,6 +112,11 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
 
     greet(&base).map_err(ServerError::Output)?;
     let mut serving = stopped.clone();
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps Nagle's delay");
+        }
+    });
     let served = axum::serve(listener, app).with_graceful_shutdown(async move {
         let _ = serving.changed().await; // an error means that nobody can stop us any more
     });
@@ -161,7 +167,7 @@ fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(credentials.clone()))
         .route("/", get(|| async { Redirect::to("/settings/api-access") }))
-        .nest(
+        .nest_service(
             "/settings/api-access",
             page_router(credentials, sessions, page_words()),
         )

@@ -2,21 +2,26 @@
 
 use std::sync::LazyLock;
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    body::Bytes,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderMap, StatusCode, header};
 
 /// Every file, in the order in which the browser needs them.
-pub(super) const FILES: [Asset; 9] = [
-    asset("page.css", CSS, include_str!("assets/page.css")),
-    asset("icon.svg", SVG, include_str!("assets/icon.svg")),
-    asset("main.js", JS, include_str!("assets/main.js")),
-    asset("api.js", JS, include_str!("assets/api.js")),
-    asset("dom.js", JS, include_str!("assets/dom.js")),
-    asset("list.js", JS, include_str!("assets/list.js")),
-    asset("keys.js", JS, include_str!("assets/keys.js")),
-    asset("selection.js", JS, include_str!("assets/selection.js")),
-    asset("editor.js", JS, include_str!("assets/editor.js")),
-];
+pub(super) static FILES: LazyLock<[Asset; 9]> = LazyLock::new(|| {
+    [
+        asset("page.css", CSS, include_str!("assets/page.css")),
+        asset("icon.svg", SVG, include_str!("assets/icon.svg")),
+        asset("main.js", JS, include_str!("assets/main.js")),
+        asset("api.js", JS, include_str!("assets/api.js")),
+        asset("dom.js", JS, include_str!("assets/dom.js")),
+        asset("list.js", JS, include_str!("assets/list.js")),
+        asset("keys.js", JS, include_str!("assets/keys.js")),
+        asset("selection.js", JS, include_str!("assets/selection.js")),
+        asset("editor.js", JS, include_str!("assets/editor.js")),
+    ]
+});
 
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
@@ -25,14 +30,14 @@ const SVG: &str = "image/svg+xml";
 pub(super) struct Asset {
     pub(super) name: &'static str,
     pub(super) media_type: &'static str,
-    pub(super) content: &'static str,
+    pub(super) content: Bytes,
 }
 
-const fn asset(name: &'static str, media_type: &'static str, content: &'static str) -> Asset {
+fn asset(name: &'static str, media_type: &'static str, source: &str) -> Asset {
     Asset {
         name,
         media_type,
-        content,
+        content: slim(media_type, source).into(),
     }
 }
 
@@ -42,13 +47,44 @@ impl Asset {
     }
 }
 
+/// Without indentation and comments on lines of their own; style sheets also without the spaces
+/// around punctuation.
+///
+/// Why no more: this much needs no parser, as long as no text runs over several lines, which a
+/// test of ours and every browser test would notice.
+fn slim(media_type: &str, source: &str) -> String {
+    let mut slim = String::with_capacity(source.len());
+    let mut in_comment = false;
+    for line in source.lines().map(str::trim) {
+        in_comment |= line.starts_with("/*");
+        if !(in_comment || line.is_empty() || line.starts_with("//")) {
+            slim.push_str(line);
+            slim.push('\n');
+        }
+        in_comment &= !line.ends_with("*/");
+    }
+    if media_type == CSS {
+        for (from, to) in [
+            (": ", ":"),
+            ("; ", ";"),
+            (", ", ","),
+            (" {", "{"),
+            ("{ ", "{"),
+            (";}", "}"),
+        ] {
+            slim = slim.replace(from, to);
+        }
+    }
+    slim
+}
+
 /// Names the content of all files together. One for all, because modules name each other by
 /// relative addresses.
 pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
     // FNV-1a, 64 bits: tells builds apart; nothing here needs a hash that withstands attack.
-    let bytes = FILES.iter().flat_map(|file| file.content.bytes());
+    let bytes = FILES.iter().flat_map(|file| &file.content);
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}")
 });
@@ -75,7 +111,7 @@ pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Re
     Some(if unchanged {
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else {
-        (headers, file.content).into_response()
+        (headers, file.content.clone()).into_response()
     })
 }
 
@@ -92,13 +128,40 @@ mod tests {
     #[test]
     fn every_import_is_a_file_that_is_served() {
         for file in FILES.iter().filter(|file| file.is_module()) {
-            for line in file.content.lines().filter(|line| line.contains(" from ")) {
+            let content = std::str::from_utf8(&file.content).unwrap();
+            for line in content.lines().filter(|line| line.contains(" from ")) {
                 let Some((_, name)) = line.split_once("from \"./") else {
                     continue;
                 };
                 let name = name.trim_end_matches("\";");
                 let found = FILES.iter().any(|file| file.name == name);
                 assert!(found, "{} imports {name}", file.name);
+            }
+        }
+    }
+
+    #[test]
+    fn only_comments_and_spaces_are_left_out() {
+        let script = "// a\n/** b\n * c\n */\nlet a = \"x // y\"; // d\n\n  /* e */\n  f();\n";
+        assert_eq!(slim(JS, script), "let a = \"x // y\"; // d\nf();\n");
+        let style = "/* a\n b */\na, b:hover > c { margin: 0 calc(1px + 2px); color: red; }\n";
+        let expected = "a,b:hover > c{margin:0 calc(1px + 2px);color:red}\n";
+        assert_eq!(slim(CSS, style), expected);
+    }
+
+    #[test]
+    fn no_text_runs_over_several_lines() {
+        for source in [
+            include_str!("assets/main.js"),
+            include_str!("assets/api.js"),
+            include_str!("assets/dom.js"),
+            include_str!("assets/list.js"),
+            include_str!("assets/keys.js"),
+            include_str!("assets/selection.js"),
+            include_str!("assets/editor.js"),
+        ] {
+            for line in source.lines() {
+                assert!(line.matches('`').count() % 2 == 0, "{line}");
             }
         }
     }

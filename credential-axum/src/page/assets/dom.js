@@ -41,7 +41,8 @@ export const newId = () => `id-${++lastId}`;
 
 /**
  * Opens a modal dialog and returns its parts. `mayClose()` is asked before Escape or a click
- * outside closes it, and says why not; `closed()` is called once it is gone.
+ * outside closes it, and says why not; `closed()` is called once it is gone. While an answer is
+ * awaited (`whileBusy`) nothing closes it.
  */
 export function openDialog({ title, className, lead, role, mayClose = () => true, clickOutside, closed }) {
   const titleId = newId();
@@ -59,12 +60,14 @@ export function openDialog({ title, className, lead, role, mayClose = () => true
     h("footer", {}, actions),
   );
   let done = false;
+  const isBusy = () => actions.querySelector('[aria-disabled="true"]') !== null;
   const close = () => {
+    if (isBusy()) return;
     done = true;
     dialog.close();
   };
   const askToClose = () => {
-    if (mayClose()) close();
+    if (!isBusy() && mayClose()) close();
   };
   dialog.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -77,7 +80,7 @@ export function openDialog({ title, className, lead, role, mayClose = () => true
   });
   dialog.addEventListener("close", () => {
     // Why: browsers let a second Escape or a back gesture through, whatever `cancel` was told.
-    if (!done && !mayClose()) {
+    if (!done && (isBusy() || !mayClose())) {
       dialog.showModal();
       return;
     }
@@ -109,7 +112,8 @@ export const note = (kind, ...content) =>
 export async function whileBusy(button, words, alert, work) {
   if (button.getAttribute("aria-disabled") === "true") return;
   const label = [...button.childNodes];
-  button.setAttribute("aria-disabled", "true");
+  const all = [...button.parentNode.children];
+  for (const each of all) each.setAttribute("aria-disabled", "true");
   button.replaceChildren(words);
   alert.replaceChildren();
   const slow = setTimeout(() => {
@@ -119,7 +123,7 @@ export async function whileBusy(button, words, alert, work) {
     return await work();
   } finally {
     clearTimeout(slow);
-    button.removeAttribute("aria-disabled");
+    for (const each of all) each.removeAttribute("aria-disabled");
     button.replaceChildren(...label);
   }
 }
@@ -153,7 +157,7 @@ export function guardLeaving(needed) {
 export function copyButton(what, text, { label } = {}) {
   const said = h("span", { class: "unseen", role: "status" });
   const face = h("span", {}, label ?? "");
-  const button = h("button", { type: "button", class: label ? "" : "quiet small" }, icon("copy"), face, hidden(label ? ` ${what}` : `Copy ${what}`));
+  const button = h("button", { type: "button", class: label ? "" : "quiet small", "aria-label": `Copy ${what}` }, icon("copy"), face);
   let timer;
   button.addEventListener("click", async () => {
     const done = await copy(text(), button);

@@ -1,7 +1,7 @@
 // The dialog that edits a key's scopes.
 
 import { explain, guardLeaving, h, hidden, icon, newId, note, openDialog, whileBusy } from "./dom.js";
-import { changeInWords, combine, holdsWrite, inWords, isLonely, minus, readOnly, scopesOf, withoutWrite } from "./selection.js";
+import { changeInWords, combine, holdsWrite, inWords, isLonely, lower, minus, readOnly, scopesOf, withoutWrite } from "./selection.js";
 
 const same = (a, b) => a.size === b.size && minus(a, b).size === 0;
 
@@ -12,14 +12,13 @@ export function openEditor(context, key, { changed, gone, closed }) {
   let base = known(key.scopes);
   let version = key.version;
   let chosen = new Set(base);
-  let outcome = null;
+  let outcome = null; // what to do once the dialog is gone
 
   const { dialog, body, alert, actions, close } = openDialog({
     title: "Edit Scopes",
     className: "editor",
     lead: [h("strong", {}, key.name), ` · ${label}`],
     mayClose: () => {
-      if (save.hasAttribute("aria-disabled")) return false;
       if (same(base, wanted())) return true;
       const discard = h("button", { type: "button", class: "small", onclick: close }, "Discard changes");
       alert.replaceChildren(note("warn", h("p", {}, "You have changes that are not saved."), h("div", { class: "inline" }, discard,
@@ -59,9 +58,11 @@ export function openEditor(context, key, { changed, gone, closed }) {
   // Categories
   const categories = index.categories.map((category, at) => categoryOf(category, at, box));
   const listed = h("fieldset", { class: "listed" }, h("legend", { class: "unseen" }, "Scopes by category"), categories.map(({ element }) => element));
-  const covered = h("p", { class: "muted covered", hidden: true }, "Full access covers everything below.");
+  const covered = h("p", { class: "muted covered", hidden: true }, "Full access covers all of these.");
   const nothing = h("p", { class: "muted nothing", hidden: true });
-  body.append(...[index.broad.length ? broadOf(index.broad, box) : null, covered, listed, nothing].filter(Boolean));
+  body.append(covered, listed, nothing);
+  // Last, because least is best; first where something of it is held, so that nobody misses it.
+  if (index.broad.length) body[index.broad.some(({ scope }) => base.has(scope)) ? "prepend" : "append"](broadOf(index.broad, box));
 
   // Footer
   const summary = h("p", { class: "summary", role: "status" });
@@ -146,13 +147,15 @@ export function openEditor(context, key, { changed, gone, closed }) {
       close();
       return;
     }
+    let isSaved = false;
     whileBusy(save, "Saving…", alert, async () => {
       try {
         saved((await api.setScopes(key.id, version, [...scopes].sort())).credential);
+        isSaved = true;
       } catch (error) {
-        await failed(error, scopes);
+        isSaved = await failed(error, scopes);
       }
-    }).then(() => outcome && close());
+    }).then(() => isSaved && close());
   });
 
   function saved(newer) {
@@ -160,18 +163,18 @@ export function openEditor(context, key, { changed, gone, closed }) {
     outcome = () => say("ok", `Saved. The scopes of “${newer.name}” are in effect now.`);
   }
 
+  /** Says what went wrong. True if the key holds what was wanted all the same. */
   async function failed(error, scopes) {
     if (error.code === "stale_version") {
       try {
-        conflict(await api.get(key.id), scopes);
+        return conflict(await api.get(key.id), scopes);
       } catch (second) {
-        await failed(second, scopes);
+        return failed(second, scopes);
       }
-    } else if (error.code === "revoked" || error.code === "not_found") {
-      removed();
-    } else {
-      alert.replaceChildren(explain(error, settings, h("p", {}, "Your selection is still here.")));
     }
+    if (error.code === "revoked" || error.code === "not_found") return removed();
+    alert.replaceChildren(explain(error, settings, h("p", {}, "Your selection is still here.")));
+    return false;
   }
 
   function removed() {
@@ -179,19 +182,17 @@ export function openEditor(context, key, { changed, gone, closed }) {
     save.hidden = true;
     base = wanted();
     outcome = gone;
+    return false;
   }
 
   /** Somebody else saved first: nothing is overwritten until the admin has seen it. */
   function conflict(newer, mine) {
-    if (newer.status === "revoked") {
-      removed();
-      return;
-    }
+    if (newer.status === "revoked") return removed();
     const theirs = known(newer.scopes);
     changed(newer);
     if (same(theirs, mine)) {
       saved(newer); // an earlier attempt of ours, or the same idea
-      return;
+      return true;
     }
     const before = base;
     base = theirs;
@@ -199,7 +200,7 @@ export function openEditor(context, key, { changed, gone, closed }) {
     refresh();
     if (same(before, theirs)) {
       alert.replaceChildren(note("warn", h("p", {}, "Somebody else changed this key while you were editing, but not its scopes. Save again to apply your selection.")));
-      return;
+      return false;
     }
     const button = (words, scopes) => h("button", { type: "button", class: "small", onclick: () => {
       alert.replaceChildren();
@@ -211,13 +212,12 @@ export function openEditor(context, key, { changed, gone, closed }) {
         `Their change: ${lower(changeInWords(index, before, theirs))}. The key now holds ${inWords(index, theirs) || "no scopes"}.`),
       h("p", {}, "Your selection is still here and is not saved yet. Saving it as it is replaces theirs."),
       h("div", { class: "inline" }, button("Combine both", combine(before, mine, theirs)), button("Use theirs", theirs))));
+    return false;
   }
 
   refresh();
   search.focus();
 }
-
-const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
 /** One category: an expander and a tri-state checkbox side by side, and the table they are about. */
 function categoryOf(category, at, box) {

@@ -11,7 +11,6 @@ export function openCreate({ api, apiTypes, settings }, { isTaken, created, unsu
   const { body, alert, actions, close } = openDialog({
     title: "Create API Key",
     className: "narrow",
-    mayClose: () => !submit.hasAttribute("aria-disabled"),
     closed: () => {
       if (result) showSecret(result, { done });
       else {
@@ -206,7 +205,6 @@ export function openDelete({ api, settings }, key, { deleted, closed }) {
     className: "narrow",
     role: "alertdialog",
     lead: "This cannot be undone.",
-    mayClose: () => !remove.hasAttribute("aria-disabled"),
     closed: () => {
       if (gone) deleted();
       closed();

@@ -1,7 +1,7 @@
 // The list of keys: loaded page by page, searched and paged here.
 
 import { ago, copyButton, count, explain, h, hidden, icon, time } from "./dom.js";
-import { inWords } from "./selection.js";
+import { held } from "./selection.js";
 
 const PER_PAGE = 25;
 
@@ -10,6 +10,7 @@ export function createList({ api, apiTypes, settings }, place, { onScopes, onDel
   let page = 0;
   let loading = false;
   let failed = null;
+  let drawn = [];
   let create = null;
   let actions = null;
 
@@ -29,7 +30,7 @@ export function createList({ api, apiTypes, settings }, place, { onScopes, onDel
     h("div", { class: "tools" }, h("label", { class: "search" }, hidden("Search keys"), search), shown),
     table, trouble, pager);
   const none = h("div", { class: "empty" }, h("span", { class: "halo" }, icon("key")),
-    h("h2", { tabindex: "-1" }, "No API keys yet"),
+    h("h2", { tabindex: "-1" }, settings.selfService ? "No API keys yet" : "No API keys"),
     h("p", { class: "muted" }, settings.selfService
       ? `Create one for each program that works with the data of your ${settings.tenant}, and choose what it may read and write.`
       : `Your ${settings.tenant} has no API keys here.`));
@@ -56,14 +57,22 @@ export function createList({ api, apiTypes, settings }, place, { onScopes, onDel
     if (place.firstChild !== (empty ? none : full)) place.replaceChildren(empty ? none : full);
     const home = empty ? none : actions;
     if (create && create.parentNode !== home) home.append(create);
-    if (empty) return;
+    if (empty) {
+      rows.replaceChildren();
+      drawn = [];
+      return;
+    }
 
     const matches = found();
     const pages = Math.max(1, Math.ceil(matches.length / PER_PAGE));
     page = Math.min(page, pages - 1);
     const first = page * PER_PAGE;
     const visible = matches.slice(first, first + PER_PAGE);
-    rows.replaceChildren(...visible.map(row));
+    // Rows that stay are left alone, so that focus stays while more is loaded.
+    if (!visible.length || visible.length !== drawn.length || visible.some((key, at) => key !== drawn[at])) {
+      rows.replaceChildren(...visible.map(row));
+      drawn = visible;
+    }
     if (!visible.length) {
       rows.append(h("tr", { role: "row", class: "nothing" }, h("td", { role: "cell", colspan: heads.length },
         loading ? "Searching…" : `No key matches “${search.value.trim()}”.`)));
@@ -85,7 +94,7 @@ export function createList({ api, apiTypes, settings }, place, { onScopes, onDel
 
   function row(key) {
     const apiType = apiTypes.get(key.api_type);
-    const words = apiType ? inWords(apiType.index, new Set(key.scopes)) : count(key.scopes.length, "scope");
+    const words = apiType ? held(apiType.index, key.scopes) : count(key.scopes.length, "scope");
     const cell = (label, ...content) => h("td", { role: "cell", "data-label": label }, h("div", {}, ...content));
     return h("tr", { role: "row", "data-key": key.id },
       h("th", { role: "rowheader", scope: "row" }, h("span", { class: "name" }, key.name),
@@ -96,8 +105,8 @@ export function createList({ api, apiTypes, settings }, place, { onScopes, onDel
       cell("Created", time(key.created_at)),
       cell("Last used", key.last_used_at ? time(key.last_used_at, ago(key.last_used_at)) : h("span", { class: "muted" }, "Never used")),
       settings.selfService && h("td", { role: "cell", class: "do" }, h("div", {},
-        h("button", { type: "button", class: "small", "data-do": "scopes", onclick: () => onScopes(key) }, "Scopes", hidden(` of ${key.name}`)),
-        h("button", { type: "button", class: "small danger", "data-do": "delete", onclick: () => onDelete(key) }, "Delete", hidden(` ${key.name}`)))));
+        apiType && h("button", { type: "button", class: "small", "data-do": "scopes", "aria-label": `Scopes of ${key.name}`, onclick: () => onScopes(key) }, "Scopes"),
+        h("button", { type: "button", class: "small danger", "data-do": "delete", "aria-label": `Delete ${key.name}`, onclick: () => onDelete(key) }, "Delete"))));
   }
 
   /** Loads what the first answer did not hold; what is there can be used meanwhile. */

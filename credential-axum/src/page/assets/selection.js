@@ -58,13 +58,16 @@ export const minus = (left, right) => new Set([...left].filter((scope) => !right
 export const combine = (base, mine, theirs) =>
   new Set([...minus(theirs, minus(base, mine)), ...minus(mine, base)]);
 
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
+
 /** "66 read, 3 write, full access". */
 export function inWords(index, held) {
   const known = [...held].map((scope) => index.scopes.get(scope)).filter(Boolean);
   const listed = (right) => known.filter((scope) => scope.right === right && !scope.wildcard).length;
   const words = ["read", "write"].filter((right) => listed(right)).map((right) => `${listed(right)} ${right}`);
   for (const scope of index.broad) {
-    if (held.has(scope.scope)) words.push(`“${scope.name}”`);
+    if (held.has(scope.scope)) words.push(lower(scope.name));
   }
   return words.join(", ");
 }
@@ -74,5 +77,8 @@ export function changeInWords(index, from, to) {
   const added = inWords(index, minus(to, from));
   const removed = inWords(index, minus(from, to));
   const parts = [added && `adds ${added}`, removed && `removes ${removed}`].filter(Boolean).join(", ");
-  return parts && parts[0].toUpperCase() + parts.slice(1);
+  return capital(parts);
 }
+
+/** What a key holds, as the list says it; empty if nothing. */
+export const held = (index, scopes) => capital(inWords(index, new Set(scopes)));

@@ -1,0 +1,13 @@
+//! The store contract, case for case.
+
+mod common;
+
+macro_rules! run {
+    ($($case:ident),* $(,)?) => { $(
+        #[tokio::test]
+        async fn $case() {
+            credential_core::conformance::$case(&common::fresh().await.store).await;
+        }
+    )* };
+}
+credential_core::for_each_case!(run);
