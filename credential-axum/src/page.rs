@@ -15,6 +15,7 @@ use axum::{
 };
 use credential_core::Credentials;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
 
 use crate::sign_in::SignIn;
 
@@ -31,10 +32,9 @@ use html::View;
 /// Mount it with [`Router::nest_service`], which serves the address with and without a trailing
 /// slash; [`Router::nest`] works too, without one.
 ///
-/// Whoever is signed in and no admin reads one sentence;
-/// where self-service is off, admins read their list and whom to ask. The page needs
-/// [`admin_router`](crate::admin_router) with the same `sign_in` on the same origin, at
-/// [`PageConfig::admin_api`].
+/// Whoever is signed in and no admin reads one sentence; where self-service is off, admins read
+/// their list and whom to ask. The page needs [`admin_router`](crate::admin_router) with the same
+/// `sign_in` on the same origin, at [`PageConfig::admin_api`].
 ///
 /// All that the browser loads comes from below the page's own address. The
 /// `Content-Security-Policy` allows nothing else and no inline script or style.
@@ -97,11 +97,15 @@ async fn show(
     response
 }
 
-async fn serve_asset(
-    Path((version, file)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    asset::serve(&version, &file, &headers).unwrap_or_else(not_found)
+/// By name, because a host may mount the page below parameters of its own.
+#[derive(Debug, Deserialize)]
+struct AssetPath {
+    version: String,
+    file: String,
+}
+
+async fn serve_asset(Path(path): Path<AssetPath>, headers: HeaderMap) -> Response {
+    asset::serve(&path.version, &path.file, &headers).unwrap_or_else(not_found)
 }
 
 fn not_found() -> Response {

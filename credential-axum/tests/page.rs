@@ -25,7 +25,11 @@ struct HeaderSignIn;
 #[async_trait]
 impl SignIn for HeaderSignIn {
     async fn actor(&self, parts: &Parts) -> Result<Option<Actor>, SignInError> {
-        let role = match parts.headers.get("x-test-role").map(|role| role.as_bytes()) {
+        let role = match parts
+            .headers
+            .get("x-test-role")
+            .map(http::HeaderValue::as_bytes)
+        {
             None => return Ok(None),
             Some(b"admin") => Role::Admin,
             Some(b"member") => Role::Member,
@@ -174,7 +178,7 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
         ),
         (Router::new().nest(MOUNT, page.clone()), MOUNT),
         (
-            Router::new().nest("/{practice}/keys", page.clone()),
+            Router::new().nest_service("/{practice}/keys", page.clone()),
             "/alder/keys",
         ),
         (page, "/"),

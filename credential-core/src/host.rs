@@ -68,7 +68,7 @@ impl Credentials {
     /// Compares the keyring with the store's check values, catches up once, and keeps catching
     /// up in a task until [`Running::shutdown`].
     ///
-    /// Without it every check reads the store: right, only slow.
+    /// Without it checks have to ask the store themselves once a second: right, only slower.
     ///
     /// # Errors
     /// `KeyMismatch` if another node uses other bytes under one of the keyring's names;
@@ -83,7 +83,7 @@ impl Credentials {
             })
             .collect();
         self.store().check_keys(&checks).await?;
-        self.states().catch_up().await?;
+        self.states().catch_up().await.map_err(shared)?;
         let (stop, stopped) = watch::channel(());
         let tasks = [
             tokio::spawn(keep_up(self.clone(), stopped.clone())),
@@ -97,7 +97,7 @@ impl Credentials {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.states().catch_up().await.map(|_| ())
+        self.states().catch_up().await.map(|_| ()).map_err(shared)
     }
 
     /// How long ago the latest complete catch-up began; `None`: there was none yet.
@@ -189,9 +189,16 @@ impl Credentials {
     }
 }
 
+/// An error that others may hold as well, as one that a caller can own.
+fn shared(error: Arc<StoreError>) -> StoreError {
+    StoreError::Backend {
+        source: error.into(),
+    }
+}
+
 /// The background work of a started [`Credentials`]. Dropping it stops the work as well.
 #[derive(Debug)]
-#[must_use = "dropping it stops the catch-up, and every check then reads the store"]
+#[must_use = "dropping it stops the catch-up, and checks then have to ask the store themselves"]
 pub struct Running {
     stop: watch::Sender<()>,
     tasks: [JoinHandle<()>; 2],
@@ -258,7 +265,7 @@ async fn keep_up(credentials: Credentials, mut stopped: watch::Receiver<()>) {
             Err(error) => {
                 if pause == CATCH_UP_EVERY {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = &*error as &dyn std::error::Error,
                         "the store does not answer: checks fail once nothing can be proven"
                     );
                 }
@@ -290,7 +297,9 @@ pub struct CredentialsBuilder {
 }
 
 impl CredentialsBuilder {
-    fn new(store: Arc<dyn CredentialStore>) -> Self {
+    /// As [`Credentials::builder`], for a store that is only known at run time.
+    #[must_use]
+    pub fn new(store: Arc<dyn CredentialStore>) -> Self {
         Self {
             store,
             catalog: None,
@@ -362,7 +371,7 @@ impl CredentialsBuilder {
     }
 
     /// How long this node may answer from its cache after its last proof that it is fresh: zero
-    /// (every check reads the store) or 500 ms to 60 s; by default 1 s.
+    /// (every check asks the store) or 500 ms to 60 s; by default 1 s.
     #[must_use]
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.max_staleness = bound;

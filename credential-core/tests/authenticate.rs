@@ -268,6 +268,7 @@ async fn a_store_that_does_not_answer_is_no_verdict() {
         "{result:?}"
     );
     deployment.store.fail(false);
+    deployment.advance(250); // for so long a failure speaks for those after it
     key.token(&deployment.node, None).await;
 }
 

@@ -97,7 +97,7 @@ async fn suspend_counts_and_a_wall_clock_set_back_does_not_help() {
     let (_, token) = key_and_token(&deployment).await;
     deployment.node.ready().await.unwrap();
     deployment.node.verify(&token).await.unwrap();
-    let reads = deployment.store.reads();
+    let catch_ups = deployment.store.catch_ups();
     deployment.clock.advance_monotonic(Duration::from_secs(60));
     let long_ago = deployment
         .node
@@ -106,7 +106,7 @@ async fn suspend_counts_and_a_wall_clock_set_back_does_not_help() {
         .saturating_sub(Duration::from_secs(5));
     deployment.clock.set_now(long_ago);
     deployment.node.verify(&token).await.unwrap();
-    assert_eq!(deployment.store.reads(), reads + 1);
+    assert_eq!(deployment.store.catch_ups(), catch_ups + 1);
 }
 
 #[tokio::test]
@@ -126,23 +126,74 @@ async fn nothing_provable_is_no_answer_and_recovers_by_itself() {
         );
     }
     deployment.store.fail(false);
+    deployment.advance(250); // for so long a failure speaks for the checks after it
     deployment.node.verify(&token).await.unwrap();
     deployment.revoke(&key).await;
     assert!(refusal(&deployment.node, &token).await.is_some());
 }
 
 #[tokio::test]
-async fn zero_staleness_reads_for_every_check() {
+async fn zero_staleness_asks_the_store_for_every_check() {
     let deployment = Deployment::with(|builder| builder.max_staleness(Duration::ZERO));
-    let running = deployment.node.start().await.unwrap();
-    let (_, token) = key_and_token(&deployment).await;
+    let (key, token) = key_and_token(&deployment).await;
     deployment.node.verify(&token).await.unwrap();
-    let reads = deployment.store.reads();
+    let catch_ups = deployment.store.catch_ups();
     for _ in 0..5 {
         deployment.node.verify(&token).await.unwrap();
     }
-    assert_eq!(deployment.store.reads(), reads + 5);
-    running.shutdown().await;
+    assert_eq!(deployment.store.catch_ups(), catch_ups + 5);
+    deployment
+        .second_node()
+        .revoke(&admin("alder"), key.id, None)
+        .await
+        .unwrap();
+    assert!(refusal(&deployment.node, &token).await.is_some());
+}
+
+#[tokio::test]
+async fn one_catch_up_revalidates_everything_that_is_cached() {
+    let deployment = Deployment::new();
+    let (_, first) = key_and_token(&deployment).await;
+    let other = deployment.key("Other", "apiv2", READ).await;
+    let second = other.token(&deployment.node, None).await;
+    deployment.advance(60_000);
+    let (reads, catch_ups) = (deployment.store.reads(), deployment.store.catch_ups());
+    for token in [&first, &second, &first] {
+        deployment.node.verify(token).await.unwrap();
+    }
+    assert_eq!(deployment.store.reads(), reads);
+    assert_eq!(deployment.store.catch_ups(), catch_ups + 1);
+}
+
+/// A store whose reads work and whose writes do not proves nothing: a primary that was cut off.
+#[tokio::test]
+async fn reads_alone_prove_nothing() {
+    let deployment = Deployment::new();
+    let (_, token) = key_and_token(&deployment).await;
+    let fresh = deployment.second_node();
+    deployment.store.fail_catch_ups(true);
+    deployment.advance(1_001);
+    for node in [&deployment.node, &fresh] {
+        let result = node.verify(&token).await;
+        assert!(
+            matches!(result, Err(AuthorizeError::Store(_))),
+            "{result:?}"
+        );
+    }
+}
+
+/// While the store is known not to answer, checks fail at once and do not queue up.
+#[tokio::test]
+async fn a_failure_speaks_for_the_checks_right_after_it() {
+    let deployment = Deployment::new();
+    let (_, token) = key_and_token(&deployment).await;
+    deployment.advance(1_001);
+    deployment.store.fail(true);
+    let catch_ups = deployment.store.catch_ups();
+    for _ in 0..10 {
+        assert!(deployment.node.verify(&token).await.is_err());
+    }
+    assert_eq!(deployment.store.catch_ups(), catch_ups + 1);
 }
 
 /// Interleaving 1: load, change, fill. The read saw the old state and comes back after the node
@@ -151,19 +202,20 @@ async fn zero_staleness_reads_for_every_check() {
 async fn a_read_from_before_an_own_change_is_not_cached() {
     let deployment = Deployment::new();
     let (key, token) = key_and_token(&deployment).await;
-    deployment.node.ready().await.unwrap();
-    deployment.advance(2_000); // so that the next check reads
+    let node = deployment.second_node(); // nothing cached, so that its first check reads
     deployment.store.hold_reads();
-    let (node, text) = (deployment.node.clone(), token.clone());
-    let early = tokio::spawn(async move { node.verify(&text).await.is_ok() });
+    let early = {
+        let (node, text) = (node.clone(), token.clone());
+        tokio::spawn(async move { node.verify(&text).await.is_ok() })
+    };
     deployment.store.read_is_held().await;
 
-    deployment.revoke(&key).await;
+    node.revoke(&admin("alder"), key.id, None).await.unwrap();
     deployment.store.release(1);
     // The early check began before the revocation, so either answer is right for it.
     assert!(early.await.unwrap());
     assert_eq!(
-        refusal(&deployment.node, &token).await,
+        refusal(&node, &token).await,
         Some(TokenRefusal::CredentialRevoked)
     );
 }
@@ -195,16 +247,15 @@ async fn a_read_from_before_a_foreign_change_is_not_cached() {
 async fn a_later_check_does_not_share_a_read_from_before_the_change() {
     let deployment = Deployment::new();
     let (key, token) = key_and_token(&deployment).await;
-    deployment.node.ready().await.unwrap();
-    deployment.advance(2_000);
+    let node = deployment.second_node();
     deployment.store.hold_reads();
     let verify = || {
-        let (node, text) = (deployment.node.clone(), token.clone());
+        let (node, text) = (node.clone(), token.clone());
         tokio::spawn(async move { refusal(&node, &text).await })
     };
     let early = verify();
     deployment.store.read_is_held().await;
-    deployment.revoke(&key).await;
+    node.revoke(&admin("alder"), key.id, None).await.unwrap();
     let late = verify();
     tokio::task::yield_now().await; // it queues behind the held read
     deployment.store.release(1);
@@ -216,12 +267,11 @@ async fn a_later_check_does_not_share_a_read_from_before_the_change() {
 async fn concurrent_checks_share_one_read() {
     let deployment = Deployment::new();
     let (_, token) = key_and_token(&deployment).await;
-    deployment.node.verify(&token).await.unwrap();
-    deployment.advance(2_000);
+    let node = deployment.second_node();
     let reads = deployment.store.reads();
     deployment.store.hold_reads();
     let verify = || {
-        let (node, text) = (deployment.node.clone(), token.clone());
+        let (node, text) = (node.clone(), token.clone());
         tokio::spawn(async move { node.verify(&text).await.is_ok() })
     };
     let mut checks = vec![verify()];
@@ -239,10 +289,10 @@ async fn concurrent_checks_share_one_read() {
 async fn a_check_that_gives_up_leaves_the_read_to_the_next() {
     let deployment = Deployment::new();
     let (_, token) = key_and_token(&deployment).await;
-    deployment.advance(2_000);
+    let node = deployment.second_node();
     deployment.store.hold_reads();
     let verify = || {
-        let (node, text) = (deployment.node.clone(), token.clone());
+        let (node, text) = (node.clone(), token.clone());
         tokio::spawn(async move { node.verify(&text).await.is_ok() })
     };
     let first = verify();

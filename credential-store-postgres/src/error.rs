@@ -6,7 +6,9 @@ use credential_core::store::StoreError;
 ///
 /// `Display` of the result holds no SQL and no value; what the server said is its source.
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
-    let constraint = error.as_database_error().and_then(|error| error.constraint());
+    let constraint = error
+        .as_database_error()
+        .and_then(|error| error.constraint());
     match constraint {
         Some("credential_live_name") => StoreError::NameTaken,
         _ => StoreError::Backend {

@@ -121,7 +121,9 @@ impl Listener {
 enum Deaf {
     #[error("the connection was lost")]
     Lost,
-    #[error("a notice sent as a test did not arrive: is there a pooler in transaction mode between?")]
+    #[error(
+        "a notice sent as a test did not arrive: is there a pooler in transaction mode between?"
+    )]
     Undelivered,
     #[error("PostgreSQL did not answer in time")]
     TookTooLong,
@@ -185,35 +187,34 @@ async fn listen_once(
         // The first round tests at once. A lost connection may be silent for ever (packets dropped),
         // hence the tests. A notice of a change is as good as a test.
         let within = if tested { TEST_AFTER } else { Duration::ZERO };
-        match timeout(within, next(&mut listener)).await {
-            Ok(channel) => wake(heard, &channel?, &test_channel),
-            Err(_) => {
-                send_test(options, &test_channel).await?;
-                let arrived = async {
-                    loop {
-                        let channel = next(&mut listener).await?;
-                        wake(heard, &channel, &test_channel);
-                        if channel == test_channel {
-                            return Ok(());
-                        }
-                    }
-                };
-                timeout(ANSWER_WITHIN, arrived)
-                    .await
-                    .map_err(|_| Deaf::Undelivered)
-                    .flatten()?;
-                if !tested {
-                    tested = true;
-                    if heard.borrow().state == ListenerState::Down {
-                        tracing::info!("changes on other nodes wake this one again");
-                    }
-                    heard.send_modify(|heard| {
-                        heard.state = ListenerState::Listening;
-                        // Something may have changed while nobody listened.
-                        heard.wakes = heard.wakes.wrapping_add(1);
-                    });
+        if let Ok(channel) = timeout(within, next(&mut listener)).await {
+            wake(heard, &channel?, &test_channel);
+            continue;
+        }
+        send_test(options, &test_channel).await?;
+        let arrived = async {
+            loop {
+                let channel = next(&mut listener).await?;
+                wake(heard, &channel, &test_channel);
+                if channel == test_channel {
+                    return Ok(());
                 }
             }
+        };
+        timeout(ANSWER_WITHIN, arrived)
+            .await
+            .map_err(|_| Deaf::Undelivered)
+            .flatten()?;
+        if !tested {
+            tested = true;
+            if heard.borrow().state == ListenerState::Down {
+                tracing::info!("changes on other nodes wake this one again");
+            }
+            heard.send_modify(|heard| {
+                heard.state = ListenerState::Listening;
+                // Something may have changed while nobody listened.
+                heard.wakes = heard.wakes.wrapping_add(1);
+            });
         }
     }
 }

@@ -62,11 +62,12 @@ pub enum SchemaError {
 
 pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
     // Why two: a table that may be missing cannot stand in a query that is to say so.
-    let exists =
-        sqlx::query_scalar!(r#"select to_regclass('credential_management.migration') is not null as "exists!""#)
-            .fetch_one(pool)
-            .await
-            .map_err(failed)?;
+    let exists = sqlx::query_scalar!(
+        r#"select to_regclass('credential_management.migration') is not null as "exists!""#
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(failed)?;
     let found: Option<i64> = if exists {
         sqlx::query_scalar("select max(version) from credential_management.migration where success")
             .fetch_one(pool)

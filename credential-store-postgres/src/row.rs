@@ -264,7 +264,11 @@ impl StateRow {
             })
             .collect();
         let Some(id) = self.id else { return Ok(None) };
-        let missing = || backend(Unreadable { column: "credential" });
+        let missing = || {
+            backend(Unreadable {
+                column: "credential",
+            })
+        };
         let row = CredentialRow {
             id,
             tenant_id: self.tenant_id.ok_or_else(missing)?,

@@ -1,5 +1,6 @@
 //! The store contract, case for case.
 
+#[expect(dead_code, reason = "shared by all test files")]
 mod common;
 
 macro_rules! run {

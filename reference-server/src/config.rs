@@ -17,6 +17,7 @@ use credential_core::{
     id::Environment,
     secret::keyring::{KeyName, Keyring},
 };
+use sqlx::postgres::PgConnectOptions;
 use zeroize::Zeroizing;
 
 /// Reference server for self-service API credentials.
@@ -39,6 +40,19 @@ pub enum Command {
         #[arg(default_value = "k1")]
         name: String,
     },
+    /// Apply the PostgreSQL migrations; safe to run from several nodes at once.
+    Migrate,
+    /// The audit trail.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verify every tenant's chain and print its head; exit 1 if a row is missing or altered.
+    Verify,
 }
 
 /// Every value is taken as text and checked in [`Config::new`], so that a fault is named in one
@@ -54,8 +68,14 @@ pub struct Options {
     )]
     listen: String,
 
-    /// PostgreSQL (not in this build yet); absent: the in-memory store.
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    /// PostgreSQL, 13 or newer; absent: the in-memory store.
+    #[arg(
+        long,
+        global = true,
+        env = "DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     database_url: Option<String>,
 
     /// `sandbox` or `production`.
@@ -71,10 +91,11 @@ pub struct Options {
     #[arg(long, env = "CREDENTIAL_SELF_SERVICE", value_name = "on|off")]
     self_service: Option<String>,
 
-    /// Root keys, `name:base64[:tag],…`, or `@path` of a file with them; by default drawn at
-    /// start, so tokens and secrets end with the process. `keygen` makes an entry.
+    /// Root keys, `name:base64[:tag],…`, or `@path` of a file with them. Needed with PostgreSQL;
+    /// with the in-memory store drawn at start by default. `keygen` makes an entry.
     #[arg(
         long,
+        global = true,
         env = "CREDENTIAL_KEYRING",
         value_name = "KEYS",
         hide_env_values = true
@@ -123,13 +144,21 @@ pub struct Options {
     verified_cache: String,
 
     /// Filter of the log on standard error.
-    #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        env = "RUST_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
     log: String,
 }
 
 /// What the server runs with.
 pub struct Config {
     pub listen: SocketAddr,
+    /// `None`: the in-memory store.
+    pub database: Option<PgConnectOptions>,
     pub environment: Environment,
     pub self_service: Option<bool>,
     pub keyring: Keyring,
@@ -165,13 +194,7 @@ impl Config {
     /// # Errors
     /// The first option whose value cannot be used.
     pub fn new(options: Options) -> Result<Self, ConfigError> {
-        if options.database_url.is_some() {
-            return Err(ConfigError::new(
-                "--database-url (DATABASE_URL)",
-                "this build has no PostgreSQL store yet",
-                "leave it out, and unset DATABASE_URL, to use the in-memory store",
-            ));
-        }
+        let database = options.database_url.map(Zeroizing::new);
         Ok(Self {
             listen: listen(&options.listen)?,
             environment: options.environment.parse().map_err(|_| {
@@ -182,7 +205,15 @@ impl Config {
                 )
             })?,
             self_service: options.self_service.as_deref().map(on_or_off).transpose()?,
-            keyring: keyring(options.keyring.map(Zeroizing::new))?,
+            keyring: match options.keyring.map(Zeroizing::new) {
+                Some(keys) => keyring(keys)?,
+                None if database.is_none() => Keyring::generate(&OsEntropy),
+                None => return Err(no_keyring()),
+            },
+            database: database
+                .as_deref()
+                .map(|url| database_options(url))
+                .transpose()?,
             catalog: catalog(options.catalog)?,
             max_staleness: max_staleness(&options.max_staleness)?,
             issuer: options.issuer.map(issuer).transpose()?,
@@ -199,6 +230,63 @@ impl Config {
             log: options.log,
         })
     }
+}
+
+impl Options {
+    /// What `migrate` works on.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn database(self) -> Result<PgConnectOptions, ConfigError> {
+        let url = self.database_url.map(Zeroizing::new).ok_or_else(|| {
+            ConfigError::new(
+                "--database-url (DATABASE_URL)",
+                "it is missing",
+                DATABASE_URLS,
+            )
+        })?;
+        database_options(&url)
+    }
+
+    /// What `audit verify` works on.
+    ///
+    /// # Errors
+    /// One of the two is missing or cannot be read.
+    pub fn database_and_keyring(mut self) -> Result<(PgConnectOptions, Keyring), ConfigError> {
+        let keys = self
+            .keyring
+            .take()
+            .map(Zeroizing::new)
+            .ok_or_else(no_keyring)?;
+        Ok((self.database()?, keyring(keys)?))
+    }
+
+    /// The filter of the log.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+}
+
+const DATABASE_URLS: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+
+fn database_options(url: &str) -> Result<PgConnectOptions, ConfigError> {
+    // Why no word of what is wrong: the parser's own may repeat a part of the URL.
+    url.parse().map_err(|_| {
+        ConfigError::new(
+            "--database-url (DATABASE_URL)",
+            "this is no such URL",
+            DATABASE_URLS,
+        )
+    })
+}
+
+fn no_keyring() -> ConfigError {
+    ConfigError::new(
+        "--keyring (CREDENTIAL_KEYRING)",
+        "it is needed with PostgreSQL, the same on every node, or secrets and tokens would end \
+         with this process; make one with `reference-server keygen > keyring`",
+        "`--keyring @keyring`, or `name:base64[:tag],…`",
+    )
 }
 
 /// A new keyring entry for `keygen`.
@@ -270,12 +358,9 @@ fn on_or_off(text: &str) -> Result<bool, ConfigError> {
     }
 }
 
-fn keyring(text: Option<Zeroizing<String>>) -> Result<Keyring, ConfigError> {
+fn keyring(text: Zeroizing<String>) -> Result<Keyring, ConfigError> {
     const ACCEPTED: &str = "`name:base64[:tag],…` with 32-byte keys, or `@path` of a file with \
                             that; `reference-server keygen` prints an entry";
-    let Some(text) = text else {
-        return Ok(Keyring::generate(&OsEntropy));
-    };
     let text = match text.strip_prefix('@') {
         None => text,
         Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {

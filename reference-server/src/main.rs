@@ -4,6 +4,7 @@
 //! `reference-server --help` lists the options; the first line on standard output is the address.
 
 mod config;
+mod database;
 mod demo;
 mod server;
 mod sign_in;
@@ -16,7 +17,9 @@ use std::{
 
 use clap::Parser as _;
 
-use crate::config::{Cli, Command, Config};
+use tokio::runtime::Runtime;
+
+use crate::config::{AuditCommand, Cli, Command, Config};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -26,7 +29,8 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(error)) => fail(2, &error.to_string()),
-        Err(Failure::Server(error)) => fail(1, &error.to_string()),
+        Err(Failure::Server(error)) => fail(1, &with_sources(&error)),
+        Err(Failure::Database(error)) => fail(1, &with_sources(&error)),
     }
 }
 
@@ -37,17 +41,31 @@ fn run(cli: Cli) -> Result<(), Failure> {
             writeln!(io::stdout(), "{}", *entry).map_err(server::ServerError::Output)?;
             Ok(())
         }
+        Some(Command::Migrate) => {
+            server::log_to_stderr(cli.options.log())?;
+            let database = cli.options.database()?;
+            Ok(runtime()?.block_on(database::migrate(database))?)
+        }
+        Some(Command::Audit {
+            command: AuditCommand::Verify,
+        }) => {
+            server::log_to_stderr(cli.options.log())?;
+            let (database, keyring) = cli.options.database_and_keyring()?;
+            Ok(runtime()?.block_on(database::verify_audit(database, &keyring))?)
+        }
         None => {
             let config = Config::new(cli.options)?;
             server::log_to_stderr(&config.log)?;
-            tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .map_err(server::ServerError::Runtime)?
-                .block_on(server::run(config))?;
-            Ok(())
+            Ok(runtime()?.block_on(server::run(config))?)
         }
     }
+}
+
+fn runtime() -> Result<Runtime, server::ServerError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(server::ServerError::Runtime)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +74,20 @@ enum Failure {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Server(#[from] server::ServerError),
+    #[error(transparent)]
+    Database(#[from] database::DatabaseError),
+}
+
+/// An error and what caused it, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {

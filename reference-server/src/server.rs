@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,11 +20,16 @@ use credential_axum::{
     forward_auth_router, oauth_router_with, page_router,
 };
 use credential_core::{
-    Credentials, host::BuildError, id::ClientIdPrefix, secret::verify::VerifierConfig,
-    store::StoreError,
+    Credentials,
+    host::{BuildError, CredentialsBuilder},
+    id::ClientIdPrefix,
+    secret::verify::VerifierConfig,
+    store::{CredentialStore, StoreError},
 };
 use credential_store_memory::MemoryStore;
+use credential_store_postgres::{ListenerState, PostgresStore};
 use http::StatusCode;
+use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -32,6 +38,7 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigError},
+    database::{self, DatabaseError},
     demo, sign_in,
     telemetry::{self, Metrics},
 };
@@ -64,8 +71,10 @@ pub enum ServerError {
     OAuth(#[from] OAuthConfigError),
     #[error("could not collect metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    #[error("could not start with this store: {0}")]
+    #[error("could not start with this store")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
 }
 
 /// Logs go to standard error, so that standard output stays readable for people and programs.
@@ -106,11 +115,12 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
             })?;
     let address = listener.local_addr().map_err(ServerError::Serve)?;
     let base = format!("http://{address}");
-    let credentials = credentials(&config, &base)?;
+    let store = Store::open(config.database.clone()).await?;
+    let credentials = credentials(&store, &config, &base)?;
     let running = credentials.start().await?;
-    let app = app(&credentials, &config)?;
+    let app = app(&credentials, &store, &config)?;
 
-    greet(&base).map_err(ServerError::Output)?;
+    greet(&base, &store).map_err(ServerError::Output)?;
     let mut serving = stopped.clone();
     let listener = listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
@@ -132,8 +142,46 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     Ok(())
 }
 
-fn credentials(config: &Config, base: &str) -> Result<Credentials, ServerError> {
-    let mut builder = Credentials::builder(MemoryStore::new())
+/// Where credentials are kept.
+#[derive(Debug, Clone)]
+enum Store {
+    Memory(MemoryStore),
+    Postgres(PostgresStore),
+}
+
+impl Store {
+    async fn open(database: Option<PgConnectOptions>) -> Result<Self, DatabaseError> {
+        Ok(match database {
+            None => Self::Memory(MemoryStore::new()),
+            Some(options) => Self::Postgres(database::open(options).await?),
+        })
+    }
+
+    fn shared(&self) -> Arc<dyn CredentialStore> {
+        match self {
+            Self::Memory(store) => Arc::new(store.clone()),
+            Self::Postgres(store) => Arc::new(store.clone()),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+
+    /// Whether other nodes' changes wake this one; `None` where there are none.
+    fn listener(&self) -> Option<ListenerState> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Postgres(store) => Some(store.listener_state()),
+        }
+    }
+}
+
+fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials, ServerError> {
+    let mut builder = CredentialsBuilder::new(store.shared())
         .catalog(config.catalog.clone())
         .keyring(config.keyring.clone())
         .environment(config.environment)
@@ -151,7 +199,7 @@ fn credentials(config: &Config, base: &str) -> Result<Credentials, ServerError> 
 }
 
 /// Everything that is served.
-fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError> {
+fn app(credentials: &Credentials, store: &Store, config: &Config) -> Result<Router, ServerError> {
     let sessions = sign_in::Sessions::default();
     let mut oauth = OAuthConfig::default().token_path_alias(ELATION_TOKEN_PATH)?;
     if let Some(secret) = &config.introspection_secret {
@@ -165,7 +213,10 @@ fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError
         .merge(oauth_router_with(credentials, oauth))
         .merge(sign_in::router(sessions.clone()))
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz).with_state(credentials.clone()))
+        .route(
+            "/readyz",
+            get(readyz).with_state((credentials.clone(), store.clone())),
+        )
         .route("/", get(|| async { Redirect::to("/settings/api-access") }))
         .nest_service(
             "/settings/api-access",
@@ -179,21 +230,33 @@ fn app(credentials: &Credentials, config: &Config) -> Result<Router, ServerError
     if let Some(headers) = config.forward_auth_headers {
         app = app.merge(forward_auth_router(credentials, headers));
     }
-    let metrics = Metrics::install(credentials)?;
+    let listens = store.clone();
+    let metrics = Metrics::install(credentials, move || {
+        listens
+            .listener()
+            .map(|state| state == ListenerState::Listening)
+    })?;
     Ok(app
         .route("/metrics", get(telemetry::scrape).with_state(metrics))
         .layer(middleware::from_fn(telemetry::count)))
 }
 
-async fn readyz(State(credentials): State<Credentials>) -> Response {
-    match credentials.ready().await {
-        Ok(()) => Json(serde_json::json!({"status": "ready", "store": "memory"})).into_response(),
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-            let body = Json(serde_json::json!({"status": "unavailable", "store": "memory"}));
-            (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
-        }
+async fn readyz(State((credentials, store)): State<(Credentials, Store)>) -> Response {
+    let ready = credentials.ready().await;
+    if let Err(error) = &ready {
+        tracing::warn!(error = error as &dyn std::error::Error, "not ready");
     }
+    let (status, word) = match ready {
+        Ok(()) => (StatusCode::OK, "ready"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let details = Json(serde_json::json!({
+        "status": word,
+        "store": store.name(),
+        "listener": store.listener().map(|state| state.to_string()),
+        "freshness_age_ms": credentials.freshness_age().map(|age| age.as_secs_f64() * 1000.0),
+    }));
+    (status, details).into_response()
 }
 
 /// Elation's words for the page.
@@ -208,7 +271,7 @@ fn page_words() -> PageConfig {
 }
 
 /// What a newcomer needs, after the line that programs wait for.
-fn greet(base: &str) -> io::Result<()> {
+fn greet(base: &str, store: &Store) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "listening on {base}")?;
     writeln!(
@@ -227,8 +290,12 @@ Create an API key and get a token:
        {base}/oauth2/token
   curl -s -H 'Authorization: Bearer ACCESS_TOKEN' {base}/api/2.0/patients/
 
-The store is in memory: everything ends with this process. Ctrl-C stops it.",
+{kept} Ctrl-C stops it.",
         users = sign_in::user_list(),
+        kept = match store {
+            Store::Memory(_) => "The store is in memory: everything ends with this process.",
+            Store::Postgres(_) => "Credentials are kept in PostgreSQL; sign-ins end with this process.",
+        },
     )?;
     out.flush()
 }

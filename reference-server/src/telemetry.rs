@@ -1,5 +1,7 @@
 //! `/metrics` in the format of Prometheus: what core counts, and requests by route and status.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -17,20 +19,26 @@ const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 pub struct Metrics {
     handle: PrometheusHandle,
     credentials: Credentials,
+    listening: Arc<dyn Fn() -> Option<bool> + Send + Sync>,
 }
 
 impl Metrics {
-    /// Makes this process's metrics readable.
+    /// Makes this process's metrics readable. `listening` says whether changes on other nodes
+    /// wake this one, where there are others.
     ///
     /// # Errors
     /// Something else already collects them.
-    pub fn install(credentials: &Credentials) -> Result<Self, BuildError> {
+    pub fn install(
+        credentials: &Credentials,
+        listening: impl Fn() -> Option<bool> + Send + Sync + 'static,
+    ) -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
             .install_recorder()?;
         Ok(Self {
             handle,
             credentials: credentials.clone(),
+            listening: Arc::new(listening),
         })
     }
 }
@@ -38,6 +46,9 @@ impl Metrics {
 /// Everything counted so far.
 pub async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
     metrics.credentials.report_metrics();
+    if let Some(listening) = (metrics.listening)() {
+        metrics::gauge!("credential_listener_up").set(f64::from(u8::from(listening)));
+    }
     metrics.handle.run_upkeep();
     let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4");
     ([content_type], metrics.handle.render())

@@ -32,7 +32,7 @@ fn bad_configuration_names_option_fault_and_what_is_accepted() {
         &["--introspection-secret", "short"],
         &["--verified-cache", "0"],
         &["--log", "not=a=filter"],
-        &["--database-url", "postgres://localhost/none"],
+        &["--database-url", "no url", "--keyring", ENTRY],
         &["--keyring", "@/does/not/exist"],
     ];
     for arguments in bad {
@@ -54,6 +54,12 @@ fn secret_values_are_never_echoed() {
         &["--keyring", SECRET],
         &["--introspection-secret", &format!("{SECRET} with spaces")],
         &["--database-url", &format!("postgres://u:{SECRET}@h/d")],
+        &[
+            "--database-url",
+            &format!("postgres://u:{SECRET}@h:x/d"),
+            "--keyring",
+            ENTRY,
+        ],
         &["--issuer", &format!("https://u:{SECRET}@h")],
         &[&format!("--keyrin=k1:{SECRET}")],
         &[&format!("k1:{SECRET}")],

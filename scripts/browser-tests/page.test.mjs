@@ -223,7 +223,7 @@ describe("the whole workflow", () => {
       const admin = await person(server, "alder-admin", options);
       const { page } = admin;
       await open(admin);
-      const name = `Pocket ${options.viewport.width}`;
+      const name = `Pocket ${"W".repeat(90)}`;
       const made = await createByHand(page, name);
       await assertNoSidewaysScroll(page, "created");
       await made.getByRole("checkbox").check();
@@ -235,6 +235,9 @@ describe("the whole workflow", () => {
       await assertNoSidewaysScroll(page, "editor");
       await button(editor, "Save").click();
       await page.getByText("3 read, 3 write", { exact: true }).waitFor();
+      await page.locator("time").first().focus();
+      await page.keyboard.press("Shift"); // so that focus counts as the keyboard's, and the hint shows
+      await assertNoSidewaysScroll(page, "hint");
       await assertAccessible(page, words);
       await button(page, `Delete ${name}`).click();
       await button(page.getByRole("alertdialog"), "Delete").click();
@@ -258,6 +261,9 @@ describe("the secret", () => {
     await warning.waitFor();
     await record(page, "05-created-warned");
     await page.mouse.click(5, 5);
+    // What a phone's back gesture does, whatever the page said.
+    await page.evaluate(() => document.querySelector("dialog").close());
+    assert.ok(await made.evaluate((it) => it.matches(":modal")), "it comes back");
     assert.ok(await made.isVisible());
     assert.ok(await warning.isVisible());
 
@@ -636,10 +642,16 @@ describe("speed", () => {
     });
     const session = await admin.context.newCDPSession(page);
     await session.send("Performance.enable");
-    await page.goto(server.url);
-    await page.getByText("Key 1000", { exact: true }).waitFor();
-    await page.getByText("1–25 of 1,000 keys", { exact: true }).waitFor();
-    const list = await scriptTime(session);
+    // The best of three, because a busy machine can only add to it.
+    let list = Infinity;
+    for (let round = 0; round < 3; round++) {
+      await page.goto("about:blank");
+      const start = await scriptTime(session);
+      await page.goto(server.url);
+      await page.getByText("1–25 of 1,000 keys", { exact: true }).waitFor();
+      const end = await scriptTime(session);
+      list = Math.min(list, end >= start ? end - start : end);
+    }
     const bytes = await page.evaluate(() => performance.getEntriesByType("resource")
       .filter(({ name }) => name.includes("/assets/")).reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0));
     t.diagnostic(`list of 1 000 keys: ${list.toFixed(1)} ms of script; assets ${bytes} bytes`);

@@ -72,10 +72,7 @@ impl Server {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
         SHARED.get_or_init(|| {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the one setting of this crate"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "the one setting of this crate")]
             match std::env::var("TEST_DATABASE_URL") {
                 Ok(url) => Self {
                     kind: Kind::Given(url),
@@ -162,9 +159,9 @@ impl Server {
     pub fn url(&self, database: &str) -> String {
         match &self.kind {
             Kind::Given(url) => {
-                let (start, query) = url.split_once('?').map_or((&**url, None), |(start, query)| {
-                    (start, Some(query))
-                });
+                let (start, query) = url
+                    .split_once('?')
+                    .map_or((&**url, None), |(start, query)| (start, Some(query)));
                 let authority = start.find("://").map_or(0, |at| at + 3);
                 let end = start[authority..]
                     .find('/')
@@ -240,8 +237,8 @@ impl Own {
     }
 
     fn signal(&self, signal: &str) {
-        let file = fs::read_to_string(self.folder.join("data/postmaster.pid"))
-            .expect("the server runs");
+        let file =
+            fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server runs");
         let postmaster = file.lines().next().unwrap_or_default();
         // The postmaster first, so that it starts nothing that would be missed.
         succeed(Command::new("kill").args([signal, postmaster]));
@@ -289,7 +286,8 @@ impl Drop for Database<'_> {
         // A throwaway server takes its databases with it.
         if matches!(self.server.kind, Kind::Given(_)) && !std::thread::panicking() {
             let name = &self.name;
-            self.server.sql(&format!("drop database {name} with (force)"));
+            self.server
+                .sql(&format!("drop database {name} with (force)"));
         }
     }
 }

@@ -2,8 +2,12 @@
 //!
 //! The proof, in full in `docs/architecture.md`: a node reads its clock (T), asks the store what
 //! changed since the last time, drops those entries, and only then says "everything I hold is
-//! true as of T". A check that starts less than `max_staleness` after T may use what it finds;
-//! any other reads the store itself.
+//! true as of T". A check that starts less than `max_staleness` after T may use what it finds; any
+//! other has the node ask again first, and fails if the store does not answer.
+//!
+//! Why only catching up proves anything, and not a read of the one credential: catching up is a
+//! write, so a primary that was cut off from its synchronous standby cannot complete it, while it
+//! would go on answering reads.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,8 +35,10 @@ use crate::{
     usage::{UseLog, UseNote},
 };
 
-/// How long a read of the store may take before the check is refused with "no answer".
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call of the store may take before the check is refused with "no answer".
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long after a failed catch-up checks fail at once in place of trying for themselves.
+const FAILURE_HOLDS: Duration = Duration::from_millis(250);
 /// Reads of the store that run at the same time.
 const READS_AT_ONCE: usize = 32;
 /// Reads that may wait for one of those places; more are refused with "no answer".
@@ -86,8 +92,6 @@ impl LiveCredential {
 /// What one read of the store found.
 #[derive(Debug)]
 struct Entry {
-    /// The read began then, in monotonic nanoseconds.
-    began: u64,
     /// The latest change in it.
     upto: u64,
     live: Option<Arc<LiveCredential>>,
@@ -123,6 +127,8 @@ enum ReadKey {
 struct CatchUp {
     applied: Option<u64>,
     latest: Option<CaughtUp>,
+    /// The latest attempt failed, and ended then.
+    failed: Option<(Monotonic, Arc<StoreError>)>,
 }
 
 /// What a catch-up found out.
@@ -161,21 +167,20 @@ impl States {
     #[inline]
     pub(crate) fn cached(&self, id: CredentialId) -> Option<Found> {
         // INVARIANT: clock, then gate, then entry (see `Ledger::proven_at`).
-        let now = self.clock.monotonic();
-        let proven_at = self.ledger.proven_at();
-        let entry = self.by_id.get(&id)?;
-        self.may_answer(now, proven_at.max(entry.began))
-            .then(|| entry.live.clone())
+        if !self.is_proven(self.clock.monotonic()) {
+            return None;
+        }
+        self.by_id.get(&id).map(|entry| entry.live.clone())
     }
 
-    /// The credential's live state, read from the store unless [`cached`](Self::cached) has it.
+    /// The credential's live state, proven fresh as of now or `max_staleness` before.
     ///
     /// # Errors
     /// Whatever keeps the store from answering; nothing is known then.
     pub(crate) async fn get(&self, id: CredentialId) -> Result<Found, Arc<StoreError>> {
         match self.cached(id) {
             Some(found) => Ok(found),
-            None => self.read(ReadKey::Id(id)).await,
+            None => self.look_up(Some(id), ReadKey::Id(id)).await,
         }
     }
 
@@ -186,44 +191,63 @@ impl States {
     ) -> Result<Found, Arc<StoreError>> {
         match self.owner.get(&selector) {
             Some(id) => self.get(id).await,
-            None => self.read(ReadKey::Selector(selector)).await,
+            None => self.look_up(None, ReadKey::Selector(selector)).await,
         }
     }
 
-    /// `proven`: when what would answer was true, in monotonic nanoseconds.
-    fn may_answer(&self, now: Monotonic, proven: u64) -> bool {
-        // Why `is_zero` apart: 0 means "always read", also within one tick of the clock.
+    /// Whether what is cached is true as of `check_began`, or of at most `max_staleness` before.
+    #[inline]
+    fn is_proven(&self, check_began: Monotonic) -> bool {
+        let proven = self.ledger.proven_at();
+        // Why apart: 0 means proven after the check began, also within one tick of the clock.
         !self.max_staleness.is_zero()
             && proven != 0
-            && now.saturating_since(Monotonic::from_nanos(proven)) <= self.max_staleness
+            && check_began.saturating_since(Monotonic::from_nanos(proven)) <= self.max_staleness
     }
 
-    async fn read(&self, key: ReadKey) -> Result<Found, Arc<StoreError>> {
+    async fn look_up(
+        &self,
+        id: Option<CredentialId>,
+        key: ReadKey,
+    ) -> Result<Found, Arc<StoreError>> {
         let check_began = self.clock.monotonic();
-        let seen = self.ledger.seen();
+        self.prove(check_began).await?;
+        if let Some(entry) = id.and_then(|id| self.by_id.get(&id)) {
+            return Ok(entry.live.clone());
+        }
         // A read that others began may answer this check only if it saw all that this node knew
-        // when the check began, and began after it or is recent enough.
-        let good_enough = |entry: &Entry| {
-            entry.upto >= seen
-                && (entry.began > check_began.as_nanos()
-                    || self.may_answer(check_began, entry.began))
-        };
+        // when the check began.
+        let seen = self.ledger.seen();
         let shared = self
             .reads
-            .run(
-                key,
-                |shared, began| match shared {
-                    Ok(entry) => good_enough(entry),
-                    Err(_) => began >= check_began.as_nanos(),
-                },
-                || self.clock.monotonic().as_nanos(),
-                |began| self.read_once(key, began),
-            )
+            .run(key, |entry| entry.upto >= seen, || self.read_once(key))
             .await?;
         Ok(shared.live.clone())
     }
 
-    async fn read_once(&self, key: ReadKey, began: u64) -> SharedRead {
+    /// Returns once what is cached is proven for a check that began then.
+    async fn prove(&self, check_began: Monotonic) -> Result<(), Arc<StoreError>> {
+        if self.is_proven(check_began) {
+            return Ok(());
+        }
+        let mut place = self.catch_up.lock().await;
+        // What others did while this check waited may serve it too.
+        if self.is_proven(check_began)
+            || place
+                .latest
+                .is_some_and(|latest| latest.began > check_began)
+        {
+            return Ok(());
+        }
+        if let Some((ended, error)) = &place.failed
+            && ended.saturating_add(FAILURE_HOLDS) > check_began
+        {
+            return Err(Arc::clone(error));
+        }
+        self.catch_up_from(&mut place).await.map(|_| ())
+    }
+
+    async fn read_once(&self, key: ReadKey) -> SharedRead {
         let ticket = self.ledger.begin_read();
         let read = async {
             match key {
@@ -231,21 +255,15 @@ impl States {
                 ReadKey::Selector(selector) => self.store.state_by_selector(&selector).await,
             }
         };
-        let AsOf { value, upto } = tokio::time::timeout(READ_TIMEOUT, read)
+        let AsOf { value, upto } = in_time(read)
             .await
-            .unwrap_or_else(|elapsed| {
-                Err(StoreError::Backend {
-                    source: elapsed.into(),
-                })
-            })
             .inspect(|_| telemetry::state_read(true))
-            .inspect_err(|_| telemetry::state_read(false))
-            .map_err(Arc::new)?;
+            .inspect_err(|_| telemetry::state_read(false))?;
         let owned = value.as_ref().map(|state| state.credential.id);
         let live = value
             .and_then(|state| LiveCredential::resolve(state, &self.catalog, &self.uses))
             .map(Arc::new);
-        let entry = Arc::new(Entry { began, upto, live });
+        let entry = Arc::new(Entry { upto, live });
         tracing::debug!(
             credential = owned.map(tracing::field::display),
             upto,
@@ -279,14 +297,17 @@ impl States {
     ///
     /// # Errors
     /// Whatever keeps the store from answering; the gate then closes by itself in time.
-    pub(crate) async fn catch_up(&self) -> Result<CaughtUp, StoreError> {
+    pub(crate) async fn catch_up(&self) -> Result<CaughtUp, Arc<StoreError>> {
         let asked = self.clock.monotonic();
         let mut place = self.catch_up.lock().await;
-        if let Some(latest) = place.latest
-            && latest.began > asked
-        {
-            return Ok(latest); // began while this call waited: it answers this call too
+        match place.latest {
+            // Began while this call waited: it answers this call too.
+            Some(latest) if latest.began > asked => Ok(latest),
+            _ => self.catch_up_from(&mut place).await,
         }
+    }
+
+    async fn catch_up_from(&self, place: &mut CatchUp) -> Result<CaughtUp, Arc<StoreError>> {
         let began = self.clock.monotonic();
         let heartbeat = Heartbeat {
             node: self.node,
@@ -294,15 +315,15 @@ impl States {
             max_staleness: self.max_staleness,
             at: self.clock.now(),
         };
-        let changes = tokio::time::timeout(READ_TIMEOUT, self.store.catch_up(&heartbeat))
-            .await
-            .unwrap_or_else(|elapsed| {
-                Err(StoreError::Backend {
-                    source: elapsed.into(),
-                })
-            })
-            .inspect(|_| telemetry::catch_up(true))
-            .inspect_err(|_| telemetry::catch_up(false))?;
+        let changes = match in_time(self.store.catch_up(&heartbeat)).await {
+            Ok(changes) => changes,
+            Err(error) => {
+                telemetry::catch_up(false);
+                place.failed = Some((self.clock.monotonic(), Arc::clone(&error)));
+                return Err(error);
+            }
+        };
+        telemetry::catch_up(true);
         // From here to the end nothing awaits: a caller that gives up leaves nothing half done.
         self.apply(place.applied, &changes);
         self.ledger.publish(began.as_nanos());
@@ -311,8 +332,11 @@ impl States {
             began,
             largest_max_staleness: changes.largest_max_staleness,
         };
-        place.applied = Some(changes.upto);
-        place.latest = Some(caught_up);
+        *place = CatchUp {
+            applied: Some(changes.upto),
+            latest: Some(caught_up),
+            failed: None,
+        };
         Ok(caught_up)
     }
 
@@ -390,6 +414,20 @@ fn is_complete(applied: u64, items: &[(u64, Change)], upto: u64) -> bool {
             .all(|((number, _), expected)| *number == expected)
 }
 
+/// A call of the store, for at most [`STORE_TIMEOUT`].
+async fn in_time<T>(
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Arc<StoreError>> {
+    tokio::time::timeout(STORE_TIMEOUT, call)
+        .await
+        .unwrap_or_else(|elapsed| {
+            Err(StoreError::Backend {
+                source: elapsed.into(),
+            })
+        })
+        .map_err(Arc::new)
+}
+
 /// Reads of the store, one at a time per key; whoever waits meanwhile shares the result.
 #[derive(Debug)]
 struct SharedReads<K> {
@@ -400,7 +438,7 @@ struct SharedReads<K> {
 
 #[derive(Debug, Default)]
 struct Flight {
-    latest: tokio::sync::Mutex<Option<(u64, SharedRead)>>,
+    latest: tokio::sync::Mutex<Option<SharedRead>>,
 }
 
 impl<K: Copy + Eq + Hash> SharedReads<K> {
@@ -412,15 +450,15 @@ impl<K: Copy + Eq + Hash> SharedReads<K> {
         }
     }
 
-    /// The latest shared read that `serves` the caller, else a new one.
+    /// What a read that ended while this caller waited has found, if it `serves`, else a new one.
+    /// A failure serves everyone who waited for it.
     ///
     /// A caller that gives up in the middle of its read leaves it to the next in line.
     async fn run<F: Future<Output = SharedRead>>(
         &self,
         key: K,
-        serves: impl Fn(&SharedRead, u64) -> bool,
-        clock: impl Fn() -> u64,
-        read: impl FnOnce(u64) -> F,
+        serves: impl Fn(&Entry) -> bool,
+        read: impl FnOnce() -> F,
     ) -> SharedRead {
         let seat = Seat {
             reads: self,
@@ -431,18 +469,17 @@ impl<K: Copy + Eq + Hash> SharedReads<K> {
             return Err(Arc::new(overloaded())); // taken only on drop
         };
         let mut latest = flight.latest.lock().await;
-        if let Some((began, shared)) = &*latest
-            && serves(shared, *began)
+        if let Some(shared) = &*latest
+            && shared.as_ref().map_or(true, |entry| serves(entry))
         {
             return shared.clone();
         }
         let waiting = Waiting::enter(&self.waiting).ok_or_else(|| Arc::new(overloaded()))?;
         let place = self.places.acquire().await;
         drop(waiting);
-        let began = clock();
-        let shared = read(began).await;
+        let shared = read().await;
         drop(place);
-        *latest = Some((began, shared.clone()));
+        *latest = Some(shared.clone());
         shared
     }
 

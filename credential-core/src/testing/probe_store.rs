@@ -30,7 +30,9 @@ pub struct ProbeStore<S> {
 struct Probe {
     calls: AtomicU64,
     reads: AtomicU64,
+    catch_ups: AtomicU64,
     failing: AtomicBool,
+    failing_catch_ups: AtomicBool,
     holding: AtomicBool,
     /// One permit for each state read that was done and is held back.
     held: Semaphore,
@@ -47,7 +49,9 @@ impl<S: CredentialStore> ProbeStore<S> {
             probe: Arc::new(Probe {
                 calls: AtomicU64::new(0),
                 reads: AtomicU64::new(0),
+                catch_ups: AtomicU64::new(0),
                 failing: AtomicBool::new(false),
+                failing_catch_ups: AtomicBool::new(false),
                 holding: AtomicBool::new(false),
                 held: Semaphore::new(0),
                 released: Semaphore::new(0),
@@ -67,9 +71,23 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe.reads.load(Ordering::SeqCst)
     }
 
+    /// Calls of `catch_up`, also failed ones.
+    #[must_use]
+    pub fn catch_ups(&self) -> u64 {
+        self.probe.catch_ups.load(Ordering::SeqCst)
+    }
+
     /// From now on every call fails (`true`) or works again (`false`).
     pub fn fail(&self, failing: bool) {
         self.probe.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// From now on catch-ups fail (`true`) while all else works, as on a primary that was cut off
+    /// from its synchronous standby.
+    pub fn fail_catch_ups(&self, failing: bool) {
+        self.probe
+            .failing_catch_ups
+            .store(failing, Ordering::SeqCst);
     }
 
     /// From now on state reads read and are then held back, until [`release`](Self::release).
@@ -97,9 +115,7 @@ impl<S: CredentialStore> ProbeStore<S> {
 
     fn reachable(&self) -> Result<&S, StoreError> {
         if self.probe.failing.load(Ordering::SeqCst) {
-            Err(StoreError::Backend {
-                source: "told to fail".into(),
-            })
+            Err(told_to_fail())
         } else {
             Ok(&self.inner)
         }
@@ -113,6 +129,12 @@ impl<S: CredentialStore> ProbeStore<S> {
                 permit.forget();
             }
         }
+    }
+}
+
+fn told_to_fail() -> StoreError {
+    StoreError::Backend {
+        source: "told to fail".into(),
     }
 }
 
@@ -170,6 +192,10 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     }
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
+        self.probe.catch_ups.fetch_add(1, Ordering::SeqCst);
+        if self.probe.failing_catch_ups.load(Ordering::SeqCst) {
+            return Err(told_to_fail());
+        }
         self.reachable()?.catch_up(heartbeat).await
     }
 

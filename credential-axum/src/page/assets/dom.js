@@ -157,7 +157,7 @@ export function guardLeaving(needed) {
 export function copyButton(what, text, { label } = {}) {
   const said = h("span", { class: "unseen", role: "status" });
   const face = h("span", {}, label ?? "");
-  const button = h("button", { type: "button", class: label ? "" : "quiet small", "aria-label": `Copy ${what}` }, icon("copy"), face);
+  const button = h("button", { type: "button", class: label ? "" : "quiet small", "aria-label": label ? null : `Copy ${what}` }, icon("copy"), face, label && hidden(` ${what}`));
   let timer;
   button.addEventListener("click", async () => {
     const done = await copy(text(), button);

@@ -14,7 +14,7 @@ export function openEditor(context, key, { changed, gone, closed }) {
   let chosen = new Set(base);
   let outcome = null; // what to do once the dialog is gone
 
-  const { dialog, body, alert, actions, close } = openDialog({
+  const { dialog, heading, body, alert, actions, close } = openDialog({
     title: "Edit Scopes",
     className: "editor",
     lead: [h("strong", {}, key.name), ` · ${label}`],
@@ -216,7 +216,8 @@ export function openEditor(context, key, { changed, gone, closed }) {
   }
 
   refresh();
-  search.focus();
+  // Where it would bring up an on-screen keyboard, the title gets the focus instead.
+  (matchMedia("(pointer: coarse)").matches ? heading : search).focus();
 }
 
 /** One category: an expander and a tri-state checkbox side by side, and the table they are about. */

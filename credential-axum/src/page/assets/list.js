@@ -14,7 +14,7 @@ export function createList({ api, apiTypes, settings }, place, { onScopes, onDel
   let create = null;
   let actions = null;
 
-  const search = h("input", { type: "search", id: "search", placeholder: "Name or client ID", autocomplete: "off", spellcheck: "false" });
+  const search = h("input", { type: "search", id: "search", placeholder: "Search by name or client ID", autocomplete: "off", spellcheck: "false" });
   const shown = h("p", { class: "muted shown", role: "status" });
   const rows = h("tbody", { role: "rowgroup" });
   const pager = h("nav", { class: "pager", "aria-label": "Pages" });

@@ -1,0 +1,177 @@
+//! The numbered log of changes, and the nodes that follow it.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use credential_core::{
+    id::CredentialId,
+    store::{CHANGES_KEPT_FOR, Changes, Committed, Heartbeat, MAX_CHANGES, StoreError},
+};
+use sqlx::PgPool;
+
+use crate::{
+    PostgresStore,
+    error::store_error,
+    lease::{Lease, in_time},
+    row::{Id, Micros, bigint, change, limit, number},
+};
+
+/// One in so many heartbeats of a store also removes old changes and dead nodes: every few minutes.
+const PRUNE_EVERY: u64 = 1024;
+
+pub(crate) async fn catch_up(
+    store: &PostgresStore,
+    heartbeat: &Heartbeat,
+) -> Result<Changes, StoreError> {
+    let applied = heartbeat.applied.map(bigint).transpose()?;
+    let max_staleness = i64::try_from(heartbeat.max_staleness.as_micros()).unwrap_or(i64::MAX);
+    let row = in_time(async {
+        let mut lease = Lease::take(&store.pool).await?;
+        // One statement: one round trip, one snapshot for the counter and the rows, and one
+        // commit that the answer waits for. The insert is what makes it a write.
+        let row = sqlx::query!(
+            r#"
+            with beat as (
+                insert into credential_management.node (id, applied, max_staleness, seen_at)
+                values ($1, $2, $3, $4)
+                on conflict (id) do update set applied = excluded.applied,
+                    max_staleness = excluded.max_staleness, seen_at = excluded.seen_at
+            )
+            select n.value as "upto!",
+                greatest($3, (
+                    select max(max_staleness) from credential_management.node
+                    where seen_at >= $5 and id <> $1
+                )) as "largest!",
+                l.number as "number!", l.credential_id as "credential_id!: Vec<Option<Id>>",
+                l.tenant_id as "tenant_id!: Vec<Option<String>>",
+                set_config('synchronous_commit',
+                    case when current_setting('synchronous_commit') in ('off', 'local')
+                        then 'on' else current_setting('synchronous_commit') end,
+                    true) as synchronous_commit
+            from credential_management.change_counter as n
+            cross join lateral (
+                select coalesce(array_agg(number order by number), '{}') as number,
+                    coalesce(array_agg(credential_id order by number), '{}') as credential_id,
+                    coalesce(array_agg(tenant_id order by number), '{}') as tenant_id
+                from credential_management.change
+                where number > $2 and n.value - $2 between 1 and $6
+            ) as l
+            "#,
+            Id(heartbeat.node.0) as _,
+            applied,
+            max_staleness,
+            Micros::from(heartbeat.at) as _,
+            Micros::from(heartbeat.at.saturating_sub(CHANGES_KEPT_FOR)) as _,
+            limit(MAX_CHANGES),
+        )
+        .fetch_one(lease.on())
+        .await
+        .map_err(store_error)?;
+        lease.finish();
+        Ok(row)
+    })
+    .await?;
+    if store
+        .heartbeats
+        .fetch_add(1, Ordering::Relaxed)
+        .is_multiple_of(PRUNE_EVERY)
+    {
+        // Apart, so that no answer waits for it.
+        tokio::spawn(prune(store.pool.clone(), heartbeat.clone()));
+    }
+    let missing = applied.and_then(|applied| row.upto.checked_sub(applied));
+    let complete =
+        missing.and_then(|missing| usize::try_from(missing).ok()) == Some(row.number.len());
+    let items = || {
+        let numbers = row.number.into_iter();
+        numbers
+            .zip(row.credential_id)
+            .zip(row.tenant_id)
+            .map(|((n, credential), tenant)| Ok((number(n)?, change(credential, tenant)?)))
+            .collect::<Result<Vec<_>, StoreError>>()
+    };
+    Ok(Changes {
+        upto: number(row.upto)?,
+        items: complete.then(items).transpose()?,
+        largest_max_staleness: Duration::from_micros(number(row.largest)?),
+    })
+}
+
+/// Appends the change and commits: always the last statement, because the counter's lock, held from
+/// here to the commit, is what orders changes and makes every writer wait.
+pub(crate) async fn commit_change<T>(
+    mut lease: Lease,
+    value: T,
+    id: CredentialId,
+) -> Result<Committed<T>, StoreError> {
+    let change = sqlx::query!(
+        r#"
+        with counted as (
+            update credential_management.change_counter set value = value + 1 returning value
+        ), logged as (
+            insert into credential_management.change (number, credential_id)
+            select value, $1 from counted
+        )
+        select value as "number!",
+            pg_notify('credential_management_change', '') is null as notified,
+            set_config('synchronous_commit',
+                case when current_setting('synchronous_commit') in ('off', 'local')
+                    then 'on' else current_setting('synchronous_commit') end,
+                true) as synchronous_commit
+        from counted
+        "#,
+        Id::from(id) as _,
+    )
+    .fetch_one(lease.on())
+    .await
+    .map_err(store_error)?;
+    let change = number(change.number)?;
+    lease.commit().await?;
+    Ok(Committed { value, change })
+}
+
+/// The number of the latest change.
+pub(crate) async fn latest(lease: &mut Lease) -> Result<u64, StoreError> {
+    let latest = sqlx::query_scalar!("select value from credential_management.change_counter")
+        .fetch_one(lease.on())
+        .await
+        .map_err(store_error)?;
+    number(latest)
+}
+
+/// Removes changes and nodes that nobody needs any more. If that fails, a later one will.
+async fn prune(pool: PgPool, heartbeat: Heartbeat) {
+    let done = in_time(async {
+        let mut lease = Lease::take(&pool).await?;
+        // Why skip what is locked: another node that prunes at the same time does the same work.
+        sqlx::query!(
+            r#"
+            with old_changes as (
+                delete from credential_management.change where number = any(array(
+                    select number from credential_management.change
+                    where at < now() - make_interval(secs => $1)
+                    order by at limit 10000 for update skip locked
+                ))
+            )
+            delete from credential_management.node where id = any(array(
+                select id from credential_management.node
+                where seen_at < $2 and id <> $3 for update skip locked
+            ))
+            "#,
+            CHANGES_KEPT_FOR.as_secs_f64(),
+            Micros::from(heartbeat.at.saturating_sub(CHANGES_KEPT_FOR)) as _,
+            Id(heartbeat.node.0) as _,
+        )
+        .execute(lease.on())
+        .await
+        .map_err(store_error)?;
+        lease.finish();
+        Ok(())
+    })
+    .await;
+    if let Err(error) = done {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "old changes were not removed this time"
+        );
+    }
+}

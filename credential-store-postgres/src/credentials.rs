@@ -1,0 +1,433 @@
+//! Credentials: added, read, listed, edited, revoked. What a change has in common: it locks the
+//! tenant's row first, decides in a later statement, and ends with [`commit_change`].
+
+use credential_core::{
+    credential::{Credential, CredentialName},
+    id::{CredentialId, TenantId},
+    store::{Committed, Edit, ListQuery, NewCredential, Revoke, StoreError},
+};
+
+use crate::{
+    PostgresStore,
+    changes::commit_change,
+    error::store_error,
+    lease::{Lease, in_time},
+    row::{CredentialRow, HeadRow, Id, Micros, SealedEvents, bigint, limit, name_key, number},
+};
+
+/// Queries that return credentials select the same columns, from `c`: a [`CredentialRow`].
+macro_rules! credentials {
+    ($with:tt from $source:tt then $tail:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            CredentialRow,
+            $with + r#"
+            select c.id as "id!: Id", c.tenant_id as "tenant_id!", c.name as "name!",
+                c.api_type as "api_type!", c.client_id as "client_id!",
+                c.environment as "environment!", c.scopes as "scopes!",
+                c.created_at as "created_at!: Micros", c.created_by as "created_by!",
+                c.expires_at as "expires_at?: Micros", c.revoked_at as "revoked_at?: Micros",
+                c.revoked_by as "revoked_by?", c.version as "version!",
+                c.tokens_valid_from as "tokens_valid_from?: Micros",
+                c.last_used_at as "last_used_at?: Micros",
+                s.selector as "secret_selector!", s.phc as "secret_phc!",
+                s.key_name as "secret_key_name!", s.created_at as "secret_created_at!: Vec<Micros>",
+                s.expires_at as "secret_expires_at!: Vec<Option<Micros>>",
+                s.last_used_at as "secret_last_used_at!: Vec<Option<Micros>>"
+            from "# + $source + r#" as c
+            cross join lateral (
+                select coalesce(array_agg(selector order by ordinal), '{}') as selector,
+                    coalesce(array_agg(phc order by ordinal), '{}') as phc,
+                    coalesce(array_agg(key_name order by ordinal), '{}') as key_name,
+                    coalesce(array_agg(created_at order by ordinal), '{}') as created_at,
+                    coalesce(array_agg(expires_at order by ordinal), '{}') as expires_at,
+                    coalesce(array_agg(last_used_at order by ordinal), '{}') as last_used_at
+                from credential_management.secret where credential_id = c.id
+            ) as s
+            "# + $tail
+            $(, $argument)*
+        )
+    };
+}
+
+#[expect(clippy::too_many_lines, reason = "one statement, column by column")]
+pub(crate) async fn insert(
+    store: &PostgresStore,
+    new: NewCredential,
+) -> Result<Committed<()>, StoreError> {
+    let NewCredential {
+        credential,
+        limit,
+        event,
+    } = new;
+    in_time(async {
+        let mut lease = Lease::begin(&store.pool).await?;
+        // Locks the tenant, new or not. What follows is decided under that lock, in later
+        // statements, which see all that was committed while this one waited.
+        let head = sqlx::query_as!(
+            HeadRow,
+            r#"insert into credential_management.tenant as t (id) values ($1)
+            on conflict (id) do update set audit_seq = t.audit_seq
+            returning t.audit_seq, t.audit_hash"#,
+            credential.tenant.as_str(),
+        )
+        .fetch_one(lease.on())
+        .await
+        .map_err(store_error)?;
+        let events = SealedEvents::behind(head, [event])?;
+        let secrets = &credential.secrets;
+        let written = sqlx::query!(
+            r#"
+            with live as (
+                select count(*) >= $10 as full,
+                    coalesce(bool_or(name_key = $4), false) as taken
+                from credential_management.credential
+                where tenant_id = $2 and revoked_at is null
+            ), added as (
+                insert into credential_management.credential (id, tenant_id, name, name_key,
+                    api_type, client_id, environment, scopes, created_at, created_by,
+                    expires_at, revoked_at, revoked_by, version, tokens_valid_from,
+                    last_used_at)
+                select $1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13, $14, $15, $16, $17
+                from live where not live.full and not live.taken
+                returning id
+            ), secrets as (
+                insert into credential_management.secret (selector, credential_id, ordinal, phc,
+                    key_name, created_at, expires_at, last_used_at)
+                select s.selector, added.id, s.ordinal, s.phc, s.key_name, s.created_at,
+                    s.expires_at, s.last_used_at
+                from added, unnest($18::text[], $19::text[], $20::text[], $21::timestamptz[],
+                    $22::timestamptz[], $23::timestamptz[]) with ordinality
+                    as s (selector, phc, key_name, created_at, expires_at, last_used_at, ordinal)
+            ), events as (
+                insert into credential_management.audit_event
+                    (tenant_id, seq, at, actor, action, credential_id, details, key_name, hash)
+                select $2, e.* from added, unnest($24::bigint[], $25::timestamptz[],
+                    $26::text[], $27::text[], $28::uuid[], $29::text[], $30::text[],
+                    $31::bytea[]) as e
+            ), head as (
+                update credential_management.tenant set audit_seq = $32, audit_hash = $33
+                from added where tenant.id = $2
+            )
+            select live.full as "full!", live.taken as "taken!" from live
+            "#,
+            Id::from(credential.id) as _,
+            credential.tenant.as_str(),
+            credential.name.as_str(),
+            name_key(&credential.name),
+            credential.api_type.as_str(),
+            credential.client_id.as_str(),
+            credential.environment.as_str(),
+            &credential.scopes,
+            Micros::from(credential.created_at) as _,
+            i64::from(limit),
+            credential.created_by.as_str(),
+            credential.expires_at.map(Micros::from) as _,
+            credential
+                .revoked
+                .as_ref()
+                .map(|revoked| Micros::from(revoked.at)) as _,
+            credential
+                .revoked
+                .as_ref()
+                .map(|revoked| revoked.by.as_str()),
+            bigint(credential.version)?,
+            credential.tokens_valid_from.map(Micros::from) as _,
+            credential.last_used_at.map(Micros::from) as _,
+            &secrets
+                .iter()
+                .map(|s| s.selector.as_str().to_owned())
+                .collect::<Vec<_>>(),
+            &secrets
+                .iter()
+                .map(|s| s.hash.phc().to_owned())
+                .collect::<Vec<_>>(),
+            &secrets
+                .iter()
+                .map(|s| s.hash.key().as_str().to_owned())
+                .collect::<Vec<_>>(),
+            secrets
+                .iter()
+                .map(|s| s.created_at.into())
+                .collect::<Vec<Micros>>() as _,
+            secrets
+                .iter()
+                .map(|s| s.expires_at.map(Micros::from))
+                .collect::<Vec<_>>() as _,
+            secrets
+                .iter()
+                .map(|s| s.last_used_at.map(Micros::from))
+                .collect::<Vec<_>>() as _,
+            &events.seq,
+            events.at as _,
+            &events.actor,
+            &events.action,
+            events.credential_id as _,
+            &events.details,
+            &events.key_name,
+            &events.hash,
+            events.head_seq,
+            events.head_hash,
+        )
+        .fetch_one(lease.on())
+        .await
+        .map_err(store_error)?;
+        if written.taken {
+            return Err(lease.roll_back(StoreError::NameTaken).await);
+        }
+        if written.full {
+            return Err(lease.roll_back(StoreError::LimitReached).await);
+        }
+        commit_change(lease, (), credential.id).await
+    })
+    .await
+}
+
+pub(crate) async fn get(
+    store: &PostgresStore,
+    tenant: &TenantId,
+    id: CredentialId,
+) -> Result<Option<Credential>, StoreError> {
+    in_time(async {
+        let mut lease = Lease::take(&store.pool).await?;
+        let row = credentials!(
+            "" from "credential_management.credential"
+            then "where c.tenant_id = $1 and c.id = $2",
+            tenant.as_str(),
+            Id::from(id) as _,
+        )
+        .fetch_optional(lease.on())
+        .await
+        .map_err(store_error)?;
+        lease.finish();
+        row.map(Credential::try_from).transpose()
+    })
+    .await
+}
+
+pub(crate) async fn list(
+    store: &PostgresStore,
+    tenant: &TenantId,
+    query: &ListQuery,
+) -> Result<Vec<Credential>, StoreError> {
+    // Without a place: before everything.
+    let (before, before_id) = query.after.map_or((Micros::INFINITY, Id::MAX), |place| {
+        (place.created_at.into(), place.id.into())
+    });
+    let limit = limit(query.limit);
+    in_time(async {
+        let mut lease = Lease::take(&store.pool).await?;
+        // Why two: each walks an index of its own, so a page costs the same however many
+        // revoked credentials lie between.
+        let rows = if query.include_revoked {
+            credentials!(
+                r#"with page as (
+                    select * from credential_management.credential
+                    where tenant_id = $1 and (created_at, id) < ($2, $3)
+                    order by created_at desc, id desc limit $4
+                )"# from "page" then "order by c.created_at desc, c.id desc",
+                tenant.as_str(), before as _, before_id as _, limit,
+            )
+            .fetch_all(lease.on())
+            .await
+        } else {
+            credentials!(
+                r#"with page as (
+                    select * from credential_management.credential
+                    where tenant_id = $1 and (created_at, id) < ($2, $3)
+                        and revoked_at is null
+                    order by created_at desc, id desc limit $4
+                )"# from "page" then "order by c.created_at desc, c.id desc",
+                tenant.as_str(), before as _, before_id as _, limit,
+            )
+            .fetch_all(lease.on())
+            .await
+        };
+        let rows = rows.map_err(store_error)?;
+        lease.finish();
+        rows.into_iter().map(Credential::try_from).collect()
+    })
+    .await
+}
+
+pub(crate) async fn replace(
+    store: &PostgresStore,
+    edit: Edit,
+) -> Result<Committed<Credential>, StoreError> {
+    in_time(async {
+        let mut lease = Lease::begin(&store.pool).await?;
+        let Some(head) = lock_tenant(&mut lease, &edit.tenant).await? else {
+            return Err(lease.roll_back(StoreError::NotFound).await);
+        };
+        let events = SealedEvents::behind(head, edit.events)?;
+        let expected_version = bigint(edit.expected_version)?;
+        let changed = credentials!(
+            r#"
+            with changed as (
+                update credential_management.credential set
+                    version = version + 1,
+                    name = coalesce($4, name),
+                    name_key = coalesce($5, name_key),
+                    expires_at = case when $6 then $7 else expires_at end,
+                    scopes = coalesce($8, scopes)
+                where tenant_id = $1 and id = $2 and version = $3 and revoked_at is null
+                returning *
+            ), events as (
+                insert into credential_management.audit_event
+                    (tenant_id, seq, at, actor, action, credential_id, details, key_name, hash)
+                select $1, e.* from changed, unnest($9::bigint[], $10::timestamptz[],
+                    $11::text[], $12::text[], $13::uuid[], $14::text[], $15::text[],
+                    $16::bytea[]) as e
+            ), head as (
+                update credential_management.tenant set audit_seq = $17, audit_hash = $18
+                from changed where tenant.id = $1
+            )"# from "changed" then "",
+            edit.tenant.as_str(),
+            Id::from(edit.id) as _,
+            expected_version,
+            edit.name.as_ref().map(CredentialName::as_str),
+            edit.name.as_ref().map(name_key),
+            edit.expires_at.is_some(),
+            edit.expires_at.flatten().map(Micros::from) as _,
+            edit.scopes.as_deref(),
+            &events.seq,
+            events.at as _,
+            &events.actor,
+            &events.action,
+            events.credential_id as _,
+            &events.details,
+            &events.key_name,
+            &events.hash,
+            events.head_seq,
+            events.head_hash,
+        )
+        .fetch_optional(lease.on())
+        .await;
+        let changed = match changed.map_err(store_error) {
+            Ok(changed) => changed,
+            Err(refusal @ StoreError::NameTaken) => return Err(lease.roll_back(refusal).await),
+            Err(error) => return Err(error),
+        };
+        let Some(row) = changed else {
+            let refusal = match standing(&mut lease, &edit.tenant, edit.id).await? {
+                None => StoreError::NotFound,
+                Some(standing) if standing.revoked => StoreError::Revoked,
+                Some(_) => StoreError::StaleVersion,
+            };
+            return Err(lease.roll_back(refusal).await);
+        };
+        commit_change(lease, row.try_into()?, edit.id).await
+    })
+    .await
+}
+
+pub(crate) async fn revoke(
+    store: &PostgresStore,
+    revoke: Revoke,
+) -> Result<Committed<Credential>, StoreError> {
+    in_time(async {
+        let mut lease = Lease::begin(&store.pool).await?;
+        let Some(head) = lock_tenant(&mut lease, &revoke.tenant).await? else {
+            return Err(lease.roll_back(StoreError::NotFound).await);
+        };
+        let events = SealedEvents::behind(head, [revoke.event])?;
+        let expected_version = revoke.expected_version.map(bigint).transpose()?;
+        let changed = credentials!(
+            r#"
+            with changed as (
+                update credential_management.credential set
+                    version = version + 1, revoked_at = $4, revoked_by = $5
+                where tenant_id = $1 and id = $2 and version = coalesce($3, version)
+                    and revoked_at is null
+                returning *
+            ), events as (
+                insert into credential_management.audit_event
+                    (tenant_id, seq, at, actor, action, credential_id, details, key_name, hash)
+                select $1, e.* from changed, unnest($6::bigint[], $7::timestamptz[],
+                    $8::text[], $9::text[], $10::uuid[], $11::text[], $12::text[],
+                    $13::bytea[]) as e
+            ), head as (
+                update credential_management.tenant set audit_seq = $14, audit_hash = $15
+                from changed where tenant.id = $1
+            )"# from "changed" then "",
+            revoke.tenant.as_str(),
+            Id::from(revoke.id) as _,
+            expected_version,
+            Micros::from(revoke.at) as _,
+            revoke.by.as_str(),
+            &events.seq,
+            events.at as _,
+            &events.actor,
+            &events.action,
+            events.credential_id as _,
+            &events.details,
+            &events.key_name,
+            &events.hash,
+            events.head_seq,
+            events.head_hash,
+        )
+        .fetch_optional(lease.on())
+        .await
+        .map_err(store_error)?;
+        if let Some(row) = changed {
+            return commit_change(lease, row.try_into()?, revoke.id).await;
+        }
+        match standing(&mut lease, &revoke.tenant, revoke.id).await? {
+            None => Err(lease.roll_back(StoreError::NotFound).await),
+            Some(standing) if !standing.revoked => {
+                Err(lease.roll_back(StoreError::StaleVersion).await)
+            }
+            Some(standing) => {
+                let row = credentials!(
+                    "" from "credential_management.credential" then "where c.id = $1",
+                    Id::from(revoke.id) as _,
+                )
+                .fetch_one(lease.on())
+                .await
+                .map_err(store_error)?;
+                lease.commit().await?;
+                Ok(Committed {
+                    value: row.try_into()?,
+                    change: number(standing.latest)?,
+                })
+            }
+        }
+    })
+    .await
+}
+
+/// Locks the tenant and reads its audit head; `None`: there is no such tenant.
+async fn lock_tenant(lease: &mut Lease, tenant: &TenantId) -> Result<Option<HeadRow>, StoreError> {
+    sqlx::query_as!(
+        HeadRow,
+        r#"select audit_seq, audit_hash from credential_management.tenant
+        where id = $1 for no key update"#,
+        tenant.as_str(),
+    )
+    .fetch_optional(lease.on())
+    .await
+    .map_err(store_error)
+}
+
+/// Why an edit found nothing to change.
+struct Standing {
+    revoked: bool,
+    latest: i64,
+}
+
+async fn standing(
+    lease: &mut Lease,
+    tenant: &TenantId,
+    id: CredentialId,
+) -> Result<Option<Standing>, StoreError> {
+    sqlx::query_as!(
+        Standing,
+        r#"select c.revoked_at is not null as "revoked!", n.value as "latest!"
+        from credential_management.credential as c, credential_management.change_counter as n
+        where c.tenant_id = $1 and c.id = $2"#,
+        tenant.as_str(),
+        Id::from(id) as _,
+    )
+    .fetch_optional(lease.on())
+    .await
+    .map_err(store_error)
+}

@@ -1,0 +1,125 @@
+//! PostgreSQL: opening the store, and the commands that work on the database alone.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use credential_core::{
+    audit::{TrailReport, verify_trails},
+    secret::keyring::Keyring,
+    store::StoreError,
+};
+use credential_store_postgres::{PostgresStore, SchemaError};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// Connections of one node; the listener's own comes on top.
+const MAX_CONNECTIONS: u32 = 16;
+
+/// How long a call waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error("could not connect to PostgreSQL")]
+    Connect(#[source] sqlx::Error),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("could not read the audit trail")]
+    Audit(#[from] StoreError),
+    #[error("{0} of the audit trails broken: rows are missing or were altered")]
+    Broken(BrokenTrails),
+    #[error("could not write to standard output")]
+    Output(#[from] io::Error),
+}
+
+/// How many; reads well for one and for more.
+#[derive(Debug)]
+pub struct BrokenTrails(usize);
+
+impl std::fmt::Display for BrokenTrails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            1 => f.write_str("one is"),
+            count => write!(f, "{count} are"),
+        }
+    }
+}
+
+/// The store, on a schema that fits this build.
+///
+/// # Errors
+/// `Connect`; `Schema` says whether to migrate or to run a newer build.
+pub async fn open(options: PgConnectOptions) -> Result<PostgresStore, DatabaseError> {
+    let pool = connect(options).await?;
+    PostgresStore::check_schema(&pool).await?;
+    Ok(PostgresStore::new(pool))
+}
+
+/// `reference-server migrate`.
+///
+/// # Errors
+/// `Connect`, `Schema`.
+pub async fn migrate(options: PgConnectOptions) -> Result<(), DatabaseError> {
+    let pool = connect(options).await?;
+    PostgresStore::migrate(&pool).await?;
+    writeln!(
+        io::stdout(),
+        "the schema credential_management is up to date"
+    )?;
+    Ok(())
+}
+
+/// `reference-server audit verify`: one line per tenant.
+///
+/// # Errors
+/// `Broken` after all tenants were looked at; `Connect`, `Schema`, `Audit`.
+pub async fn verify_audit(
+    options: PgConnectOptions,
+    keyring: &Keyring,
+) -> Result<(), DatabaseError> {
+    let store = open(options).await?;
+    let mut broken = 0;
+    let mut written = Ok(());
+    verify_trails(&store, keyring, |report| {
+        broken += usize::from(report.broken.is_some());
+        if written.is_ok() {
+            written = writeln!(io::stdout(), "{}", line(&report));
+        }
+    })
+    .await?;
+    written?;
+    match broken {
+        0 => Ok(()),
+        count => Err(DatabaseError::Broken(BrokenTrails(count))),
+    }
+}
+
+/// `alder: 12 rows, head 12 9f86…`, or where it breaks.
+fn line(report: &TrailReport) -> String {
+    let mut line = format!("{}: {} rows", report.tenant, report.rows);
+    if let Some(broken) = report.broken {
+        // Writing to a string cannot fail.
+        let _ = write!(line, ", BROKEN: {broken}");
+    } else if let Some(head) = report.head {
+        let _ = write!(line, ", head {} ", head.seq);
+        for byte in head.hash {
+            let _ = write!(line, "{byte:02x}");
+        }
+    }
+    line
+}
+
+async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
+    PgPoolOptions::new()
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.application_name("credential-node"))
+        .await
+        .map_err(DatabaseError::Connect)
+}

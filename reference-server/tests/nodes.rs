@@ -1,0 +1,249 @@
+//! Two real nodes on one real PostgreSQL.
+
+#![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+#[path = "common/postgres.rs"]
+mod postgres;
+
+use std::time::Duration;
+
+use common::{Client, Server, run};
+use postgres::{CREDENTIALS, Deployment, KEYRING, Key, throughout, until};
+use serde_json::json;
+use test_postgres::Server as Postgres;
+
+const READ: &[&str] = &["system/patients.read"];
+
+fn admin_of(node: &Server) -> Client {
+    node.signed_in("alder-admin")
+}
+
+/// The bound is one second; these machines are shared, so the test allows a few.
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_change_on_one_node_is_in_the_others_answers() {
+    let deployment = Deployment::new(Postgres::shared());
+    let (first, second) = (deployment.node(), deployment.node());
+    let (admin, other) = (admin_of(&first), second.client());
+    let key = Key::new(&admin, "Lab", READ);
+    assert_eq!(
+        key.patients(&other),
+        200,
+        "issued by one, accepted by the other"
+    );
+    for _ in 0..20 {
+        key.set_scopes(&admin, &[]);
+        assert_eq!(key.patients(&admin), 403, "its own node at once");
+        until(SOON, || key.patients(&other) == 403);
+        throughout(Duration::from_millis(20), || key.patients(&other) == 403);
+        key.set_scopes(&admin, READ);
+        assert_eq!(key.patients(&admin), 200);
+        until(SOON, || key.patients(&other) == 200);
+    }
+    key.revoke(&admin);
+    assert_eq!(key.patients(&admin), 401);
+    until(SOON, || key.patients(&other) == 401);
+    until(SOON, || key.token_from(&other).status == 401);
+    throughout(Duration::from_millis(50), || key.patients(&other) == 401);
+}
+
+#[test]
+fn credentials_and_revoked_tokens_survive_a_restart() {
+    let deployment = Deployment::new(Postgres::shared());
+    let node = deployment.node();
+    let admin = admin_of(&node);
+    let key = Key::new(&admin, "Lab", READ);
+    let spared = key.token_from(&admin).text("/access_token");
+    let fields = [
+        ("client_id", &*key.client_id),
+        ("client_secret", &key.secret),
+        ("token", &key.token),
+    ];
+    assert_eq!(admin.form("/oauth2/revoke", &fields).status, 200);
+    assert_eq!(key.patients(&admin), 401);
+    assert_eq!(node.stop().code, Some(0));
+
+    let node = deployment.node();
+    let admin = admin_of(&node);
+    assert_eq!(key.patients(&admin), 401, "still revoked");
+    assert_eq!(admin.call("GET", "/api/2.0/patients/", &spared).status, 200);
+    assert_eq!(key.token_from(&admin).status, 200);
+    let listed = admin.get(CREDENTIALS, &[]).json();
+    assert_eq!(listed["items"][0]["name"], "Lab");
+    assert!(
+        listed["items"][0]["last_used_at"].is_string(),
+        "written at shutdown"
+    );
+}
+
+#[test]
+fn limits_and_names_hold_when_two_nodes_race() {
+    let deployment = Deployment::new(Postgres::shared());
+    let nodes = [deployment.node(), deployment.node()];
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let creators: Vec<_> = (0..32)
+            .map(|n| {
+                let admin = admin_of(nodes.get(n % 2).unwrap());
+                scope.spawn(move || {
+                    let request = json!({"name": "the same", "api_type": "apiv2"});
+                    admin.json("POST", CREDENTIALS, &[], &request).status
+                })
+            })
+            .collect();
+        creators
+            .into_iter()
+            .map(|creator| creator.join().unwrap())
+            .collect()
+    });
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 201).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.iter().all(|status| [201, 409].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!(
+        deployment.sql("select count(*) from credential_management.credential"),
+        "1"
+    );
+    assert_eq!(
+        deployment.sql("select count(*) from credential_management.audit_event"),
+        "1"
+    );
+}
+
+#[test]
+fn of_two_edits_on_one_version_one_wins() {
+    let deployment = Deployment::new(Postgres::shared());
+    let (first, second) = (deployment.node(), deployment.node());
+    let admins = [admin_of(&first), admin_of(&second)];
+    let key = Key::new(&admins[0], "Lab", READ);
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let edits: Vec<_> = admins
+            .iter()
+            .zip(["system/bills.read", "system/vitals.read"])
+            .map(|(admin, scope_name)| {
+                let path = format!("{}/scopes", key.path);
+                scope.spawn(move || {
+                    let body = json!({"scopes": [scope_name]});
+                    admin.json("PUT", &path, &[("if-match", "\"1\"")], &body)
+                })
+            })
+            .collect();
+        edits.into_iter().map(|edit| edit.join().unwrap()).collect()
+    });
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 412]);
+    let late = answers.iter().find(|answer| answer.status == 412).unwrap();
+    assert_eq!(late.text("/code"), "stale_version");
+}
+
+#[test]
+fn a_node_says_what_is_missing_before_it_starts() {
+    let postgres = Postgres::shared();
+    let empty = postgres.database();
+    let fails = |arguments: &[&str], code: i32, words: &str| {
+        let output = run(&[&["--listen", "127.0.0.1:0"], arguments].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        assert!(message.contains(words), "{message}");
+    };
+    let url = empty.url();
+    fails(&["--database-url", &url], 2, "reference-server keygen");
+    let with_keyring = ["--keyring", KEYRING, "--database-url", &url];
+    fails(&with_keyring, 1, "reference-server migrate");
+    let nowhere = "postgres://nobody:secret-word@127.0.0.1:1/none";
+    let output = run(&["--keyring", KEYRING, "--database-url", nowhere]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        message.contains("could not connect to PostgreSQL"),
+        "{message}"
+    );
+    assert!(!message.contains("secret-word"), "{message}");
+
+    let deployment = Deployment::new(postgres);
+    let first = deployment.node();
+    let other_bytes = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh4=";
+    let other = ["--keyring", other_bytes, "--database-url", &deployment.url];
+    fails(&other, 1, "the key `k1`");
+    drop(first);
+}
+
+#[test]
+fn the_audit_trail_is_verified_from_the_command_line() {
+    let deployment = Deployment::new(Postgres::shared());
+    let node = deployment.node();
+    let admin = admin_of(&node);
+    let key = Key::new(&admin, "Lab", READ);
+    key.set_scopes(&admin, &[]);
+    key.revoke(&admin);
+    Key::new(&node.signed_in("birch-admin"), "Imaging", READ);
+    let verify = || {
+        let output = run(&[
+            "audit",
+            "verify",
+            "--database-url",
+            &deployment.url,
+            "--keyring",
+            KEYRING,
+        ]);
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, printed) = verify();
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("alder: 3 rows, head 3 "), "{printed}");
+    assert!(printed.contains("birch: 1 rows, head 1 "), "{printed}");
+
+    deployment.sql(
+        "update credential_management.audit_event set actor = 'somebody-else'
+         where tenant_id = 'alder' and seq = 2",
+    );
+    let (code, printed) = verify();
+    assert_eq!(code, Some(1));
+    assert!(
+        printed.contains("alder: 3 rows, BROKEN: audit row 2 "),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("birch: 1 rows, head 1 "),
+        "the others are still looked at"
+    );
+    deployment
+        .sql("delete from credential_management.audit_event where tenant_id = 'alder' and seq = 1");
+    assert!(verify().1.contains("BROKEN: audit row 1 "));
+}
+
+#[test]
+fn warm_checks_cause_no_transactions() {
+    let deployment = Deployment::new(Postgres::shared());
+    let node = deployment.node();
+    let admin = admin_of(&node);
+    let key = Key::new(&admin, "Lab", READ);
+    assert_eq!(key.patients(&admin), 200);
+    let reads = |admin: &Client| {
+        let metrics = admin.get("/metrics", &[]).body;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("credential_state_reads_total{outcome=\"ok\"}"))
+            .unwrap()
+            .to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = reads(&admin);
+    for _ in 0..2_000 {
+        assert_eq!(key.patients(&admin), 200);
+    }
+    assert_eq!(reads(&admin), before);
+    let details = admin.get("/readyz", &[]).json();
+    assert_eq!(details["store"], "postgresql");
+    assert_eq!(details["listener"], "listening", "{details}");
+}
