@@ -24,6 +24,7 @@ export const API = "**/api-access/v1";
 /** Starts the reference server on a free port; `options` are its flags. */
 export async function startServer(...options) {
   const child = spawn(SERVER, ["--listen", "127.0.0.1:0", ...options], { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, RUST_LOG: "warn" } });
+  process.once("exit", () => child.kill()); // also when a test file ends badly
   const base = await new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
@@ -60,8 +61,9 @@ export async function stopBrowser() {
 }
 
 /**
- * A person's browser, signed in as `user` (nobody: null). `expectStatus` lists HTTP statuses that
- * the test provokes: Chromium itself writes those to the console, and nothing else may be there.
+ * A person's browser, signed in as `user` (nobody: null). `expectStatus` lists the HTTP statuses and
+ * network errors that the test provokes: Chromium itself writes those to the console, and nothing
+ * else may be there.
  */
 export async function person(server, user, { viewport = DESKTOP, dark = false, touch = false, expectStatus = [] } = {}) {
   const context = await browser.newContext({
@@ -92,7 +94,8 @@ export async function person(server, user, { viewport = DESKTOP, dark = false, t
     expectStatus,
     /** Closes the browser after what must be true for everybody was looked at. */
     async leave() {
-      const unexpected = heard.filter((text) => !expectStatus.some((status) => new RegExp(`^Failed to load resource: .*(status of ${status}\\b|${status})`).test(text)));
+      const provoked = (text) => text.startsWith("Failed to load resource: ") && expectStatus.some((status) => text.includes(` ${status}`));
+      const unexpected = heard.filter((text) => !provoked(text));
       assert.deepEqual(unexpected, [], "the console is not clean");
       await context.close();
     },
@@ -101,7 +104,7 @@ export async function person(server, user, { viewport = DESKTOP, dark = false, t
 
 /** What axe-core finds wrong, by WCAG 2.2 A and AA. */
 export async function assertAccessible(page, where) {
-  // Why in an isolated world of the test: the page's policy lets no foreign script in, and should not.
+  // Through the debugger, because the page's policy lets no foreign script in.
   await page.evaluate(AXE);
   const found = await page.evaluate(async () => {
     const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];

@@ -288,9 +288,12 @@ impl States {
 
     /// This node committed `change` on `id`: its own cache must not answer from before.
     pub(crate) fn own_change(&self, id: CredentialId, change: u64) {
-        self.ledger.apply(change, || {
-            self.by_id.remove(&id);
-        });
+        self.ledger.apply(change, || self.drop_older(id, change));
+    }
+
+    /// Drops a credential's entry, unless it was read after that change.
+    fn drop_older(&self, id: CredentialId, change: u64) {
+        self.by_id.remove_if(&id, |entry| entry.upto < change);
     }
 
     /// Asks the store what changed and drops it from the cache.
@@ -357,11 +360,9 @@ impl States {
             (Some(applied), Some(items)) if is_complete(applied, items, changes.upto) => {
                 telemetry::changes_applied(items.len());
                 self.ledger.apply(changes.upto, || {
-                    for (_, change) in items {
+                    for (number, change) in items {
                         match change {
-                            Change::Credential(id) => {
-                                self.by_id.remove(id);
-                            }
+                            Change::Credential(id) => self.drop_older(*id, *number),
                             Change::Tenant(tenant) => self.by_id.retain(|_, entry| {
                                 entry
                                     .live

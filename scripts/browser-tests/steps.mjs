@@ -1,0 +1,63 @@
+// What people do again and again, and what is asked of every page.
+
+import { after, before } from "node:test";
+import { button, dialog, startBrowser, startServer, stopBrowser } from "./harness.mjs";
+
+export const SECRET = /cred_sandbox_[A-Za-z0-9]{65}/;
+
+before(startBrowser);
+after(stopBrowser);
+
+export let server;
+
+/** A fresh server for each group, so that none sees another's keys. */
+export function onServer(...options) {
+  before(async () => {
+    server = await startServer(...options);
+  });
+  after(() => server.stop());
+}
+
+/** Opens the page and waits until the list stands. */
+export async function open(someone) {
+  await someone.page.goto(server.url);
+  await someone.page.locator("#list .loading").waitFor({ state: "detached" });
+}
+
+export async function fillCreate(page, name, type = "Elation APIv2") {
+  await button(page, "Create API Key").click();
+  const create = dialog(page, "Create API Key");
+  await create.getByLabel("Name").fill(name);
+  await create.getByRole("radio", { name: type, exact: true }).check();
+  return create;
+}
+
+/** Creates a key by hand and returns the dialog that shows its secret. */
+export async function createByHand(page, name, type) {
+  await button(await fillCreate(page, name, type), "Create").click();
+  const made = dialog(page, "API Key Created");
+  await made.waitFor();
+  return made;
+}
+
+export const scopesOf = async (someone, id) =>
+  (await (await someone.context.request.get(`${server.base}/api-access/v1/credentials/${id}`)).json()).scopes;
+
+/** Everything a page could keep: the document, both storages, history, cookies a script sees. */
+export const kept = (page) =>
+  page.evaluate(() =>
+    [document.documentElement.outerHTML, JSON.stringify({ ...localStorage }), JSON.stringify({ ...sessionStorage }),
+      JSON.stringify(history.state), location.href, document.cookie, document.title,
+      ...[...document.querySelectorAll("input,textarea")].map(({ value }) => value),
+      ...performance.getEntries().map(({ name }) => name)].join("\n"));
+
+/** A key as the API lists it; none that exists. */
+export function sampleKey(number) {
+  const id = number.toString(16).padStart(32, "0");
+  return {
+    id, name: `Key ${number}`, api_type: number % 3 ? "apiv2" : "fhir", client_id: `cred_sandbox_${id.slice(-22)}`, environment: "sandbox",
+    scopes: number % 3 ? ["system/patients.read", "system/bills.read", "system/bills.write"] : ["system/Patient.read"], status: "active",
+    created_at: new Date(Date.UTC(2026, 0, 1) + number * 3_600_000).toISOString(), created_by: "alder-admin", expires_at: null,
+    revoked_at: null, revoked_by: null, last_used_at: number % 2 ? new Date(Date.now() - number * 600_000).toISOString() : null, version: 1, secrets: [],
+  };
+}
