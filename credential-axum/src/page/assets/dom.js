@@ -65,6 +65,13 @@ export function openDialog({ title, className, lead, role, mayClose = () => true
     if (isBusy()) return;
     done = true;
     dialog.close();
+    leave();
+  };
+  // At once, not with the later `close` event: what the dialog showed is gone when it is closed.
+  const leave = () => {
+    if (!dialog.isConnected) return;
+    dialog.remove();
+    closed?.();
   };
   const askToClose = () => {
     if (!isBusy() && mayClose()) close();
@@ -81,11 +88,10 @@ export function openDialog({ title, className, lead, role, mayClose = () => true
   dialog.addEventListener("close", () => {
     // Why: browsers let a second Escape or a back gesture through, whatever `cancel` was told.
     if (!done && (isBusy() || !mayClose())) {
-      dialog.showModal();
+      if (dialog.isConnected) dialog.showModal();
       return;
     }
-    dialog.remove();
-    closed?.();
+    leave();
   });
   if (clickOutside) {
     dialog.addEventListener("pointerdown", (event) => {

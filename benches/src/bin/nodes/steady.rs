@@ -1,0 +1,95 @@
+//! Transactions that PostgreSQL counts while one node checks warm tokens.
+
+use std::time::Duration;
+
+use benches::create;
+use credential_core::Credentials;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::{Error, Options, progress};
+
+/// Tokens of one credential.
+const TOKENS_EACH: usize = 10;
+
+/// PostgreSQL's backends report what they did about once a second.
+const REPORTED_AFTER: Duration = Duration::from_millis(2_500);
+
+pub async fn measure(
+    first: &Credentials,
+    second: &Credentials,
+    pool: &PgPool,
+    options: &Options,
+) -> Result<Value, Error> {
+    let credentials = options.tokens.div_ceil(TOKENS_EACH);
+    let mut tokens = Vec::with_capacity(options.tokens);
+    for n in 0..credentials {
+        progress(n, credentials, "credentials");
+        let created = create(first, format!("steady {n}")).await?;
+        let client = first
+            .authenticate(
+                created.credential.client_id.as_str(),
+                created.client_secret.expose_secret(),
+            )
+            .await?;
+        for _ in 0..TOKENS_EACH.min(options.tokens - tokens.len()) {
+            let issued = first.issue(&client, None)?;
+            tokens.push(issued.access_token.expose_secret().to_owned());
+        }
+    }
+    for token in &tokens {
+        second.verify(token).await?;
+    }
+    let before = counted(pool).await?;
+    for (n, token) in tokens
+        .iter()
+        .cycle()
+        .take(options.authorizations)
+        .enumerate()
+    {
+        progress(n, options.authorizations, "authorizations");
+        if !second
+            .verify(token)
+            .await?
+            .has_scope("system/patients.read")
+        {
+            return Err("a live token was refused".into());
+        }
+        if n % 1_000 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let after = counted(pool).await?;
+    let transactions = after.transactions - before.transactions;
+    let heartbeats = after.heartbeats - before.heartbeats;
+    Ok(json!({
+        "authorizations": options.authorizations,
+        "live_tokens": tokens.len(),
+        "transactions_counted": transactions,
+        "of_those_heartbeats": heartbeats,
+        "of_those_this_measurement": 1,
+        "beyond_catch_ups": (transactions - heartbeats - 1).max(0),
+    }))
+}
+
+struct Counted {
+    transactions: i64,
+    heartbeats: i64,
+}
+
+/// What PostgreSQL's own statistics say, once everything so far is in them.
+async fn counted(pool: &PgPool) -> Result<Counted, Error> {
+    tokio::time::sleep(REPORTED_AFTER).await;
+    let (transactions, heartbeats): (i64, i64) = sqlx::query_as(
+        "select d.xact_commit + d.xact_rollback, t.n_tup_upd
+         from pg_stat_database d, pg_stat_user_tables t
+         where d.datname = current_database()
+           and t.schemaname = 'credential_management' and t.relname = 'node'",
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(Counted {
+        transactions,
+        heartbeats,
+    })
+}
