@@ -240,7 +240,7 @@ fn every_acknowledged_change_survives_kills_and_crashes() {
             );
             assert_eq!(created.status, 201, "{}", created.body);
             let enough = WRITERS * OPERATIONS * crash / (CRASHES + 1);
-            until(Duration::from_secs(120), || {
+            until(Duration::from_mins(2), || {
                 done.load(Ordering::SeqCst) >= enough
             });
             victim.signal("KILL");
