@@ -1,7 +1,9 @@
 //! Shared set-up of the benchmarks.
 
 use std::{
+    io::{self, Write as _},
     pin::pin,
+    process::ExitCode,
     task::{Context, Poll, Waker},
 };
 
@@ -14,6 +16,26 @@ use credential_core::{
     secret::{hash::HashCost, keyring::Keyring},
 };
 use credential_store_memory::MemoryStore;
+
+/// What a measurement may fail with.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs a program's future to its end; a failure is told on standard error.
+pub fn run(program: &str, future: impl Future<Output = Result<(), Error>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    match runtime
+        .map_err(Error::from)
+        .and_then(|it| it.block_on(future))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// A deployment in memory with cheap hashing.
 ///

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use benches::Error;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request, Response,
@@ -11,7 +12,9 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::{Error, routes::Route};
+use benches::Error;
+
+use crate::routes::Route;
 
 /// What one route did in one stretch of time.
 pub struct Slice {

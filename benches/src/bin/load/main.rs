@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use benches::Error;
 use clap::Parser;
 use serde_json::json;
 
@@ -22,8 +23,6 @@ use crate::{
     routes::{Route, Setup},
     server::Server,
 };
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Load on the reference server, as ratios to its own floor.
 #[derive(Debug, Parser)]
@@ -58,20 +57,7 @@ impl Row {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let result = runtime
-        .map_err(Error::from)
-        .and_then(|it| it.block_on(run(&options)));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "load: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::run("load", run(&Options::parse()))
 }
 
 async fn run(options: &Options) -> Result<(), Error> {

@@ -1,12 +1,13 @@
 //! The routes that have a budget, and what they need to exist first.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use benches::Error;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde_json::Value;
 
-use crate::{Error, client::once, server::INTROSPECTION_SECRET};
+use crate::{client::once, server::INTROSPECTION_SECRET};
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::Error;
+use benches::Error;
 
 /// What resource servers introspect with in these runs.
 pub const INTROSPECTION_SECRET: &str = "load-introspection-secret";

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use benches::Error;
 use clap::Parser;
 use credential_core::{
     Credentials, ScopeCatalog,
@@ -21,8 +22,6 @@ use credential_core::{
 use credential_store_postgres::PostgresStore;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Change propagation between two nodes, and transactions of warm checks.
 #[derive(Debug, Parser)]
@@ -46,20 +45,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let result = runtime
-        .map_err(Error::from)
-        .and_then(|it| it.block_on(run(&options)));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "nodes: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    benches::run("nodes", run(&Options::parse()))
 }
 
 async fn run(options: &Options) -> Result<(), Error> {

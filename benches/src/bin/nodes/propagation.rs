@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{admin, create};
+use benches::{Error, admin, create};
 use credential_core::{
     Credentials,
     clock::Timestamp,
@@ -14,7 +14,9 @@ use credential_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{Error, progress};
+use benches::Error;
+
+use crate::progress;
 
 const SCOPE: &str = "system/patients.read";
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use benches::create;
+use benches::{Error, create};
 use credential_core::Credentials;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::{Error, Options, progress};
+use crate::{Options, progress};
 
 /// Tokens of one credential.
 const TOKENS_EACH: usize = 10;
