@@ -12,8 +12,6 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use benches::Error;
-
 use crate::routes::Route;
 
 /// What one route did in one stretch of time.

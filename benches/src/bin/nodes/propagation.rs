@@ -14,8 +14,6 @@ use credential_core::{
 };
 use serde_json::{Value, json};
 
-use benches::Error;
-
 use crate::progress;
 
 const SCOPE: &str = "system/patients.read";
