@@ -113,7 +113,7 @@ impl Credentials {
     }
 
     /// Brings the metrics that are read on demand up to date; see
-    /// [`telemetry`](crate::telemetry).
+    /// [`telemetry`].
     pub fn report_metrics(&self) {
         telemetry::report(&self.verifier_stats(), self.freshness_age());
     }
