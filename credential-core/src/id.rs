@@ -95,48 +95,59 @@ impl ActorId {
     }
 }
 
+/// What a name of 128 random bits can do: be drawn, be its bytes, and be text of 32 lower-case
+/// hexadecimal digits.
+macro_rules! hex_id {
+    ($id:ident, $what:literal) => {
+        impl $id {
+            /// Draws a new id.
+            #[must_use]
+            pub fn random(entropy: &dyn $crate::entropy::Entropy) -> Self {
+                let mut bytes = [0; 16];
+                entropy.fill(&mut bytes);
+                Self(bytes)
+            }
+
+            /// The id of these bytes.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $id {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                $crate::id::write_hex(f, &self.0)
+            }
+        }
+
+        impl std::str::FromStr for $id {
+            type Err = $crate::id::ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::id::parse_hex(text)
+                    .map(Self)
+                    .ok_or($crate::id::ParseIdError::new(
+                        $what,
+                        "32 lower-case hexadecimal digits",
+                    ))
+            }
+        }
+    };
+}
+pub(crate) use hex_id;
+
 /// A credential's permanent name: 128 random bits, written as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CredentialId([u8; 16]);
 
-impl CredentialId {
-    /// Draws a new id.
-    #[must_use]
-    pub fn random(entropy: &dyn Entropy) -> Self {
-        let mut bytes = [0; 16];
-        entropy.fill(&mut bytes);
-        Self(bytes)
-    }
-
-    /// The id of these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl Display for CredentialId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
-
-impl FromStr for CredentialId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_hex(text).map(Self).ok_or(ParseIdError::new(
-            "a credential id",
-            "32 lower-case hexadecimal digits",
-        ))
-    }
-}
+hex_id!(CredentialId, "a credential id");
 
 /// Which of the platform's two environments a credential belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

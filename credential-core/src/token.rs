@@ -23,8 +23,7 @@
 //! three blocks of BLAKE3: it is digested on every request.
 
 use std::{
-    fmt::{self, Debug, Display},
-    str::FromStr,
+    fmt::{self, Debug},
     sync::Arc,
     time::Duration,
 };
@@ -38,8 +37,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Timestamp,
-    entropy::Entropy,
-    id::{CredentialId, Environment, ParseIdError, Selector, parse_hex, write_hex},
+    id::{CredentialId, Environment, Selector, hex_id, write_hex},
     secret::keyring::{Key, Keyring},
 };
 
@@ -53,48 +51,11 @@ const NAMED: u8 = 2;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId([u8; 16]);
 
-impl TokenId {
-    /// Draws a new id.
-    #[must_use]
-    pub fn random(entropy: &dyn Entropy) -> Self {
-        let mut bytes = [0; 16];
-        entropy.fill(&mut bytes);
-        Self(bytes)
-    }
-
-    /// The id of these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
-    }
-}
+hex_id!(TokenId, "a token id");
 
 impl Debug for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)
-    }
-}
-
-impl FromStr for TokenId {
-    type Err = ParseIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_hex(text).map(Self).ok_or(ParseIdError::new(
-            "a token id",
-            "32 lower-case hexadecimal digits",
-        ))
     }
 }
 
