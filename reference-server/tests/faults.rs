@@ -9,6 +9,7 @@ mod postgres;
 
 use std::{
     collections::HashMap,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -25,7 +26,7 @@ const BOUND: Duration = Duration::from_millis(1_000 + 500);
 
 /// Two nodes, an admin on the first, a client of the second, a key that both have seen.
 struct Scene {
-    _nodes: [Server; 2],
+    nodes: [Server; 2],
     admin: Client,
     other: Client,
     key: Key,
@@ -39,7 +40,7 @@ impl Scene {
         let key = Key::new(&admin, "Lab", READ);
         assert_eq!(key.patients(&other), 200);
         Self {
-            _nodes: nodes,
+            nodes,
             admin,
             other,
             key,
@@ -93,6 +94,91 @@ fn a_killed_listener_costs_at_most_an_interval() {
     until(RECOVERY, || {
         scene.other.get("/readyz", &[]).json()["listener"] == "listening"
     });
+    scene.works();
+}
+
+/// The listener's connection stays open and delivers nothing, as when its packets are dropped:
+/// changes are learned of one catch-up interval later.
+#[test]
+fn a_deaf_listener_costs_at_most_an_interval() {
+    let postgres = Postgres::start();
+    let deployment = Deployment::new(&postgres);
+    let scene = Scene::new(&deployment);
+    until(RECOVERY, || {
+        scene.other.get("/readyz", &[]).json()["listener"] == "listening"
+    });
+    let backends = deployment.sql(
+        "select pid from pg_stat_activity
+         where application_name = 'credential-listener' and datname = current_database()",
+    );
+    assert_eq!(backends.lines().count(), 2, "one of each node");
+    let freeze = |signal: &str| {
+        for pid in backends.lines() {
+            let status = Command::new("kill").args(["-s", signal, pid]).status();
+            assert!(status.unwrap().success());
+        }
+    };
+    freeze("STOP");
+    for name in ["one", "two", "three"] {
+        let key = Key::new(&scene.admin, name, READ);
+        assert_eq!(key.patients(&scene.other), 200);
+        key.revoke(&scene.admin);
+        #[expect(clippy::disallowed_methods, reason = "this is about real time")]
+        never_stale(&key, &scene.other, Instant::now(), Duration::from_secs(2));
+        assert_eq!(
+            key.patients(&scene.other),
+            401,
+            "caught up without being woken"
+        );
+    }
+    freeze("CONT");
+    scene.works();
+}
+
+/// All connections of a node wait for one practice's lock. What it cannot learn meanwhile it must
+/// not answer from before; when the lock goes, it recovers by itself.
+#[test]
+fn an_exhausted_pool_never_ends_in_a_stale_yes() {
+    let deployment = Deployment::new(Postgres::shared());
+    let scene = Scene::new(&deployment);
+    let birch = scene.nodes[0].signed_in("birch-admin");
+    let key = Key::new(&birch, "Lab", READ);
+    assert_eq!(key.patients(&scene.other), 200);
+    let second_admin = scene.nodes[1].signed_in("alder-admin");
+    std::thread::scope(|scope| {
+        let blocker = scope.spawn(|| {
+            deployment.sql(
+                "begin; select id from credential_management.tenant where id = 'alder' for update;
+                 select pg_sleep(5); commit",
+            )
+        });
+        let waiting = |event: &str| -> usize {
+            let sql = format!(
+                "select count(*) from pg_stat_activity
+                 where datname = current_database() and wait_event = '{event}'"
+            );
+            deployment.sql(&sql).parse().unwrap()
+        };
+        until(RECOVERY, || waiting("PgSleep") == 1);
+        for _ in 0..40 {
+            let (admin, busy) = (&second_admin, &scene.key);
+            scope.spawn(move || {
+                let path = format!("{}/scopes", busy.path);
+                let body = json!({"scopes": []});
+                let answer = admin.json("PUT", &path, &[("if-match", "*")], &body);
+                assert!([200, 412, 503].contains(&answer.status), "{}", answer.body);
+            });
+        }
+        // Sixteen connections: one of them waits for the lock's owner, the others behind it.
+        until(RECOVERY, || {
+            waiting("tuple") + waiting("transactionid") >= 16
+        });
+        key.revoke(&birch);
+        #[expect(clippy::disallowed_methods, reason = "this is about real time")]
+        never_stale(&key, &scene.other, Instant::now(), Duration::from_secs(4));
+        blocker.join().unwrap();
+    });
+    until(RECOVERY, || key.patients(&scene.other) == 401);
     scene.works();
 }
 
