@@ -49,9 +49,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<(), Error> {
-    let url = match &options.database_url {
-        Some(url) => url.clone(),
-        None => test_postgres::Server::shared().database().url(),
+    // Why no autovacuum: its transactions would be counted with ours.
+    let throwaway = match options.database_url {
+        Some(_) => None,
+        None => Some(test_postgres::Server::start_with(&["autovacuum = off"])),
+    };
+    let database = throwaway.as_ref().map(test_postgres::Server::database);
+    let url = match (&options.database_url, &database) {
+        (Some(url), _) => url.clone(),
+        (None, Some(database)) => database.url(),
+        (None, None) => return Err("there is no database".into()),
     };
     let first_pool = pool(&url).await?;
     PostgresStore::migrate(&first_pool).await?;
