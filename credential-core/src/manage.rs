@@ -4,8 +4,14 @@
 //! answered in one order: self-service off, not found, revoked, version missing, version stale,
 //! invalid input (every fault at once), then a taken name or the limit.
 
+mod request;
+
 use std::sync::Arc;
 
+pub use self::request::{
+    Changed, CreateCredential, Created, Expected, Fault, ManageError, Page, ScopeChoice, SetScopes,
+    UpdateCredential,
+};
 use crate::{
     actor::TenantAdmin,
     audit::{AuditEvent, Details, Event},
@@ -14,192 +20,12 @@ use crate::{
     credential::{Credential, CredentialName, NameError, Revocation, Status, StoredSecret},
     host::Credentials,
     id::{ClientId, CredentialId},
-    secret::{ClientSecret, verify::VerifyError},
+    secret::ClientSecret,
     store::{AuditQuery, Edit, ListPosition, ListQuery, NewCredential, Revoke, StoreError},
 };
 
 /// The most items of one page, of credentials and of audit events.
 pub const MAX_PAGE: usize = 100;
-
-/// What a new credential shall be, as the admin typed it.
-///
-/// Raw on purpose: the use case checks everything and names every fault at once.
-#[derive(Debug, Clone, Default)]
-pub struct CreateCredential {
-    /// Required; see [`CredentialName`].
-    pub name: Option<String>,
-    /// Required; an API type of the catalogue.
-    pub api_type: Option<String>,
-    /// Scope names; none is allowed and confers nothing.
-    pub scopes: Vec<String>,
-    /// In the future, or never.
-    pub expires_at: Option<Timestamp>,
-    /// Faults that the caller found while decoding; reported together with the others.
-    pub faults: Vec<Fault>,
-}
-
-/// A credential that was just created.
-#[derive(Debug)]
-pub struct Created {
-    /// The record.
-    pub credential: Credential,
-    /// Shown once; nothing can bring it back.
-    pub client_secret: ClientSecret,
-}
-
-/// What shall change. What is `None` stays.
-#[derive(Debug, Clone, Default)]
-pub struct UpdateCredential {
-    /// The new name.
-    pub name: Option<String>,
-    /// The new expiry, in the future; `Some(None)`: never.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// The caller tried to name an API type.
-    pub api_type: Option<String>,
-    /// Faults that the caller found while decoding; reported together with the others.
-    pub faults: Vec<Fault>,
-}
-
-/// The scopes that a credential shall hold.
-#[derive(Debug, Clone)]
-pub enum ScopeChoice {
-    /// Exactly these.
-    Named(Vec<String>),
-    /// Every read scope of the API type and no write scope; no wildcard, full access or acting
-    /// for a user.
-    ReadOnly,
-}
-
-/// A request to change scopes.
-#[derive(Debug, Clone)]
-pub struct SetScopes {
-    /// What to hold; `None`: the caller could not tell, and `faults` say why.
-    pub choice: Option<ScopeChoice>,
-    /// The caller tried to name an API type.
-    pub api_type: Option<String>,
-    /// Faults that the caller found while decoding; reported together with the others.
-    pub faults: Vec<Fault>,
-}
-
-/// Which version of a credential an edit was decided on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// Whatever it is now.
-    Any,
-    /// One of these.
-    OneOf(Vec<u64>),
-}
-
-impl Expected {
-    fn allows(&self, version: u64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::OneOf(versions) => versions.contains(&version),
-        }
-    }
-}
-
-/// A change to what checks answer.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// The record as it is now.
-    pub credential: Credential,
-    /// From then on no node answers from before the change, whatever breaks. This node already
-    /// does not.
-    pub effective_everywhere_at: Timestamp,
-}
-
-/// One page of a list, newest first.
-#[derive(Debug, Clone)]
-pub struct Page<T, P> {
-    /// At most the limit.
-    pub items: Vec<T>,
-    /// Where the next page begins; `None`: this was the last.
-    pub next: Option<P>,
-}
-
-/// A field and what is wrong with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The field's name in the request.
-    pub field: String,
-    /// A stable word for programs, such as `required` or `unknown_scope`.
-    pub code: &'static str,
-    /// A sentence for people.
-    pub message: String,
-}
-
-impl Fault {
-    /// A fault of `field`.
-    #[must_use]
-    pub fn new(field: &str, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            code,
-            message: message.into(),
-        }
-    }
-}
-
-/// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ManageError {
-    /// The host has not turned self-service on in this environment.
-    #[error("self-service is not available in this environment")]
-    SelfServiceUnavailable,
-    /// The tenant has no such credential.
-    #[error("no such credential")]
-    NotFound,
-    /// It is revoked; that is final.
-    #[error("the credential is revoked")]
-    Revoked,
-    /// The caller did not say which version the edit is for.
-    #[error("say which version of the credential the edit is for")]
-    VersionRequired,
-    /// Somebody else changed the credential first.
-    #[error("the credential was changed in the meantime")]
-    StaleVersion,
-    /// What was asked for breaks rules: all of them.
-    #[error("{} in the request", faults_in_words(.0.len()))]
-    Invalid(Vec<Fault>),
-    /// An API type is chosen once. With every other fault of the request.
-    #[error("the API type of a credential cannot be changed")]
-    ApiTypeImmutable(Vec<Fault>),
-    /// Another credential of the tenant has that name.
-    #[error("another credential has that name")]
-    NameTaken,
-    /// The tenant has as many credentials as it may.
-    #[error("the limit of {limit} credentials is reached")]
-    LimitReached {
-        /// How many it may have.
-        limit: u32,
-    },
-    /// Too many secrets are being hashed; try again.
-    #[error("too many secrets are being hashed")]
-    Overloaded(#[source] VerifyError),
-    /// The store did not answer.
-    #[error("the store did not answer")]
-    Store(#[source] StoreError),
-}
-
-fn faults_in_words(count: usize) -> String {
-    match count {
-        1 => "one fault".to_owned(),
-        _ => format!("{count} faults"),
-    }
-}
-
-impl From<StoreError> for ManageError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound => Self::NotFound,
-            StoreError::Revoked => Self::Revoked,
-            StoreError::StaleVersion => Self::StaleVersion,
-            StoreError::NameTaken => Self::NameTaken,
-            other => Self::Store(other),
-        }
-    }
-}
 
 impl Credentials {
     /// Creates a credential with its first secret.
