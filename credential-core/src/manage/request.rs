@@ -12,7 +12,7 @@ use crate::{
 /// Raw on purpose: the use case checks everything and names every fault at once.
 #[derive(Debug, Clone, Default)]
 pub struct CreateCredential {
-    /// Required; see [`CredentialName`].
+    /// Required; see [`CredentialName`](crate::credential::CredentialName).
     pub name: Option<String>,
     /// Required; an API type of the catalogue.
     pub api_type: Option<String>,
