@@ -188,7 +188,7 @@ impl Credentials {
             .get_by_selector(selector)
             .await
             .map_err(AuthenticateError::Store)?;
-        let Some(live) = found else {
+        let Some((live, _)) = found else {
             return refused(Refusal::UnknownClient);
         };
         let credential = &live.credential;

@@ -1,13 +1,16 @@
 //! Bearer token → [`Access`], and what an access permits.
 //!
-//! The hot path: a keyed hash of the token, two lookups, a few comparisons. No I/O, no
+//! The hot path: a keyed hash of the token, one look-up, a few comparisons. No I/O, no
 //! allocation and no lock that a writer holds across I/O, as long as the node is caught up.
 
+mod admission;
 pub(crate) mod freshness;
 mod ledger;
+mod links;
 pub(crate) mod token_cache;
 
-/// What [`ledger`] is built on; its model test puts a model checker's types in their place.
+/// What [`ledger`] and [`links`] are built on; their model test puts a model checker's types in
+/// their place.
 mod sync {
     pub(super) use std::sync::{
         Mutex, MutexGuard,
@@ -17,18 +20,17 @@ mod sync {
 
 use std::{sync::Arc, time::Duration};
 
-use freshness::LiveCredential;
+use admission::{Admission, OpenToken};
 
 use crate::{
     authenticate::AuthenticatedClient,
-    catalog::{ApiType, Requirement, ScopeSet},
+    catalog::{ApiType, Requirement},
     clock::Timestamp,
-    credential::{RevokedToken, Status},
+    credential::RevokedToken,
     host::Credentials,
-    id::{ClientId, CredentialId, Selector, TenantId},
+    id::{ClientId, TenantId},
     store::{RevokeToken, StoreError},
     telemetry,
-    token::{TokenClaims, TokenId, TokenScopes},
 };
 
 /// The most single tokens of a credential that are remembered as revoked; above it, all tokens
@@ -39,33 +41,13 @@ pub const REVOKED_TOKENS_LIMIT: usize = 1000;
 /// while another still takes it for live.
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
-/// A token that was opened once: what it says never changes, so it needs no freshness proof.
-#[derive(Debug)]
-pub(crate) struct OpenToken {
-    credential: CredentialId,
-    selector: Selector,
-    id: TokenId,
-    issued_at: Timestamp,
-    expires_at: Timestamp,
-    /// What it was issued with; `None`: it follows its credential.
-    named: Option<Named>,
-}
-
-#[derive(Debug)]
-struct Named {
-    scopes: ScopeSet,
-    rights: ScopeSet,
-}
-
 /// A live token, its live credential, and what they may do together: issued ∩ held.
 ///
 /// Only [`Credentials::verify`] makes one. It is an answer about the moment it was made: ask
 /// again for each request.
 #[derive(Debug, Clone)]
 pub struct Access {
-    live: Arc<LiveCredential>,
-    token: Arc<OpenToken>,
-    rights: ScopeSet,
+    admission: Arc<Admission>,
     at: Timestamp,
 }
 
@@ -73,40 +55,40 @@ impl Access {
     /// Whose data the caller may touch.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
-        &self.live.credential.tenant
+        &self.admission.live.credential.tenant
     }
 
     /// Which client calls.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
-        &self.live.credential.client_id
+        &self.admission.live.credential.client_id
     }
 
     /// The API type that the credential is for.
     #[must_use]
     pub fn api_type(&self) -> &ApiType {
-        &self.live.api_type
+        &self.admission.live.api_type
     }
 
     /// When the token was issued.
     #[must_use]
     pub fn issued_at(&self) -> Timestamp {
-        self.token.issued_at
+        self.admission.token.issued_at
     }
 
     /// When the token ends by itself.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
-        self.token.expires_at
+        self.admission.token.expires_at
     }
 
     /// Whether a call with that requirement is allowed. The requirement of another API type
     /// never is. An allowed call counts as a use of the credential and of the token's secret.
     #[must_use]
     pub fn permits(&self, requirement: &Requirement) -> bool {
-        let permitted = requirement.is_met_by(&self.rights);
+        let permitted = requirement.is_met_by(&self.admission.rights);
         if permitted {
-            self.live.note_use(&self.token.selector, self.at);
+            self.admission.note_use(self.at);
         }
         permitted
     }
@@ -116,8 +98,7 @@ impl Access {
     /// [`permits`](Self::permits) does.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.live
-            .api_type
+        self.api_type()
             .requires(scope)
             .is_some_and(|requirement| self.permits(&requirement))
     }
@@ -125,16 +106,9 @@ impl Access {
     /// The effective scopes now: canonical names, sorted, separated by spaces.
     #[must_use]
     pub fn scope(&self) -> String {
-        let live = &self.live;
-        let effective = match &self.token.named {
-            None => Some(live.held),
-            // By name on either side, as far as the other side confers it.
-            Some(named) => named
-                .scopes
-                .intersection(&live.rights)
-                .union(&live.held.intersection(&named.rights)),
-        };
-        effective.map_or_else(String::new, |set| live.api_type.names(&set).join(" "))
+        self.admission
+            .scopes()
+            .map_or_else(String::new, |set| self.api_type().names(&set).join(" "))
     }
 }
 
@@ -202,58 +176,50 @@ impl Credentials {
 
     async fn open_and_admit(&self, bearer: &str) -> Result<Access, AuthorizeError> {
         let digest = self.tokens().digest(bearer);
-        // The hot path: known token, cached credential, fresh proof.
-        if let Some(token) = self.tokens().get(&digest) {
-            let found = match self.states().cached(token.credential) {
-                Some(found) => found,
-                None => self
-                    .states()
-                    .get(token.credential)
-                    .await
-                    .map_err(AuthorizeError::Store)?,
-            };
-            let live = found.ok_or(AuthorizeError::Refused(TokenRefusal::UnknownCredential))?;
-            return self.admit(token, live);
+        let known = self.tokens().get(&digest);
+        // The hot path: a known token whose credential's state is proven and unchanged.
+        if let Some(admission) = &known
+            && self.states().holds(admission.link)
+        {
+            return self.admit(Arc::clone(admission));
         }
-        let claims = self
-            .sealer()
-            .open(bearer)
-            .map_err(|_| AuthorizeError::Refused(TokenRefusal::NotOurs))?;
-        if claims.expires_at <= self.clock().now() {
-            return Err(AuthorizeError::Refused(TokenRefusal::Expired));
-        }
-        let live = self
-            .states()
-            .get(claims.credential)
-            .await
-            .map_err(AuthorizeError::Store)?
-            .ok_or(AuthorizeError::Refused(TokenRefusal::UnknownCredential))?;
-        let token = Arc::new(OpenToken::resolve(claims, &live.api_type));
-        self.tokens().insert(digest, Arc::clone(&token));
-        self.admit(token, live)
+        let unknown = AuthorizeError::Refused(TokenRefusal::UnknownCredential);
+        let admission = if let Some(known) = known {
+            let found = self.states().get(known.token.credential).await;
+            let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
+            if link.is_some() && link == known.link {
+                return self.admit(known); // only the proof was missing
+            }
+            Admission::new(known.token.clone(), live, link)
+        } else {
+            let claims = self
+                .sealer()
+                .open(bearer)
+                .map_err(|_| AuthorizeError::Refused(TokenRefusal::NotOurs))?;
+            if claims.expires_at <= self.clock().now() {
+                return Err(AuthorizeError::Refused(TokenRefusal::Expired));
+            }
+            let found = self.states().get(claims.credential).await;
+            let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
+            Admission::new(OpenToken::resolve(claims, &live.api_type), live, link)
+        };
+        let admission = Arc::new(admission);
+        self.tokens().insert(digest, Arc::clone(&admission));
+        self.admit(admission)
     }
 
-    fn admit(
-        &self,
-        token: Arc<OpenToken>,
-        live: Arc<LiveCredential>,
-    ) -> Result<Access, AuthorizeError> {
-        let now = self.clock().now();
-        if let Some(refusal) = refusal(&token, &live, now) {
-            self.refusals()
-                .log_client(Some(&live.credential.client_id), refusal.as_str());
-            return Err(AuthorizeError::Refused(refusal));
+    #[inline]
+    fn admit(&self, admission: Arc<Admission>) -> Result<Access, AuthorizeError> {
+        let at = self.clock().now();
+        match admission.check(at) {
+            Ok(()) => Ok(Access { admission, at }),
+            Err(refusal) => {
+                let client_id = &admission.live.credential.client_id;
+                self.refusals()
+                    .log_client(Some(client_id), refusal.as_str());
+                Err(AuthorizeError::Refused(refusal))
+            }
         }
-        let rights = match &token.named {
-            None => live.rights,
-            Some(named) => live.rights.intersection(&named.rights),
-        };
-        Ok(Access {
-            live,
-            token,
-            rights,
-            at: now,
-        })
     }
 
     /// Revokes one token (RFC 7009), if it is the client's own and still live; any other string
@@ -294,53 +260,4 @@ impl Credentials {
         self.states().largest_max_staleness().await;
         Ok(())
     }
-}
-
-impl OpenToken {
-    fn resolve(claims: TokenClaims, api_type: &ApiType) -> Self {
-        let named = match claims.scopes {
-            TokenScopes::FollowsCredential => None,
-            TokenScopes::Named(digests) => {
-                let scopes = api_type.from_digests(digests);
-                Some(Named {
-                    rights: api_type.rights(&scopes),
-                    scopes,
-                })
-            }
-        };
-        Self {
-            credential: claims.credential,
-            selector: claims.selector,
-            id: claims.id,
-            issued_at: claims.issued_at,
-            expires_at: claims.expires_at,
-            named,
-        }
-    }
-}
-
-fn refusal(token: &OpenToken, live: &LiveCredential, now: Timestamp) -> Option<TokenRefusal> {
-    let credential = &live.credential;
-    match credential.status(now) {
-        Status::Revoked => return Some(TokenRefusal::CredentialRevoked),
-        Status::Expired => return Some(TokenRefusal::CredentialExpired),
-        Status::Active => {}
-    }
-    if token.expires_at <= now {
-        return Some(TokenRefusal::Expired);
-    }
-    if credential
-        .secret(&token.selector)
-        .is_none_or(|secret| !secret.is_live(now))
-    {
-        return Some(TokenRefusal::SecretEnded);
-    }
-    if live.revoked_tokens.contains(&token.id)
-        || credential
-            .tokens_valid_from
-            .is_some_and(|from| token.issued_at <= from)
-    {
-        return Some(TokenRefusal::Revoked);
-    }
-    None
 }

@@ -1,5 +1,6 @@
-//! Every interleaving of filling and invalidating, walked by a model checker over the very file
-//! that core runs (`src/authorize/ledger.rs`), with loom's types in the place of std's.
+//! Every interleaving of filling, linking and invalidating, walked by a model checker over the very
+//! files that core runs (`src/authorize/ledger.rs`, `links.rs`), with loom's types in the place of
+//! std's.
 
 #![expect(dead_code, reason = "the models use part of the ledger")]
 #![expect(clippy::unwrap_used, reason = "a poisoned lock fails the model")]
@@ -13,8 +14,11 @@ mod sync {
 
 #[path = "../src/authorize/ledger.rs"]
 mod ledger;
+#[path = "../src/authorize/links.rs"]
+mod links;
 
 use ledger::Ledger;
+use links::{Link, Links};
 use loom::{sync::Arc, thread};
 
 /// A store with one credential and a cache with one entry.
@@ -24,7 +28,12 @@ struct World {
     store: loom::sync::Mutex<u64>,
     /// The cache: the state that was read, if any.
     entry: loom::sync::Mutex<Option<u64>>,
+    links: Links,
+    /// A token's entry: the state that it was linked to.
+    linked: loom::sync::Mutex<Option<(u64, Link)>>,
 }
+
+const CREDENTIAL: [u8; 16] = [0; 16];
 
 impl World {
     fn new() -> Arc<Self> {
@@ -32,6 +41,8 @@ impl World {
             ledger: Ledger::new(),
             store: loom::sync::Mutex::new(1),
             entry: loom::sync::Mutex::new(None),
+            links: Links::new(1),
+            linked: loom::sync::Mutex::new(None),
         })
     }
 
@@ -55,7 +66,24 @@ impl World {
     }
 
     fn drop_entry(&self) {
-        *self.entry.lock().unwrap() = None;
+        self.links
+            .cut(&CREDENTIAL, || *self.entry.lock().unwrap() = None);
+    }
+
+    /// What a check without a link does.
+    fn link(&self) {
+        let look_up = || *self.entry.lock().unwrap();
+        if let (Some(state), link) = self.links.link(&CREDENTIAL, look_up) {
+            *self.linked.lock().unwrap() = Some((state, link));
+        }
+    }
+
+    /// What a check with a link answers from: the gate first, the link after.
+    fn check_by_link(&self) -> Option<(u64, u64)> {
+        let proven = self.ledger.proven_at();
+        let linked = *self.linked.lock().unwrap();
+        let (state, _) = linked.filter(|(_, link)| self.links.holds(*link))?;
+        Some((proven, state))
     }
 
     fn catch_up(&self, began: u64) {
@@ -132,5 +160,35 @@ fn lost_time_line_against_fill() {
         // The filler may have read 3 after the fail-over, or 9 before; only 3 may be kept, unless
         // it began after the fail-over.
         assert_ne!(*world.entry.lock().unwrap(), Some(9));
+    });
+}
+
+/// The node catches up with another node's change while a check links a token to the state from
+/// before it and another check answers by that link.
+#[test]
+fn catch_up_against_links() {
+    loom::model(|| {
+        let world = World::new();
+        world.load_and_fill();
+        let linker = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.link())
+        };
+        let catcher = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let number = world.change();
+                world.catch_up(number);
+            })
+        };
+        if let Some((proven, state)) = world.check_by_link() {
+            assert!(
+                state >= proven,
+                "link to {state} under the proof of {proven}"
+            );
+        }
+        linker.join().unwrap();
+        catcher.join().unwrap();
+        assert_eq!(world.check_by_link(), None, "nothing newer was ever linked");
     });
 }

@@ -23,12 +23,15 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
-use super::ledger::Ledger;
+use super::{
+    ledger::Ledger,
+    links::{self, Link, Links},
+};
 use crate::{
     catalog::{ApiType, ScopeCatalog, ScopeSet},
     clock::{Clock, Monotonic, Timestamp},
     credential::{Credential, CredentialState},
-    id::{CredentialId, Selector},
+    id::{CredentialId, Selector, TenantId},
     store::{AsOf, Change, Changes, CredentialStore, Heartbeat, NodeId, StoreError},
     telemetry,
     token::TokenId,
@@ -63,7 +66,11 @@ pub(crate) struct LiveCredential {
 
 impl LiveCredential {
     /// `None` if the catalogue does not offer the credential's API type: it confers nothing.
-    fn resolve(state: CredentialState, catalog: &ScopeCatalog, uses: &UseLog) -> Option<Self> {
+    pub(super) fn resolve(
+        state: CredentialState,
+        catalog: &ScopeCatalog,
+        uses: &UseLog,
+    ) -> Option<Self> {
         let api_type = Arc::clone(catalog.api_type(state.credential.api_type.as_str())?);
         let held = api_type.resolve(state.credential.scopes.iter().map(String::as_str));
         Some(Self {
@@ -76,14 +83,17 @@ impl LiveCredential {
         })
     }
 
-    /// Notes that the credential was used through that secret.
-    #[inline]
-    pub(crate) fn note_use(&self, selector: &Selector, at: Timestamp) {
+    /// Where uses through that secret are noted; `None` if the credential no longer has it.
+    pub(crate) fn note_of(&self, selector: &Selector) -> Option<&Arc<UseNote>> {
         let secrets = self.credential.secrets.iter();
-        if let Some((_, note)) = secrets
-            .zip(&self.uses)
-            .find(|(secret, _)| secret.selector == *selector)
-        {
+        let mut noted = secrets.zip(&self.uses);
+        let (_, note) = noted.find(|(secret, _)| secret.selector == *selector)?;
+        Some(note)
+    }
+
+    /// Notes that the credential was used through that secret.
+    pub(crate) fn note_use(&self, selector: &Selector, at: Timestamp) {
+        if let Some(note) = self.note_of(selector) {
             note.note(at);
         }
     }
@@ -97,7 +107,8 @@ struct Entry {
     live: Option<Arc<LiveCredential>>,
 }
 
-type Found = Option<Arc<LiveCredential>>;
+/// A credential's live state, and the link to it if it was cached.
+type Found = Option<(Arc<LiveCredential>, Option<Link>)>;
 type SharedRead = Result<Arc<Entry>, Arc<StoreError>>;
 
 /// The state of credentials on this node.
@@ -109,6 +120,7 @@ pub(crate) struct States {
     node: NodeId,
     max_staleness: Duration,
     ledger: Ledger,
+    links: Links,
     by_id: Cache<CredentialId, Arc<Entry>>,
     /// A selector belongs to one credential for ever, so this says nothing that can go stale.
     owner: Cache<Selector, CredentialId>,
@@ -155,6 +167,7 @@ impl States {
             node,
             max_staleness,
             ledger: Ledger::new(),
+            links: Links::new(links::SLOTS),
             by_id: Cache::new(capacity),
             owner: Cache::new(capacity),
             uses: UseLog::default(),
@@ -163,14 +176,27 @@ impl States {
         }
     }
 
+    /// Whether the state that was linked to is proven fresh and still the latest: no I/O, no
+    /// allocation, no lock.
+    #[inline]
+    pub(crate) fn holds(&self, link: Option<Link>) -> bool {
+        // INVARIANT: clock, then gate, then link (see `Ledger::proven_at`, `Links::holds`).
+        link.is_some_and(|link| self.is_proven(self.clock.monotonic()) && self.links.holds(link))
+    }
+
     /// The credential's live state if it is cached and proven fresh: no I/O, no allocation.
     #[inline]
-    pub(crate) fn cached(&self, id: CredentialId) -> Option<Found> {
+    fn cached(&self, id: CredentialId) -> Option<Found> {
         // INVARIANT: clock, then gate, then entry (see `Ledger::proven_at`).
         if !self.is_proven(self.clock.monotonic()) {
             return None;
         }
-        self.by_id.get(&id).map(|entry| entry.live.clone())
+        self.by_id(id)
+    }
+
+    fn by_id(&self, id: CredentialId) -> Option<Found> {
+        let (entry, link) = self.links.link(id.as_bytes(), || self.by_id.get(&id));
+        Some(entry?.live.clone().map(|live| (live, Some(link))))
     }
 
     /// The credential's live state, proven fresh as of now or `max_staleness` before.
@@ -212,8 +238,8 @@ impl States {
     ) -> Result<Found, Arc<StoreError>> {
         let check_began = self.clock.monotonic();
         self.prove(check_began).await?;
-        if let Some(entry) = id.and_then(|id| self.by_id.get(&id)) {
-            return Ok(entry.live.clone());
+        if let Some(found) = id.and_then(|id| self.by_id(id)) {
+            return Ok(found);
         }
         // A read that others began may answer this check only if it saw all that this node knew
         // when the check began.
@@ -222,7 +248,7 @@ impl States {
             .reads
             .run(key, |entry| entry.upto >= seen, || self.read_once(key))
             .await?;
-        Ok(shared.live.clone())
+        Ok(shared.live.clone().map(|live| (live, None)))
     }
 
     /// Returns once what is cached is proven for a check that began then.
@@ -293,7 +319,22 @@ impl States {
 
     /// Drops a credential's entry, unless it was read after that change.
     fn drop_older(&self, id: CredentialId, change: u64) {
-        self.by_id.remove_if(&id, |entry| entry.upto < change);
+        self.links.cut(id.as_bytes(), || {
+            self.by_id.remove_if(&id, |entry| entry.upto < change);
+        });
+    }
+
+    fn drop_tenant(&self, tenant: &TenantId) {
+        let others = |entry: &Arc<Entry>| {
+            let live = entry.live.as_ref();
+            live.is_some_and(|live| live.credential.tenant != *tenant)
+        };
+        self.links
+            .cut_all(|| self.by_id.retain(|_, entry| others(entry)));
+    }
+
+    fn drop_all(&self) {
+        self.links.cut_all(|| self.by_id.clear());
     }
 
     /// Asks the store what changed and drops it from the cache.
@@ -363,13 +404,8 @@ impl States {
                     for (number, change) in items {
                         match change {
                             Change::Credential(id) => self.drop_older(*id, *number),
-                            Change::Tenant(tenant) => self.by_id.retain(|_, entry| {
-                                entry
-                                    .live
-                                    .as_ref()
-                                    .is_some_and(|live| live.credential.tenant != *tenant)
-                            }),
-                            Change::Everything => self.by_id.clear(),
+                            Change::Tenant(tenant) => self.drop_tenant(tenant),
+                            Change::Everything => self.drop_all(),
                         }
                     }
                 });
@@ -377,7 +413,7 @@ impl States {
             _ => {
                 // Why close first: until the cache is empty, the old proof must not speak for it.
                 self.ledger.close();
-                self.ledger.start_anew(changes.upto, || self.by_id.clear());
+                self.ledger.start_anew(changes.upto, || self.drop_all());
                 if applied.is_some() {
                     telemetry::caches_dropped();
                     tracing::warn!(

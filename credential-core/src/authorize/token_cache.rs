@@ -1,4 +1,4 @@
-//! Tokens that were opened once, found again by a keyed digest of their text.
+//! Tokens that were opened before, found again by a keyed digest of their text.
 
 use std::{fmt, hash::Hasher as _, sync::Arc};
 
@@ -6,14 +6,14 @@ use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use zeroize::Zeroizing;
 
-use super::OpenToken;
+use super::admission::Admission;
 use crate::entropy::Entropy;
 
 /// Opened tokens by digest. The texts themselves are not kept.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     key: DigestKey,
-    opened: Cache<Digest, Arc<OpenToken>>,
+    opened: Cache<Digest, Arc<Admission>>,
 }
 
 /// SipHash-2-4 of the whole text, 128 bits, under a key that never leaves the process.
@@ -50,11 +50,11 @@ impl TokenCache {
     }
 
     #[inline]
-    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<OpenToken>> {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Admission>> {
         self.opened.get(digest)
     }
 
-    pub(crate) fn insert(&self, digest: Digest, token: Arc<OpenToken>) {
-        self.opened.insert(digest, token);
+    pub(crate) fn insert(&self, digest: Digest, admission: Arc<Admission>) {
+        self.opened.insert(digest, admission);
     }
 }
