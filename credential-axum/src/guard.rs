@@ -4,6 +4,7 @@ mod decide;
 mod search;
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,7 +18,7 @@ use credential_core::{
     Credentials,
     catalog::{ApiType, Requirement, SearchForm},
 };
-use http::{Uri, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, Method, Uri, uri::PathAndQuery};
 use tower::{Layer, Service};
 
 pub(crate) use self::decide::{Call, Decision, Denial, Policy};
@@ -101,38 +102,68 @@ impl Guard {
 
     /// The request to hand on, with its `Access` unless it is public.
     async fn check(&self, request: Request) -> Result<Request, Denial> {
-        let rules = &*self.0;
-        let policy = Policy {
-            credentials: &rules.credentials,
-            api_type: &rules.api_type,
-            fixed: rules.fixed.as_ref(),
-        };
         // Why in parts: a body is not `Sync`, and nothing of it may be borrowed while waiting.
         let (mut parts, body) = request.into_parts();
-        let call = call(&parts);
-        let (decision, body) = if rules.fixed.is_none() && search::is_search(&rules.api_type, call)
-        {
+        let call = Call::sent(&parts.method, &parts.uri, &parts.headers, &parts.extensions);
+        let policy = self.0.policy();
+        let (decision, body) = if self.0.reads_body(call) {
             policy.search(call, body).await?
         } else {
             (policy.decide(call, SearchForm::None).await?, body)
         };
-        if let Decision::Allowed(access) = decision {
-            parts.extensions.insert(access);
-        }
+        hand_on(&mut parts.extensions, decision);
         Ok(Request::from_parts(parts, body))
+    }
+
+    /// The decision on a request, where nothing has to be waited for.
+    fn check_now(&self, request: &Request) -> Option<Result<Decision, Denial>> {
+        let (method, uri) = (request.method(), request.uri());
+        let call = Call::sent(method, uri, request.headers(), request.extensions());
+        if self.0.reads_body(call) {
+            return None;
+        }
+        self.0.policy().decide_now(call, SearchForm::None)
     }
 }
 
-/// The call as its client sent it: `nest` takes its prefix off the request's own URI.
-fn call(parts: &Parts) -> Call<'_> {
-    let uri: &Uri = match parts.extensions.get::<OriginalUri>() {
-        Some(OriginalUri(original)) => original,
-        None => &parts.uri,
-    };
-    Call {
-        method: parts.method.as_str(),
-        target: uri.path_and_query().map_or("", PathAndQuery::as_str),
-        headers: &parts.headers,
+impl Rules {
+    fn policy(&self) -> Policy<'_> {
+        Policy {
+            credentials: &self.credentials,
+            api_type: &self.api_type,
+            fixed: self.fixed.as_ref(),
+        }
+    }
+
+    fn reads_body(&self, call: Call<'_>) -> bool {
+        self.fixed.is_none() && search::is_search(&self.api_type, call)
+    }
+}
+
+/// Tells the handler who calls.
+fn hand_on(extensions: &mut Extensions, decision: Decision) {
+    if let Decision::Allowed(access) = decision {
+        extensions.insert(access);
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The call as its client sent it: `nest` takes its prefix off the request's own URI.
+    fn sent(
+        method: &'a Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        extensions: &'a Extensions,
+    ) -> Self {
+        let uri = match extensions.get::<OriginalUri>() {
+            Some(OriginalUri(original)) => original,
+            None => uri,
+        };
+        Self {
+            method: method.as_str(),
+            target: uri.path_and_query().map_or("", PathAndQuery::as_str),
+            headers,
+        }
     }
 }
 
@@ -161,22 +192,84 @@ where
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+    type Future = GuardFuture<S::Future, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        // Why apart: a known token needs no future of its own, which would cost more than the check.
+        match self.guard.check_now(&request) {
+            Some(Ok(decision)) => {
+                hand_on(request.extensions_mut(), decision);
+                return GuardFuture::Checked {
+                    future: self.inner.call(request),
+                };
+            }
+            Some(Err(denial)) => {
+                let refusal = error_body::refusal(&denial, &self.guard.0.api_type);
+                return GuardFuture::Refused {
+                    refusal: Some(refusal),
+                };
+            }
+            None => {}
+        }
         // The service that is ready goes with the call; its clone stays.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
         let guard = self.guard.clone();
-        Box::pin(async move {
-            match guard.check(request).await {
-                Ok(request) => ready.call(request).await,
-                Err(denial) => Ok(error_body::refusal(&denial, &guard.0.api_type)),
-            }
-        })
+        GuardFuture::Asking {
+            future: Box::pin(async move {
+                match guard.check(request).await {
+                    Ok(request) => ready.call(request).await,
+                    Err(denial) => Ok(error_body::refusal(&denial, &guard.0.api_type)),
+                }
+            }),
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The answer of a [`GuardService`].
+    #[project = Project]
+    pub enum GuardFuture<F, E> {
+        /// The call went on.
+        Checked {
+            #[pin]
+            future: F,
+        },
+        /// It did not.
+        Refused {
+            refusal: Option<Response>,
+        },
+        /// The store, or the body of a search, has a say.
+        Asking {
+            future: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>>,
+        },
+    }
+}
+
+impl<F, E> fmt::Debug for GuardFuture<F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, E> Future for GuardFuture<F, E>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            Project::Checked { future } => future.poll(context),
+            Project::Asking { future } => future.as_mut().poll(context),
+            // Asked again after its answer, which nobody does, it never answers.
+            Project::Refused { refusal } => refusal
+                .take()
+                .map_or(Poll::Pending, |it| Poll::Ready(Ok(it))),
+        }
     }
 }

@@ -21,6 +21,7 @@ mod sync {
 use std::{sync::Arc, time::Duration};
 
 use admission::{Admission, OpenToken};
+use token_cache::Digest;
 
 use crate::{
     authenticate::AuthenticatedClient,
@@ -165,7 +166,12 @@ impl Credentials {
     /// `Refused` with the reason; `Store` if freshness cannot be proven and the store does not
     /// answer.
     pub async fn verify(&self, bearer: &str) -> Result<Access, AuthorizeError> {
-        let result = self.open_and_admit(bearer).await;
+        let digest = self.tokens().digest(bearer);
+        let known = self.tokens().get(&digest);
+        let result = match self.admit_known(known.as_ref()) {
+            Some(result) => result.map_err(AuthorizeError::Refused),
+            None => self.look_up(bearer, digest, known).await,
+        };
         match &result {
             Ok(_) => {} // counting these is the host's: it knows the route
             Err(AuthorizeError::Refused(refusal)) => telemetry::token_refusal(refusal.as_str()),
@@ -174,30 +180,49 @@ impl Credentials {
         result
     }
 
-    async fn open_and_admit(&self, bearer: &str) -> Result<Access, AuthorizeError> {
-        let digest = self.tokens().digest(bearer);
-        let known = self.tokens().get(&digest);
-        // The hot path: a known token whose credential's state is proven and unchanged.
-        if let Some(admission) = &known
-            && self.states().holds(admission.link)
-        {
-            return self.admit(Arc::clone(admission));
+    /// As [`verify`](Self::verify), for callers that cannot wait: answers only where nothing has to
+    /// be read, which is almost always. `None` says nothing about the token: ask `verify`.
+    ///
+    /// # Errors
+    /// The reason of a refusal.
+    #[must_use]
+    pub fn verify_known(&self, bearer: &str) -> Option<Result<Access, TokenRefusal>> {
+        let known = self.tokens().get(&self.tokens().digest(bearer));
+        let result = self.admit_known(known.as_ref())?;
+        if let Err(refusal) = &result {
+            telemetry::token_refusal(refusal.as_str());
         }
-        let unknown = AuthorizeError::Refused(TokenRefusal::UnknownCredential);
+        Some(result)
+    }
+
+    /// The hot path: a known token whose credential's state is proven and unchanged.
+    #[inline]
+    fn admit_known(&self, known: Option<&Arc<Admission>>) -> Option<Result<Access, TokenRefusal>> {
+        let known = known.filter(|known| self.states().holds(known.link))?;
+        Some(self.admit(Arc::clone(known)))
+    }
+
+    /// Everything else: a token's first sight here, a state that changed, a proof that ran out.
+    async fn look_up(
+        &self,
+        bearer: &str,
+        digest: Digest,
+        known: Option<Arc<Admission>>,
+    ) -> Result<Access, AuthorizeError> {
+        let refused = AuthorizeError::Refused;
+        let unknown = refused(TokenRefusal::UnknownCredential);
         let admission = if let Some(known) = known {
             let found = self.states().get(known.token.credential).await;
             let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
             if link.is_some() && link == known.link {
-                return self.admit(known); // only the proof was missing
+                return self.admit(known).map_err(refused); // only the proof was missing
             }
             Admission::new(known.token.clone(), live, link)
         } else {
-            let claims = self
-                .sealer()
-                .open(bearer)
-                .map_err(|_| AuthorizeError::Refused(TokenRefusal::NotOurs))?;
+            let opened = self.sealer().open(bearer);
+            let claims = opened.map_err(|_| refused(TokenRefusal::NotOurs))?;
             if claims.expires_at <= self.clock().now() {
-                return Err(AuthorizeError::Refused(TokenRefusal::Expired));
+                return Err(refused(TokenRefusal::Expired));
             }
             let found = self.states().get(claims.credential).await;
             let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
@@ -205,11 +230,11 @@ impl Credentials {
         };
         let admission = Arc::new(admission);
         self.tokens().insert(digest, Arc::clone(&admission));
-        self.admit(admission)
+        self.admit(admission).map_err(refused)
     }
 
     #[inline]
-    fn admit(&self, admission: Arc<Admission>) -> Result<Access, AuthorizeError> {
+    fn admit(&self, admission: Arc<Admission>) -> Result<Access, TokenRefusal> {
         let at = self.clock().now();
         match admission.check(at) {
             Ok(()) => Ok(Access { admission, at }),
@@ -217,7 +242,7 @@ impl Credentials {
                 let client_id = &admission.live.credential.client_id;
                 self.refusals()
                     .log_client(Some(client_id), refusal.as_str());
-                Err(AuthorizeError::Refused(refusal))
+                Err(refusal)
             }
         }
     }

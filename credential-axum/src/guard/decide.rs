@@ -9,10 +9,7 @@ use credential_core::{
 };
 use http::{HeaderMap, HeaderName};
 
-use crate::{
-    access::Access,
-    authorization::{Authorization, is_bearer_token},
-};
+use crate::{access::Access, authorization::Authorization};
 
 /// Headers by which some frameworks change the method after it was checked.
 static METHOD_OVERRIDES: [HeaderName; 3] = [
@@ -107,13 +104,37 @@ impl Policy<'_> {
         call: Call<'_>,
         form: SearchForm<'_>,
     ) -> Result<Decision, Denial> {
-        let requirement = self.requirement(call, form)?;
-        if requirement == Requirement::Public {
-            return Ok(Decision::Public);
+        if let Some(decided) = self.decide_now(call, form) {
+            return decided;
         }
+        let requirement = self.requirement(call, form)?;
         let caller = self.caller(call.headers).await?;
         self.admit(caller, requirement, call.headers)
             .map(Decision::Allowed)
+    }
+
+    /// As [`decide`](Self::decide) where nothing has to be waited for, which is almost always.
+    ///
+    /// # Errors
+    /// As for `decide`, but `Unavailable`.
+    pub(crate) fn decide_now(
+        &self,
+        call: Call<'_>,
+        form: SearchForm<'_>,
+    ) -> Option<Result<Decision, Denial>> {
+        let requirement = match self.requirement(call, form) {
+            Ok(Requirement::Public) => return Some(Ok(Decision::Public)),
+            Ok(requirement) => requirement,
+            Err(denial) => return Some(Err(denial)),
+        };
+        let known = match bearer(call.headers) {
+            Ok(token) => self.credentials.verify_known(token)?,
+            Err(denial) => return Some(Err(denial)),
+        };
+        let admitted = known
+            .map_err(|_| Denial::InvalidToken)
+            .and_then(|caller| self.admit(caller, requirement, call.headers));
+        Some(admitted.map(Decision::Allowed))
     }
 
     /// What the call needs.
@@ -142,7 +163,7 @@ impl Policy<'_> {
         Ok(self.fixed.cloned().unwrap_or(requirement))
     }
 
-    /// Who calls. The token is read from the `Authorization` header alone.
+    /// Who calls.
     ///
     /// # Errors
     /// `NoToken`, `InvalidToken`, `Unavailable`.
@@ -150,31 +171,14 @@ impl Policy<'_> {
         &self,
         headers: &HeaderMap,
     ) -> Result<credential_core::Access, Denial> {
-        let token = match Authorization::of(headers) {
-            Authorization::Absent => return Err(Denial::NoToken),
-            Authorization::Repeated | Authorization::Unreadable => {
-                return Err(Denial::InvalidToken);
+        let verified = self.credentials.verify(bearer(headers)?).await;
+        verified.map_err(|error| match error {
+            AuthorizeError::Refused(_) => Denial::InvalidToken,
+            AuthorizeError::Store(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no verdict");
+                Denial::Unavailable
             }
-            Authorization::One { scheme, value } => {
-                if !scheme.eq_ignore_ascii_case("Bearer") {
-                    return Err(Denial::NoToken);
-                }
-                value
-            }
-        };
-        if !is_bearer_token(token) {
-            return Err(Denial::InvalidToken);
-        }
-        self.credentials
-            .verify(token)
-            .await
-            .map_err(|error| match error {
-                AuthorizeError::Refused(_) => Denial::InvalidToken,
-                AuthorizeError::Store(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "no verdict");
-                    Denial::Unavailable
-                }
-            })
+        })
     }
 
     /// Whether the caller may do what the call needs, and for whom.
@@ -234,5 +238,14 @@ impl Policy<'_> {
                 rule.header
             ))),
         }
+    }
+}
+
+/// The access token, which is read from the `Authorization` header alone.
+fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
+    match Authorization::of(headers) {
+        Authorization::One { scheme, value } if scheme.eq_ignore_ascii_case("Bearer") => Ok(value),
+        Authorization::Absent | Authorization::One { .. } => Err(Denial::NoToken),
+        Authorization::Repeated | Authorization::Unreadable => Err(Denial::InvalidToken),
     }
 }
