@@ -19,7 +19,7 @@ use crate::{
     },
     store::{ReplaceHash, StoreError},
     telemetry,
-    token::{AccessToken, SealError, TokenClaims, TokenId, TokenScopes},
+    token::{AccessToken, SealError, TokenClaims, TokenScopes},
 };
 
 /// A client that has proven its secret. Only [`Credentials::authenticate`] makes one.
@@ -258,7 +258,7 @@ impl Credentials {
         let claims = TokenClaims {
             credential: live.credential.id,
             selector: client.selector,
-            id: TokenId::random(self.entropy()),
+            id: self.token_ids().draw(),
             issued_at: now,
             expires_at,
             scopes: match scopes {

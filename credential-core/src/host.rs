@@ -21,7 +21,7 @@ use crate::{
     },
     store::{CredentialStore, KeyCheck, NodeId, StoreError},
     telemetry,
-    token::TokenSealer,
+    token::{TokenIds, TokenSealer},
 };
 
 /// How often a node asks what changed when nothing wakes it.
@@ -52,6 +52,7 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     verifier: Verifier,
     sealer: TokenSealer,
+    token_ids: TokenIds,
     states: States,
     tokens: TokenCache,
     refusals: RefusalLog,
@@ -174,6 +175,10 @@ impl Credentials {
 
     pub(crate) fn sealer(&self) -> &TokenSealer {
         &self.0.sealer
+    }
+
+    pub(crate) fn token_ids(&self) -> &TokenIds {
+        &self.0.token_ids
     }
 
     pub(crate) fn states(&self) -> &States {
@@ -455,6 +460,7 @@ impl CredentialsBuilder {
         Ok(Credentials(Arc::new(Inner {
             verifier: Verifier::new(hasher, self.verifier, &*self.entropy),
             sealer: TokenSealer::new(keyring.clone(), &self.issuer, self.environment),
+            token_ids: TokenIds::new(&*self.entropy),
             states: States::new(
                 Arc::clone(&self.store),
                 catalog.clone(),

@@ -306,3 +306,14 @@ fn debug_shows_no_token() {
         "TokenSealer { keyring: [Key { name: k1, role: Full, .. }], .. }"
     );
 }
+
+#[test]
+fn drawn_ids_differ_within_a_process_and_between_two() {
+    let [one, other] = [1, 2].map(|seed| TokenIds::new(&SeededEntropy::new(seed)));
+    let mut drawn: Vec<TokenId> = (0..1_000)
+        .flat_map(|_| [one.draw(), other.draw()])
+        .collect();
+    drawn.sort_unstable();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 2_000);
+}
