@@ -1,4 +1,4 @@
-//! Throwaway PostgreSQL servers for tests.
+//! Throwaway PostgreSQL servers for tests, and a `PgBouncer` in front of them.
 //!
 //! ```no_run
 //! let database = test_postgres::Server::shared().database();
@@ -18,6 +18,8 @@
     reason = "for tests only: what cannot work panics, as the module says"
 )]
 
+mod pgbouncer;
+
 use std::{
     ffi::OsStr,
     fs, io,
@@ -32,6 +34,8 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
+
+pub use pgbouncer::PgBouncer;
 
 /// Runs until its standard input closes, which the kernel sees to when the test process ends, then
 /// stops the server and removes its folder.
