@@ -56,7 +56,7 @@ pub(crate) async fn audit_events(
             }
         };
         let rows = rows.map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         rows.into_iter().map(AuditEvent::try_from).collect()
     })
     .await
@@ -78,7 +78,7 @@ pub(crate) async fn audited_tenants(
         .fetch_all(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         tenants.into_iter().map(row::tenant).collect()
     })
     .await

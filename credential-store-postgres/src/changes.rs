@@ -6,12 +6,11 @@ use credential_core::{
     id::CredentialId,
     store::{CHANGES_KEPT_FOR, Changes, Committed, Heartbeat, MAX_CHANGES, StoreError},
 };
-use sqlx::PgPool;
 
 use crate::{
     PostgresStore,
     error::store_error,
-    lease::{Lease, in_time},
+    lease::{Lease, Pool, in_time},
     row::{Id, Micros, bigint, change, limit, number},
 };
 
@@ -66,7 +65,7 @@ pub(crate) async fn catch_up(
         .fetch_one(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         Ok(row)
     })
     .await?;
@@ -139,7 +138,7 @@ pub(crate) async fn latest(lease: &mut Lease) -> Result<u64, StoreError> {
 }
 
 /// Removes changes and nodes that nobody needs any more. If that fails, a later one will.
-async fn prune(pool: PgPool, heartbeat: Heartbeat) {
+async fn prune(pool: Pool, heartbeat: Heartbeat) {
     let done = in_time(async {
         let mut lease = Lease::take(&pool).await?;
         // Why skip what is locked: another node that prunes at the same time does the same work.
@@ -164,8 +163,7 @@ async fn prune(pool: PgPool, heartbeat: Heartbeat) {
         .execute(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
-        Ok(())
+        lease.end().await
     })
     .await;
     if let Err(error) = done {

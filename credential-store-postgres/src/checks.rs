@@ -68,7 +68,7 @@ pub(crate) async fn state(
             .fetch_one(lease.on())
             .await
             .map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         as_of(row)
     })
     .await
@@ -87,7 +87,7 @@ pub(crate) async fn state_by_selector(
         .fetch_one(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         as_of(row)
     })
     .await
@@ -112,8 +112,7 @@ pub(crate) async fn replace_hash(
         .execute(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
-        Ok(())
+        lease.end().await
     })
     .await
 }
@@ -233,8 +232,7 @@ pub(crate) async fn record_use(store: &PostgresStore, uses: &[LastUse]) -> Resul
         .execute(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
-        Ok(())
+        lease.end().await
     })
     .await
 }

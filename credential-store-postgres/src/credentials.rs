@@ -198,7 +198,7 @@ pub(crate) async fn get(
         .fetch_optional(lease.on())
         .await
         .map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         row.map(Credential::try_from).transpose()
     })
     .await
@@ -243,7 +243,7 @@ pub(crate) async fn list(
             .await
         };
         let rows = rows.map_err(store_error)?;
-        lease.finish();
+        lease.end().await?;
         rows.into_iter().map(Credential::try_from).collect()
     })
     .await

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use credential_core::store::StoreError;
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
 
-use crate::error::{TookTooLong, backend, store_error};
+use crate::{
+    error::{TookTooLong, backend, store_error},
+    pooler::Pooler,
+    unnamed::On,
+};
 
 /// How long one call of the store may take, waiting for a connection included. Less than the 5 s
 /// that core waits, so that the call ends here, where its connection is closed with it.
@@ -34,34 +38,65 @@ pub(crate) async fn in_time<T>(
         .unwrap_or_else(|_| Err(backend(TookTooLong(CALL_TIMEOUT))))
 }
 
+/// The host's pool, and what stands between it and PostgreSQL.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    pub(crate) connections: PgPool,
+    pub(crate) pooler: Pooler,
+}
+
 /// A pooled connection that is closed, not reused, unless its call came to an end: what was given
 /// up half way, by a time-out or a caller that went away, must neither stay open on the server nor
 /// meet the next call.
 #[derive(Debug)]
 pub(crate) struct Lease {
     connection: PoolConnection<Postgres>,
+    pooler: Pooler,
     came_to_an_end: bool,
 }
 
 impl Lease {
-    /// For one statement, which is its own transaction.
-    pub(crate) async fn take(pool: &PgPool) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: pool.acquire().await.map_err(store_error)?,
-            came_to_an_end: false,
-        })
+    /// For one statement, which is its own transaction; to be ended by [`end`](Self::end).
+    ///
+    /// Behind a pooler the transaction is an explicit one: it alone keeps the session from the
+    /// preparing of the statement to its end.
+    pub(crate) async fn take(pool: &Pool) -> Result<Self, StoreError> {
+        match pool.pooler {
+            Pooler::None => Self::acquire(pool).await,
+            Pooler::Transaction => Self::begin(pool).await,
+        }
     }
 
     /// For several statements in one transaction; to be ended by [`commit`](Self::commit) or
     /// [`roll_back`](Self::roll_back).
-    pub(crate) async fn begin(pool: &PgPool) -> Result<Self, StoreError> {
-        let mut lease = Self::take(pool).await?;
+    pub(crate) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
+        let mut lease = Self::acquire(pool).await?;
         lease.simple(BEGIN).await?;
         Ok(lease)
     }
 
-    pub(crate) fn on(&mut self) -> &mut PgConnection {
-        &mut self.connection
+    async fn acquire(pool: &Pool) -> Result<Self, StoreError> {
+        Ok(Self {
+            connection: pool.connections.acquire().await.map_err(store_error)?,
+            pooler: pool.pooler,
+            came_to_an_end: false,
+        })
+    }
+
+    /// Where the next statement runs.
+    pub(crate) fn on(&mut self) -> On<'_> {
+        On::new(&mut self.connection, self.pooler)
+    }
+
+    /// Ends what [`take`](Self::take) began: the statement has taken effect.
+    pub(crate) async fn end(self) -> Result<(), StoreError> {
+        match self.pooler {
+            Pooler::None => {
+                self.finish();
+                Ok(())
+            }
+            Pooler::Transaction => self.commit().await,
+        }
     }
 
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
@@ -82,13 +117,13 @@ impl Lease {
     }
 
     /// The call came to an end: the connection may serve the next.
-    pub(crate) fn finish(mut self) {
+    fn finish(mut self) {
         self.came_to_an_end = true;
     }
 
     async fn simple(&mut self, sql: &'static str) -> Result<(), StoreError> {
         sqlx::raw_sql(sql)
-            .execute(self.on())
+            .execute(&mut *self.connection)
             .await
             .map_err(store_error)?;
         Ok(())

@@ -19,6 +19,7 @@
 //! | what a row holds | `migrations/`, then `row.rs` |
 //! | what an error means | `error.rs` |
 //! | how long a call may take | `lease.rs` |
+//! | what is different behind a pooler | `pooler.rs`, `unnamed.rs` |
 //! | how a change wakes other nodes | `listen.rs` |
 //!
 //! # What the pool needs
@@ -32,10 +33,29 @@
 //! Roles: who migrates needs `create` on the database; who runs needs `usage` on the schema, and
 //! `select`, `insert`, `update` and `delete` on its tables.
 //!
-//! Behind `PgBouncer` in transaction mode, prepared statements need its `max_prepared_statements`
-//! above 0 (`PgBouncer` 1.21 or newer). LISTEN cannot work there: changes reach other nodes one
-//! catch-up interval later, and [`PostgresStore::listener_state`] says
-//! [`Down`](ListenerState::Down). `migrate` takes a session lock and wants a direct connection.
+//! # Behind a pooler in transaction mode
+//!
+//! ```no_run
+//! # use credential_store_postgres::{Pooler, PostgresStore};
+//! # async fn start(pool: sqlx::PgPool) {
+//! let pooler = Pooler::detect(&pool.connect_options()).await;
+//! let store = PostgresStore::behind(pooler.unwrap_or(Pooler::Transaction), pool);
+//! # }
+//! ```
+//!
+//! With [`Pooler::Transaction`] nothing relies on a session: each call is one transaction of unnamed
+//! statements, so any pooler will do, `PgBouncer` older than 1.21 or without
+//! `max_prepared_statements` included. What is promised stays; what it costs:
+//!
+//! - A read, a heartbeat or a batch of last uses takes four round trips instead of one, a change
+//!   eight instead of five.
+//! - Nothing listens, because a LISTEN would stay behind in a session that is somebody else's next:
+//!   changes on other nodes are learned of one catch-up interval later, and
+//!   [`PostgresStore::listener_state`] says [`BehindPooler`](ListenerState::BehindPooler).
+//!
+//! [`PostgresStore::migrate`] wants a direct connection. `PgBouncer` refuses connections that send
+//! `extra_float_digits` unless its `ignore_startup_parameters` lists it: give the pool's options
+//! `extra_float_digits(None)`; nothing here stores a float.
 
 mod audit;
 mod changes;
@@ -45,7 +65,9 @@ mod error;
 mod lease;
 mod listen;
 mod migrate;
+mod pooler;
 mod row;
+mod unnamed;
 
 use std::{
     fmt,
@@ -67,16 +89,17 @@ use credential_core::{
 };
 use sqlx::PgPool;
 
-use crate::listen::Listener;
+use crate::{lease::Pool, listen::Listener};
 pub use crate::{
     listen::ListenerState,
     migrate::{SchemaError, SchemaState},
+    pooler::{DetectError, Pooler},
 };
 
 /// Credentials in PostgreSQL. Clones share the pool and the listening connection; each is woken on
 /// its own.
 pub struct PostgresStore {
-    pool: PgPool,
+    pool: Pool,
     listener: Arc<Listener>,
     /// What [`wake_up`](CredentialStore::wake_up) has already returned for.
     seen: AtomicU64,
@@ -84,9 +107,23 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store on the host's pool. Connects to nothing yet.
+    /// A store on the host's pool, whose connections are PostgreSQL's own. Connects to nothing yet.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
+        Self::behind(Pooler::None, pool)
+    }
+
+    /// A store on the host's pool, whose connections go through that pooler. Connects to nothing
+    /// yet.
+    ///
+    /// With [`Pooler::Transaction`] no other store may use the same `pool` as a direct one: the
+    /// names of its statements would be found again on the shared connections.
+    #[must_use]
+    pub fn behind(pooler: Pooler, pool: PgPool) -> Self {
+        let pool = Pool {
+            connections: pool,
+            pooler,
+        };
         Self {
             listener: Arc::new(Listener::new(pool.clone())),
             pool,
@@ -99,6 +136,8 @@ impl PostgresStore {
     /// migrates, the others wait.
     ///
     /// The role needs `create` on the database; the host's tables and migrations are not touched.
+    /// The connections must be PostgreSQL's own: the lock that keeps nodes apart belongs to its
+    /// session, and a pooler in transaction mode would leave it behind in somebody else's.
     ///
     /// # Errors
     /// [`SchemaError::Newer`] if a newer build has migrated the database; [`SchemaError::Backend`]
@@ -107,7 +146,7 @@ impl PostgresStore {
         migrate::migrate(pool).await
     }
 
-    /// Where the database's schema stands, seen from this build.
+    /// Where the database's schema stands, seen from this build. Works through any pooler.
     ///
     /// # Errors
     /// [`SchemaError::Backend`] only.
@@ -145,7 +184,8 @@ impl Clone for PostgresStore {
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")
-            .field("connections", &self.pool.size())
+            .field("connections", &self.pool.connections.size())
+            .field("pooler", &self.pool.pooler)
             .field("listener", &self.listener_state())
             .finish_non_exhaustive()
     }

@@ -13,10 +13,15 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgPool,
+    ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use crate::{
+    lease::Pool,
+    pooler::{Pooler, reachable},
+};
 
 /// What changes notify; the statement that appends a change names it too.
 const CHANNEL: &str = "credential_management_change";
@@ -39,9 +44,12 @@ pub enum ListenerState {
     Connecting,
     /// A notice that was sent as a test arrived.
     Listening,
-    /// The connection was lost, cannot be made, or delivers nothing (a pooler in transaction mode):
+    /// The connection was lost, cannot be made, or delivers nothing (a pooler that nobody named):
     /// changes are learned of one catch-up interval later. It is tried again and again.
     Down,
+    /// Nothing listens, because the store is behind a pooler in transaction mode: changes are
+    /// learned of one catch-up interval later.
+    BehindPooler,
 }
 
 impl fmt::Display for ListenerState {
@@ -51,6 +59,7 @@ impl fmt::Display for ListenerState {
             Self::Connecting => "connecting",
             Self::Listening => "listening",
             Self::Down => "down",
+            Self::BehindPooler => "behind a pooler",
         })
     }
 }
@@ -66,9 +75,10 @@ struct Heard {
 /// The listening task, started by whoever first waits and ended with the last store that shares it.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pool: PgPool,
+    pool: Pool,
     heard: watch::Sender<Heard>,
-    task: OnceLock<Task>,
+    /// `None`: there is nothing to listen to.
+    task: OnceLock<Option<Task>>,
 }
 
 #[derive(Debug)]
@@ -81,10 +91,13 @@ impl Drop for Task {
 }
 
 impl Listener {
-    pub(crate) fn new(pool: PgPool) -> Self {
+    pub(crate) fn new(pool: Pool) -> Self {
         let heard = Heard {
             wakes: 0,
-            state: ListenerState::NotStarted,
+            state: match pool.pooler {
+                Pooler::None => ListenerState::NotStarted,
+                Pooler::Transaction => ListenerState::BehindPooler,
+            },
         };
         Self {
             pool,
@@ -97,13 +110,23 @@ impl Listener {
         self.heard.borrow().state
     }
 
-    /// Returns once there has been a reason to look since `seen`, and moves `seen` up to it.
+    /// Returns once there has been a reason to look since `seen`, and moves `seen` up to it. Behind
+    /// a pooler there never is one.
     pub(crate) async fn heard_since(&self, seen: &AtomicU64) {
-        self.task.get_or_init(|| {
-            self.heard
-                .send_modify(|heard| heard.state = ListenerState::Connecting);
-            let options = PgConnectOptions::clone(&self.pool.connect_options());
-            Task(tokio::spawn(listen(options, self.heard.clone())))
+        self.task.get_or_init(|| match self.pool.pooler {
+            Pooler::None => {
+                self.heard
+                    .send_modify(|heard| heard.state = ListenerState::Connecting);
+                let options = reachable(&self.pool.connections.connect_options());
+                Some(Task(tokio::spawn(listen(options, self.heard.clone()))))
+            }
+            Pooler::Transaction => {
+                tracing::info!(
+                    "behind a pooler changes on other nodes do not wake this one: it learns of \
+                     them one interval later"
+                );
+                None
+            }
         });
         let mut heard = self.heard.subscribe();
         // The sender lives in `self`, so waiting does not fail.

@@ -2,6 +2,8 @@
 
 use sqlx::{PgPool, migrate::Migrator};
 
+use crate::{pooler::Pooler, unnamed::On};
+
 /// Its own schema and its own migrations table (see `sqlx.toml`), beside the host's.
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -61,21 +63,7 @@ pub enum SchemaError {
 }
 
 pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
-    // Why two: a table that may be missing cannot stand in a query that is to say so.
-    let exists = sqlx::query_scalar!(
-        r#"select to_regclass('credential_management.migration') is not null as "exists!""#
-    )
-    .fetch_one(pool)
-    .await
-    .map_err(failed)?;
-    let found: Option<i64> = if exists {
-        sqlx::query_scalar("select max(version) from credential_management.migration where success")
-            .fetch_one(pool)
-            .await
-            .map_err(failed)?
-    } else {
-        None
-    };
+    let found = latest_applied(pool).await.map_err(failed)?;
     let ours = latest();
     Ok(match found {
         Some(found) if found > ours => SchemaState::Newer { found, known: ours },
@@ -85,6 +73,26 @@ pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
             needed: ours,
         },
     })
+}
+
+/// Always as behind a pooler: nobody has said yet whether there is one.
+async fn latest_applied(pool: &PgPool) -> Result<Option<i64>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    // Why two: a table that may be missing cannot stand in a query that is to say so.
+    let exists = sqlx::query_scalar!(
+        r#"select to_regclass('credential_management.migration') is not null as "exists!""#
+    )
+    .fetch_one(On::new(&mut transaction, Pooler::Transaction))
+    .await?;
+    let found = if exists {
+        sqlx::query_scalar("select max(version) from credential_management.migration where success")
+            .fetch_one(On::new(&mut transaction, Pooler::Transaction))
+            .await?
+    } else {
+        None
+    };
+    transaction.commit().await?;
+    Ok(found)
 }
 
 pub(crate) async fn check(pool: &PgPool) -> Result<(), SchemaError> {

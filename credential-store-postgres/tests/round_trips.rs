@@ -8,14 +8,16 @@ mod common;
 use std::{
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use credential_core::{
+    clock::Timestamp,
     manage::{Expected, ScopeChoice, SetScopes},
-    store::CredentialStore as _,
+    store::{CredentialStore as _, Heartbeat, NodeId},
     testing::ManualClock,
 };
-use credential_store_postgres::PostgresStore;
+use credential_store_postgres::{Pooler, PostgresStore};
 use sqlx::postgres::PgPoolOptions;
 use test_postgres::Server;
 use tokio::{
@@ -98,22 +100,22 @@ async fn requests(
     }
 }
 
-/// The round trips of the one transaction since the last call, begin and end included.
-fn of_the_transaction(log: &Log) -> usize {
+/// The round trips of the longest transaction since the last call, begin and end included: the
+/// change itself. The reads before it and the catch-up behind it may be transactions too.
+fn of_the_change(log: &Log) -> usize {
     let exchanges = std::mem::take(&mut *log.lock().unwrap());
-    let begins: Vec<_> = (0..exchanges.len())
-        .filter(|at| exchanges[*at] == Exchange::Begin)
-        .collect();
-    let ends: Vec<_> = (0..exchanges.len())
-        .filter(|at| exchanges[*at] == Exchange::End)
-        .collect();
-    let ([begin], [end]) = (&*begins, &*ends) else {
-        panic!("one transaction expected: {exchanges:?}");
-    };
-    end - begin + 1
+    let longest = exchanges
+        .split_inclusive(|exchange| *exchange == Exchange::End)
+        .filter_map(|until_end| {
+            let begin = until_end.iter().position(|it| *it == Exchange::Begin)?;
+            Some(until_end.len() - begin)
+        })
+        .max();
+    longest.unwrap_or_else(|| panic!("a transaction expected: {exchanges:?}"))
 }
 
-fn statements(log: &Log) -> usize {
+/// All since the last call.
+fn all(log: &Log) -> usize {
     let exchanges = std::mem::take(&mut *log.lock().unwrap());
     exchanges
         .iter()
@@ -121,69 +123,98 @@ fn statements(log: &Log) -> usize {
         .count()
 }
 
-#[tokio::test]
-async fn each_change_takes_five_round_trips_and_each_check_one() {
+/// The round trips of each call, once a connection has run all of them before.
+#[derive(Debug, PartialEq, Eq)]
+struct RoundTrips {
+    insert: usize,
+    replace: usize,
+    revoke: usize,
+    state: usize,
+    state_by_selector: usize,
+    catch_up: usize,
+}
+
+async fn round_trips(pooler: Pooler) -> RoundTrips {
     let server = Server::start();
     let database = server.database();
     let log = tap(&server);
+    let migrating = common::pool(&database.url()).await;
+    PostgresStore::migrate(&migrating).await.unwrap();
     let url = format!("{}&port={PORT}&sslmode=disable", database.url());
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .connect(&url)
         .await
         .unwrap();
-    PostgresStore::migrate(&pool).await.unwrap();
-    let store = PostgresStore::new(pool);
+    let store = PostgresStore::behind(pooler, pool);
     let node = common::node(&store, &ManualClock::new());
     let admin = common::admin("alder");
-    let scopes = |names: &[&str]| SetScopes {
-        choice: Some(ScopeChoice::Named(
-            names.iter().map(|&name| name.into()).collect(),
-        )),
-        api_type: None,
-        faults: Vec::new(),
-    };
-    // The first round also prepares the statements, once per connection.
+    let mut latest = None;
+    // The first round also prepares what is named, once per connection.
     for round in 0..2 {
         log.lock().unwrap().clear();
         let made = common::create(&node, "alder", &format!("key {round}")).await;
-        let insert = of_the_transaction(&log);
-        let wanted = scopes(&["system/bills.read"]);
+        let insert = of_the_change(&log);
+        let wanted = SetScopes {
+            choice: Some(ScopeChoice::Named(vec!["system/bills.read".into()])),
+            api_type: None,
+            faults: Vec::new(),
+        };
         node.set_scopes(&admin, made.id, Some(&Expected::Any), wanted)
             .await
             .unwrap();
-        let replace = of_the_transaction(&log);
+        let replace = of_the_change(&log);
         node.revoke(&admin, made.id, None).await.unwrap();
-        let revoke = of_the_transaction(&log);
+        let revoke = of_the_change(&log);
 
         store.state(made.id).await.unwrap();
-        let state = statements(&log);
-        store
-            .state_by_selector(&made.secrets[0].selector)
-            .await
-            .unwrap();
-        let by_selector = statements(&log);
-        if round > 0 {
-            assert_eq!((insert, replace, revoke), (5, 5, 5));
-            assert_eq!((state, by_selector), (1, 1));
-        }
+        let state = all(&log);
+        let selector = &made.secrets[0].selector;
+        store.state_by_selector(selector).await.unwrap();
+        let state_by_selector = all(&log);
+        let heartbeat = Heartbeat {
+            node: NodeId([1; 16]),
+            applied: Some(3 * round),
+            max_staleness: Duration::from_secs(1),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let changes = store.catch_up(&heartbeat).await.unwrap();
+        assert_eq!(changes.items.unwrap().len(), 3);
+        latest = Some(RoundTrips {
+            insert,
+            replace,
+            revoke,
+            state,
+            state_by_selector,
+            catch_up: all(&log),
+        });
     }
-    let heartbeat = credential_core::store::Heartbeat {
-        node: credential_core::store::NodeId([1; 16]),
-        applied: Some(0),
-        max_staleness: std::time::Duration::from_secs(1),
-        at: credential_core::clock::Timestamp::UNIX_EPOCH,
+    latest.unwrap()
+}
+
+#[tokio::test]
+async fn each_change_takes_five_round_trips_and_each_check_one() {
+    let expected = RoundTrips {
+        insert: 5,
+        replace: 5,
+        revoke: 5,
+        state: 1,
+        state_by_selector: 1,
+        catch_up: 1,
     };
-    log.lock().unwrap().clear();
-    assert_eq!(
-        store
-            .catch_up(&heartbeat)
-            .await
-            .unwrap()
-            .items
-            .unwrap()
-            .len(),
-        6
-    );
-    assert_eq!(statements(&log), 1);
+    assert_eq!(round_trips(Pooler::None).await, expected);
+}
+
+/// Begin, prepare, run and commit, where names would save the preparing.
+#[tokio::test]
+async fn behind_a_pooler_each_change_takes_eight_and_each_check_four() {
+    let expected = RoundTrips {
+        insert: 8,
+        replace: 8,
+        revoke: 8,
+        state: 4,
+        state_by_selector: 4,
+        catch_up: 4,
+    };
+    assert_eq!(round_trips(Pooler::Transaction).await, expected);
 }

@@ -1,0 +1,17 @@
+//! The store contract through a real `PgBouncer` in transaction mode, case for case.
+
+#[expect(dead_code, reason = "shared by all test files")]
+mod common;
+#[expect(dead_code, reason = "shared by all test files")]
+#[path = "common/pooled.rs"]
+mod pooled;
+
+macro_rules! run {
+    ($($case:ident),* $(,)?) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            credential_core::conformance::$case(&pooled::fresh().await.store).await;
+        }
+    )* };
+}
+credential_core::for_each_case!(run);
