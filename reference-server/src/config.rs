@@ -17,6 +17,7 @@ use credential_core::{
     id::Environment,
     secret::keyring::{KeyName, Keyring},
 };
+use credential_store_postgres::Pooler;
 use sqlx::postgres::PgConnectOptions;
 use zeroize::Zeroizing;
 
@@ -77,6 +78,17 @@ pub struct Options {
         hide_env_values = true
     )]
     database_url: Option<String>,
+
+    /// What stands before PostgreSQL: `auto` (find out at start), `none` (nothing, or a pooler in
+    /// session mode) or `transaction` (a pooler such as `PgBouncer` in transaction mode).
+    #[arg(
+        long,
+        global = true,
+        env = "CREDENTIAL_DATABASE_POOLER",
+        value_name = "MODE",
+        default_value = "auto"
+    )]
+    database_pooler: String,
 
     /// `sandbox` or `production`.
     #[arg(
@@ -154,11 +166,19 @@ pub struct Options {
     log: String,
 }
 
+/// PostgreSQL, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub options: PgConnectOptions,
+    /// `None`: it is found out.
+    pub pooler: Option<Pooler>,
+}
+
 /// What the server runs with.
 pub struct Config {
     pub listen: SocketAddr,
     /// `None`: the in-memory store.
-    pub database: Option<PgConnectOptions>,
+    pub database: Option<Database>,
     pub environment: Environment,
     pub self_service: Option<bool>,
     pub keyring: Keyring,
@@ -195,6 +215,7 @@ impl Config {
     /// The first option whose value cannot be used.
     pub fn new(options: Options) -> Result<Self, ConfigError> {
         let database = options.database_url.map(Zeroizing::new);
+        let pooler = pooler(&options.database_pooler)?;
         Ok(Self {
             listen: listen(&options.listen)?,
             environment: options.environment.parse().map_err(|_| {
@@ -211,8 +232,12 @@ impl Config {
                 None => return Err(no_keyring()),
             },
             database: database
-                .as_deref()
-                .map(|url| database_options(url))
+                .map(|url| {
+                    Ok(Database {
+                        options: database_options(&url)?,
+                        pooler,
+                    })
+                })
                 .transpose()?,
             catalog: catalog(options.catalog)?,
             max_staleness: max_staleness(&options.max_staleness)?,
@@ -237,7 +262,8 @@ impl Options {
     ///
     /// # Errors
     /// There is none, or it cannot be read.
-    pub fn database(self) -> Result<PgConnectOptions, ConfigError> {
+    pub fn database(self) -> Result<Database, ConfigError> {
+        let pooler = pooler(&self.database_pooler)?;
         let url = self.database_url.map(Zeroizing::new).ok_or_else(|| {
             ConfigError::new(
                 "--database-url (DATABASE_URL)",
@@ -245,14 +271,17 @@ impl Options {
                 DATABASE_URLS,
             )
         })?;
-        database_options(&url)
+        Ok(Database {
+            options: database_options(&url)?,
+            pooler,
+        })
     }
 
     /// What `audit verify` works on.
     ///
     /// # Errors
     /// One of the two is missing or cannot be read.
-    pub fn database_and_keyring(mut self) -> Result<(PgConnectOptions, Keyring), ConfigError> {
+    pub fn database_and_keyring(mut self) -> Result<(Database, Keyring), ConfigError> {
         let keys = self
             .keyring
             .take()
@@ -278,6 +307,19 @@ fn database_options(url: &str) -> Result<PgConnectOptions, ConfigError> {
             DATABASE_URLS,
         )
     })
+}
+
+fn pooler(text: &str) -> Result<Option<Pooler>, ConfigError> {
+    match text {
+        "auto" => Ok(None),
+        "none" => Ok(Some(Pooler::None)),
+        "transaction" => Ok(Some(Pooler::Transaction)),
+        other => Err(unknown(
+            "--database-pooler",
+            other,
+            "`auto`, `none` or `transaction`",
+        )),
+    }
 }
 
 fn no_keyring() -> ConfigError {

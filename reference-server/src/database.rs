@@ -11,11 +11,13 @@ use credential_core::{
     secret::keyring::Keyring,
     store::StoreError,
 };
-use credential_store_postgres::{PostgresStore, SchemaError};
+use credential_store_postgres::{DetectError, Pooler, PostgresStore, SchemaError};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use crate::config::Database;
 
 /// Connections of one node; the listener's own comes on top.
 const MAX_CONNECTIONS: u32 = 16;
@@ -28,6 +30,14 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum DatabaseError {
     #[error("could not connect to PostgreSQL")]
     Connect(#[source] sqlx::Error),
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    #[error(
+        "migrations do not go through a pooler, because their lock belongs to a session of \
+         PostgreSQL: connect to PostgreSQL itself with --database-url (DATABASE_URL); if this is \
+         PostgreSQL, or a pooler in session mode, say --database-pooler none"
+    )]
+    MigrateBehindPooler,
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error("could not read the audit trail")]
@@ -55,18 +65,46 @@ impl std::fmt::Display for BrokenTrails {
 ///
 /// # Errors
 /// `Connect`; `Schema` says whether to migrate or to run a newer build.
-pub async fn open(options: PgConnectOptions) -> Result<PostgresStore, DatabaseError> {
-    let pool = connect(options).await?;
+pub async fn open(database: Database) -> Result<PostgresStore, DatabaseError> {
+    let pool = connect(database.options).await?;
     PostgresStore::check_schema(&pool).await?;
-    Ok(PostgresStore::new(pool))
+    let pooler = match database.pooler {
+        Some(said) => said,
+        None => found(&pool).await,
+    };
+    Ok(PostgresStore::behind(pooler, pool))
+}
+
+/// What stands before PostgreSQL; in doubt what is right everywhere.
+async fn found(pool: &PgPool) -> Pooler {
+    match Pooler::detect(&pool.connect_options()).await {
+        Ok(found) => {
+            tracing::info!(pooler = %found, "found out what stands before PostgreSQL");
+            found
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "goes on as behind a pooler in transaction mode"
+            );
+            Pooler::Transaction
+        }
+    }
 }
 
 /// `reference-server migrate`.
 ///
 /// # Errors
-/// `Connect`, `Schema`.
-pub async fn migrate(options: PgConnectOptions) -> Result<(), DatabaseError> {
-    let pool = connect(options).await?;
+/// `MigrateBehindPooler`; `Detect` if that cannot be found out; `Connect`, `Schema`.
+pub async fn migrate(database: Database) -> Result<(), DatabaseError> {
+    let pool = connect(database.options).await?;
+    let pooler = match database.pooler {
+        Some(said) => said,
+        None => Pooler::detect(&pool.connect_options()).await?,
+    };
+    if pooler == Pooler::Transaction {
+        return Err(DatabaseError::MigrateBehindPooler);
+    }
     PostgresStore::migrate(&pool).await?;
     writeln!(
         io::stdout(),
@@ -79,11 +117,8 @@ pub async fn migrate(options: PgConnectOptions) -> Result<(), DatabaseError> {
 ///
 /// # Errors
 /// `Broken` after all tenants were looked at; `Connect`, `Schema`, `Audit`.
-pub async fn verify_audit(
-    options: PgConnectOptions,
-    keyring: &Keyring,
-) -> Result<(), DatabaseError> {
-    let store = open(options).await?;
+pub async fn verify_audit(database: Database, keyring: &Keyring) -> Result<(), DatabaseError> {
+    let store = open(database).await?;
     let mut broken = 0;
     let mut written = Ok(());
     verify_trails(&store, keyring, |report| {
@@ -119,7 +154,12 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
     PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.application_name("credential-node"))
+        .connect_with(
+            options
+                .application_name("credential-node")
+                // Why none: no float is stored, and `PgBouncer` refuses who sends it.
+                .extra_float_digits(None),
+        )
         .await
         .map_err(DatabaseError::Connect)
 }

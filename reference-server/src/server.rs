@@ -29,7 +29,6 @@ use credential_core::{
 use credential_store_memory::MemoryStore;
 use credential_store_postgres::{ListenerState, PostgresStore};
 use http::StatusCode;
-use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -37,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Database},
     database::{self, DatabaseError},
     demo, sign_in,
     telemetry::{self, Metrics},
@@ -150,10 +149,10 @@ enum Store {
 }
 
 impl Store {
-    async fn open(database: Option<PgConnectOptions>) -> Result<Self, DatabaseError> {
+    async fn open(database: Option<Database>) -> Result<Self, DatabaseError> {
         Ok(match database {
             None => Self::Memory(MemoryStore::new()),
-            Some(options) => Self::Postgres(database::open(options).await?),
+            Some(database) => Self::Postgres(database::open(database).await?),
         })
     }
 

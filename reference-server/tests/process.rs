@@ -33,6 +33,7 @@ fn bad_configuration_names_option_fault_and_what_is_accepted() {
         &["--verified-cache", "0"],
         &["--log", "not=a=filter"],
         &["--database-url", "no url", "--keyring", ENTRY],
+        &["--database-pooler", "maybe"],
         &["--keyring", "@/does/not/exist"],
     ];
     for arguments in bad {
@@ -102,6 +103,7 @@ fn help_and_keygen_answer_on_standard_output() {
         "--listen",
         "--keyring",
         "--max-staleness",
+        "--database-pooler",
         "CREDENTIAL_KEYRING",
         "keygen",
     ] {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::json;
-use test_postgres::{Database, Server as Postgres};
+use test_postgres::{Database, PgBouncer, Server as Postgres};
 
 use crate::common::{Answer, Client, Server, run};
 
@@ -22,8 +22,9 @@ pub const KEYRING: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 pub const CREDENTIALS: &str = "/api-access/v1/credentials";
 
 pub struct Deployment<'a> {
+    /// Where nodes and commands go.
     pub url: String,
-    _database: Database<'a>,
+    database: Database<'a>,
 }
 
 impl<'a> Deployment<'a> {
@@ -33,10 +34,21 @@ impl<'a> Deployment<'a> {
         let url = database.url();
         let migrated = run(&["migrate", "--database-url", &url]);
         assert!(migrated.status.success(), "{migrated:?}");
+        Self { url, database }
+    }
+
+    /// A migrated database that is reached through a pooler.
+    pub fn behind(bouncer: &PgBouncer, postgres: &'a Postgres) -> Self {
+        let direct = Self::new(postgres);
         Self {
-            url,
-            _database: database,
+            url: bouncer.url(&direct.database),
+            database: direct.database,
         }
+    }
+
+    /// PostgreSQL itself.
+    pub fn direct_url(&self) -> String {
+        self.database.url()
     }
 
     pub fn node(&self) -> Server {
@@ -44,27 +56,37 @@ impl<'a> Deployment<'a> {
     }
 
     pub fn node_with(&self, more: &[&str]) -> Server {
-        // One issuer, as behind one address: tokens are bound to it.
-        let arguments = [
-            "--database-url",
-            &self.url,
-            "--keyring",
-            KEYRING,
-            "--issuer",
-            "https://api.example.com",
-        ];
-        Server::start(&[&arguments[..], more].concat())
+        node_at(&self.url, more)
+    }
+
+    /// A node beside the others that is not behind their pooler.
+    pub fn direct_node(&self) -> Server {
+        node_at(&self.direct_url(), &[])
     }
 
     /// Runs SQL in this database and returns what it prints.
     pub fn sql(&self, sql: &str) -> String {
+        let url = self.direct_url();
         let output = Command::new("psql")
-            .args(["-qtAX", "-v", "ON_ERROR_STOP=1", "-d", &self.url, "-c", sql])
+            .args(["-qtAX", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", sql])
             .output()
             .expect("psql is installed with PostgreSQL");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+}
+
+fn node_at(url: &str, more: &[&str]) -> Server {
+    // One issuer, as behind one address: tokens are bound to it.
+    let arguments = [
+        "--database-url",
+        url,
+        "--keyring",
+        KEYRING,
+        "--issuer",
+        "https://api.example.com",
+    ];
+    Server::start(&[&arguments[..], more].concat())
 }
 
 /// A key that an admin made, and a token that follows it.
