@@ -50,9 +50,12 @@ const LOOK: &str = "select pg_backend_pid(), \
 /// a pooler that hands out the session used last swaps the two in the first round, one that hands
 /// out the session unused for longest in the second.
 const ROUNDS: usize = 4;
+/// How many connections are made after the first two, one after the other. With them, up to four
+/// poolers that are taken in turns and have no session open yet are noticed.
+const NEWCOMERS: usize = 3;
 
 impl Pooler {
-    /// Finds out, with at most two connections at a time, in some twenty round trips.
+    /// Finds out, with at most two connections at a time, in some thirty round trips.
     ///
     /// A direct connection is one server session, which begins after the connection does and never
     /// changes. A pooler is recognised by a session that changes, is shared, is older than the
@@ -61,7 +64,7 @@ impl Pooler {
     /// at that moment, or if it answers one connection and not the other.
     ///
     /// A pooler in session mode is taken for one in transaction mode, because it cannot be told from
-    /// outside: who runs one, and knows, need not ask. Several poolers behind one address may go
+    /// outside: who runs one, and knows, need not ask. Many poolers behind one address may go
     /// unnoticed while none of them has a session open.
     ///
     /// # Errors
@@ -116,16 +119,18 @@ async fn detect(options: &PgConnectOptions) -> Result<Pooler, sqlx::Error> {
         commit(&mut second).await?;
     }
 
-    // Each may have come to a pooler of its own. The next comes to one that both have used, or to
-    // yet another.
+    // Each may have come to a pooler of its own. One that comes to a pooler used before finds a
+    // session there.
     first.close().await?;
-    let before = look(&mut second).await?;
-    let mut third = options.connect().await?;
-    let thirds = look(&mut third).await?;
-    if before.session != seconds.session || thirds.older_than(before.now) {
-        return Ok(Pooler::Transaction);
+    for _ in 0..NEWCOMERS {
+        let before = look(&mut second).await?;
+        let mut newcomer = options.connect().await?;
+        let newcomers = look(&mut newcomer).await?;
+        if before.session != seconds.session || newcomers.older_than(before.now) {
+            return Ok(Pooler::Transaction);
+        }
+        newcomer.close().await?;
     }
-    third.close().await?;
     second.close().await?;
     Ok(Pooler::None)
 }

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, str::FromStr as _};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
 
 use credential_store_postgres::Pooler;
 use sqlx::postgres::PgConnectOptions;
@@ -68,22 +71,21 @@ async fn session_mode_is_taken_for_transaction_mode() {
     assert_eq!(found_behind(&settings).await, [Pooler::Transaction; 2]);
 }
 
-/// Two poolers behind one address, taken in turns: no two connections of ours share one until the
-/// third.
+/// No two connections of ours share a pooler until the fifth.
 #[tokio::test]
-async fn two_poolers_behind_one_address() {
+async fn four_poolers_behind_one_address() {
     let server = Server::start();
     let database = server.database();
-    let bouncers = [PgBouncer::start(&server), PgBouncer::start(&server)];
+    let bouncers: [_; 4] = std::array::from_fn(|_| PgBouncer::start(&server));
     let balancer = bouncers[0].socket().with_file_name(".s.PGSQL.7000");
     balance(&balancer, bouncers.each_ref().map(PgBouncer::socket));
     let url = format!("{}&port=7000", bouncers[0].url(&database));
     assert_eq!(found(&url).await, Pooler::Transaction);
 }
 
-fn balance(address: &Path, targets: [std::path::PathBuf; 2]) {
+/// Passes connections on to the targets in turns.
+fn balance(address: &Path, targets: [PathBuf; 4]) {
     let listener = UnixListener::bind(address).unwrap();
-    std::fs::set_permissions(address, std::fs::Permissions::from_mode(0o777)).unwrap();
     tokio::spawn(async move {
         for target in targets.iter().cycle() {
             let (mut client, _) = listener.accept().await.unwrap();
