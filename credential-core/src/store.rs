@@ -304,6 +304,9 @@ pub struct Changes {
     /// What changed after the applied number, with numbers, in order. `None`: no longer known,
     /// too much, or not asked for (the node starts anew).
     pub items: Option<Vec<(u64, Change)>>,
+    /// How long ago the oldest of `items` was made, by the store's own clock; zero if there are none
+    /// or the store has no clock. For metrics only.
+    pub waited: Duration,
     /// The largest `max_staleness` among the nodes that are alive, this one included.
     pub largest_max_staleness: Duration,
 }

@@ -14,10 +14,15 @@
 //! | `credential_state_reads_total` | counter | `outcome`: `ok`, `error` |
 //! | `credential_catch_ups_total` | counter | `outcome`: `ok`, `error` |
 //! | `credential_changes_applied_total` | counter | |
+//! | `credential_change_delay_seconds` | histogram | |
 //! | `credential_caches_dropped_total` | counter | |
 //! | `credential_freshness_age_seconds` | gauge | |
 //! | `credential_use_flushes_total` | counter | `outcome`: `ok`, `error` |
 //! | `credential_uses_written_total` | counter | |
+//!
+//! `credential_change_delay_seconds` runs from the moment that a change was made, on whichever node,
+//! until nothing on this one answers from before it; on PostgreSQL by the server's clock, so that the
+//! nodes' do not matter.
 //!
 //! Gauges and the counters of secret checks are brought up to date by
 //! [`Credentials::report_metrics`](crate::Credentials::report_metrics): call it when metrics are
@@ -62,6 +67,12 @@ pub(crate) fn catch_up(ok: bool) {
 
 pub(crate) fn changes_applied(count: usize) {
     counter!("credential_changes_applied_total").increment(count as u64);
+}
+
+/// From the moment that a change was made, on whichever node, until nothing on this one answers from
+/// before it: the oldest change of each catch-up that brought any.
+pub(crate) fn change_delay(delay: Duration) {
+    histogram!("credential_change_delay_seconds").record(delay.as_secs_f64());
 }
 
 pub(crate) fn caches_dropped() {

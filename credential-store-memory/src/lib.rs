@@ -398,6 +398,7 @@ impl CredentialStore for MemoryStore {
             items: heartbeat
                 .applied
                 .and_then(|applied| data.changes_after(applied)),
+            waited: Duration::ZERO,
             largest_max_staleness: data
                 .nodes
                 .values()

@@ -40,6 +40,7 @@ pub(crate) async fn catch_up(
                     select max(max_staleness) from credential_management.node
                     where seen_at >= $5 and id <> $1
                 )) as "largest!",
+                (extract(epoch from clock_timestamp() - l.oldest) * 1000000)::bigint as waited,
                 l.number as "number!", l.credential_id as "credential_id!: Vec<Option<Id>>",
                 l.tenant_id as "tenant_id!: Vec<Option<String>>",
                 set_config('synchronous_commit',
@@ -48,7 +49,8 @@ pub(crate) async fn catch_up(
                     true) as synchronous_commit
             from credential_management.change_counter as n
             cross join lateral (
-                select coalesce(array_agg(number order by number), '{}') as number,
+                select min(at) as oldest,
+                    coalesce(array_agg(number order by number), '{}') as number,
                     coalesce(array_agg(credential_id order by number), '{}') as credential_id,
                     coalesce(array_agg(tenant_id order by number), '{}') as tenant_id
                 from credential_management.change
@@ -91,6 +93,8 @@ pub(crate) async fn catch_up(
     Ok(Changes {
         upto: number(row.upto)?,
         items: complete.then(items).transpose()?,
+        // Since its transaction began, which is a little more than since its commit.
+        waited: Duration::from_micros(row.waited.and_then(|it| it.try_into().ok()).unwrap_or(0)),
         largest_max_staleness: Duration::from_micros(number(row.largest)?),
     })
 }

@@ -42,6 +42,8 @@ fn a_change_on_one_node_is_in_the_others_answers() {
         assert_eq!(key.patients(&admin), 200);
         until(SOON, || key.patients(&other) == 200);
     }
+    let metrics = other.get("/metrics", &[]).body;
+    assert!(metrics.contains("credential_change_delay_seconds_count "));
     key.revoke(&admin);
     assert_eq!(key.patients(&admin), 401);
     until(SOON, || key.patients(&other) == 401);

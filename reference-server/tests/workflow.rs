@@ -220,6 +220,7 @@ fn metrics_count_requests_tokens_and_hashes() {
     admin.form("/oauth2/token", &fields[..2]);
     admin.call("GET", "/api/2.0/bills/?secret=in-the-query", &token);
     admin.call("GET", "/api/2.0/bills/", "made-up");
+    assert_eq!(admin.get("/readyz", &[]).status, 200); // catches up, if nothing has yet
     let metrics = admin.get("/metrics", &[]).body;
     for line in [
         "http_requests_total{route=\"/oauth2/token\",status=\"200\"} 2",
@@ -232,6 +233,7 @@ fn metrics_count_requests_tokens_and_hashes() {
         "credential_verified_cache_hits_total 1",
         "credential_verified_cache_misses_total 1",
         "credential_argon2_waiting 0",
+        "credential_change_delay_seconds_count 1",
     ] {
         assert!(
             metrics.lines().any(|found| found == line),
