@@ -326,47 +326,56 @@ fn unpack(packed: &[u8]) -> Option<TokenClaims> {
 /// Spreads bits over bytes of seven, which are ASCII; the last is filled up with zeros.
 fn to_septets(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity((bytes.len() * 8).div_ceil(7));
-    // `held` bits, fewer than seven, wait in the low end of `bits`.
-    let (mut bits, mut held) = (0u16, 0);
-    for byte in bytes {
-        bits = bits << 8 | u16::from(*byte);
-        held += 8;
-        while held >= 7 {
-            held -= 7;
-            out.push(low_bits(bits >> held, 7));
-        }
-        bits = u16::from(low_bits(bits, held));
+    // Seven bytes are eight septets.
+    let (whole, rest) = bytes.as_chunks::<7>();
+    for seven in whole {
+        out.extend(spread(*seven));
     }
-    if held > 0 {
-        out.push(low_bits(bits << (7 - held), 7));
+    let mut last = [0; 7];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
     }
+    out.extend(spread(last).iter().take((rest.len() * 8).div_ceil(7)));
     out
 }
 
 /// The inverse of [`to_septets`]; `None` for what that never returns.
 fn from_septets(septets: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(septets.len() * 7 / 8);
-    let (mut bits, mut held) = (0u16, 0);
-    for septet in septets {
-        if !septet.is_ascii() {
-            return None;
-        }
-        bits = bits << 7 | u16::from(*septet);
-        held += 7;
-        if held >= 8 {
-            held -= 8;
-            out.push(low_bits(bits >> held, 8));
-        }
-        bits = u16::from(low_bits(bits, held));
+    if !septets.is_ascii() {
+        return None;
     }
+    let mut out = Vec::with_capacity(septets.len() * 7 / 8);
+    let (whole, rest) = septets.as_chunks::<8>();
+    for eight in whole {
+        out.extend(gather(*eight));
+    }
+    let mut last = [0; 8];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    let last = gather(last);
+    let (held, filled_up) = last.split_at_checked(rest.len() * 7 / 8)?;
+    out.extend(held);
     // What is left over filled up the last septet: fewer bits than one has, all zero.
-    (held < 7 && bits == 0).then_some(out)
+    (rest.len() != 1 && filled_up.iter().all(|byte| *byte == 0)).then_some(out)
 }
 
-/// The lowest `count` bits, at most eight.
-fn low_bits(bits: u16, count: u32) -> u8 {
-    let [_, low] = (bits & ((1 << count) - 1)).to_be_bytes();
-    low
+/// 56 bits as eight septets.
+fn spread(bytes: [u8; 7]) -> [u8; 8] {
+    let bits = bytes
+        .iter()
+        .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+    let septet = |place: u32| ((bits >> (7 * place)) & 0x7f).to_le_bytes()[0];
+    [7, 6, 5, 4, 3, 2, 1, 0].map(septet)
+}
+
+/// Eight septets as 56 bits.
+fn gather(septets: [u8; 8]) -> [u8; 7] {
+    let bits = septets
+        .iter()
+        .fold(0, |bits, septet| bits << 7 | u64::from(*septet));
+    let [_, held @ ..] = bits.to_be_bytes();
+    held
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{OriginalUri, State},
+    handler::Handler as _,
     response::{IntoResponse, Response},
     routing::any,
 };
-use credential_axum::Access;
+use credential_axum::{Access, Guard};
 use credential_core::{
     catalog::{ApiType, PathRules},
     clock::Clock,
@@ -27,16 +28,19 @@ struct Demo {
     started_at: String,
 }
 
-/// All paths of an API type. The host puts the guard in front.
-pub fn router(api_type: &Arc<ApiType>, clock: &dyn Clock) -> Router {
+/// All paths of an API type, behind the guard.
+///
+/// The guard is put around the handlers themselves: around a router's routes it would be cloned in
+/// boxes with each of them, some ten allocations a call.
+pub fn router(api_type: &Arc<ApiType>, guard: &Guard, clock: &dyn Clock) -> Router {
     let demo = Demo {
         api_type: Arc::clone(api_type),
         started_at: clock.now().to_string(),
     };
     let base = api_type.base_path();
     let answer = match api_type.rules() {
-        PathRules::Fhir => any(fhir),
-        _ => any(plain),
+        PathRules::Fhir => any(fhir.layer(guard.clone())),
+        _ => any(plain.layer(guard.clone())),
     };
     let mut router = Router::new()
         .route(&format!("{base}/"), answer.clone())

@@ -224,7 +224,7 @@ fn app(credentials: &Credentials, store: &Store, config: &Config) -> Result<Rout
         .fallback(|| async { Problem::not_found() });
     for api_type in credentials.catalog().api_types() {
         let guard = Guard::new(credentials, api_type.id().as_str())?;
-        app = app.merge(demo::router(api_type, credentials.clock()).route_layer(guard));
+        app = app.merge(demo::router(api_type, &guard, credentials.clock()));
     }
     if let Some(headers) = config.forward_auth_headers {
         app = app.merge(forward_auth_router(credentials, headers));

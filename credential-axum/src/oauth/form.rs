@@ -116,7 +116,10 @@ impl<'a> Seen<'a> {
 /// Decodes one name or value: `+` is a space, `%` needs two hexadecimal digits, the result must
 /// be UTF-8.
 pub(super) fn decode(text: &str) -> Result<Text<'_>, FormError> {
-    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+    // Why counted: a loop that may stop at each byte takes several times as long as one that the
+    // compiler can do on many at a time, and almost nothing is encoded.
+    let encoded = text.bytes().filter(|byte| matches!(byte, b'+' | b'%'));
+    if encoded.count() == 0 {
         return Ok(Text::Borrowed(text));
     }
     // Why wrapped from the start: it may be a secret, also where decoding fails halfway.

@@ -371,7 +371,11 @@ impl States {
         // From here to the end nothing awaits: a caller that gives up leaves nothing half done.
         self.apply(place.applied, &changes);
         self.ledger.publish(began.as_nanos());
-        if changes.items.as_ref().is_some_and(|items| !items.is_empty()) {
+        if changes
+            .items
+            .as_ref()
+            .is_some_and(|items| !items.is_empty())
+        {
             let took = self.clock.monotonic().saturating_since(began);
             telemetry::change_delay(changes.waited.saturating_add(took));
         }
