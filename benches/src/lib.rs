@@ -1,92 +1,70 @@
-//! Shared set-up of the benchmarks.
+//! What the measurements share.
+//!
+//! | I want to… | see |
+//! | --- | --- |
+//! | set up credentials and tokens | [`fixture`] |
+//! | know what a ratio is to | [`baseline`] |
+//! | know how a figure is taken | [`measure`] |
+//! | print a figure beside its budget | [`report`] |
 
 use std::{
     io::{self, Write as _},
-    pin::pin,
     process::ExitCode,
-    task::{Context, Poll, Waker},
 };
 
-use credential_core::{
-    Credentials, ScopeCatalog,
-    actor::{Actor, Role, TenantAdmin},
-    entropy::OsEntropy,
-    host::BuildError,
-    manage::{CreateCredential, Created, ManageError},
-    secret::{hash::HashCost, keyring::Keyring},
-};
-use credential_store_memory::MemoryStore;
+use tokio::runtime::Builder;
+
+pub mod baseline;
+pub mod fixture;
+pub mod measure;
+pub mod report;
 
 /// What a measurement may fail with.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs a program's future to its end; a failure is told on standard error.
-pub fn run(program: &str, future: impl Future<Output = Result<(), Error>>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+/// Runs a program to its end on all cores. A failure is told on standard error.
+///
+/// The future says whether every budget was met; with `check`, a missed one fails the program.
+pub fn run(
+    program: &str,
+    check: bool,
+    future: impl Future<Output = Result<bool, Error>>,
+) -> ExitCode {
+    run_on(Builder::new_multi_thread(), program, check, future)
+}
+
+/// As [`run`], on this thread alone: for what generates load.
+pub fn run_on_one_thread(
+    program: &str,
+    check: bool,
+    future: impl Future<Output = Result<bool, Error>>,
+) -> ExitCode {
+    run_on(Builder::new_current_thread(), program, check, future)
+}
+
+fn run_on(
+    mut runtime: Builder,
+    program: &str,
+    check: bool,
+    future: impl Future<Output = Result<bool, Error>>,
+) -> ExitCode {
+    let runtime = runtime.enable_all().build();
     match runtime
         .map_err(Error::from)
         .and_then(|it| it.block_on(future))
     {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(met) if met || !check => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
+            report::progress("");
             let _ = writeln!(io::stderr(), "{program}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// A deployment in memory with cheap hashing.
-///
-/// # Errors
-/// Never with these settings.
-pub fn credentials() -> Result<Credentials, BuildError> {
-    Credentials::builder(MemoryStore::new())
-        .catalog(ScopeCatalog::elation())
-        .keyring(Keyring::generate(&OsEntropy))
-        .hash_cost(HashCost::cheap())
-        .limit_per_tenant(u32::MAX)
-        .build()
-}
-
-/// An admin of one tenant.
-///
-/// # Panics
-/// Never: the names are fixed and right.
+/// Whether this is criterion's `--test`, which runs each benchmark once: set-up may be small then.
 #[must_use]
-pub fn admin() -> TenantAdmin {
-    let actor = Actor {
-        id: "bench".parse().expect("a right actor id"),
-        tenant: "alder".parse().expect("a right tenant id"),
-        role: Role::Admin,
-    };
-    actor.admin().expect("an admin")
-}
-
-/// A credential that may read patients.
-///
-/// # Errors
-/// If the store refuses.
-pub async fn create(credentials: &Credentials, name: String) -> Result<Created, ManageError> {
-    let request = CreateCredential {
-        name: Some(name),
-        api_type: Some("apiv2".to_owned()),
-        scopes: vec!["system/patients.read".to_owned()],
-        ..CreateCredential::default()
-    };
-    credentials.create(&admin(), request).await
-}
-
-/// The value of a future that never waits, without a runtime in between: what a caller inside of
-/// one pays.
-///
-/// # Panics
-/// If the future waits after all: the caches were not warm.
-pub fn ready<T>(future: impl Future<Output = T>) -> T {
-    let mut context = Context::from_waker(Waker::noop());
-    match pin!(future).poll(&mut context) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("the caches were not warm"),
-    }
+pub fn is_smoke_test() -> bool {
+    std::env::args().any(|argument| argument == "--test")
 }

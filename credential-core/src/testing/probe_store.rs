@@ -33,6 +33,7 @@ struct Probe {
     catch_ups: AtomicU64,
     failing: AtomicBool,
     failing_catch_ups: AtomicBool,
+    deaf: AtomicBool,
     holding: AtomicBool,
     /// One permit for each state read that was done and is held back.
     held: Semaphore,
@@ -52,6 +53,7 @@ impl<S: CredentialStore> ProbeStore<S> {
                 catch_ups: AtomicU64::new(0),
                 failing: AtomicBool::new(false),
                 failing_catch_ups: AtomicBool::new(false),
+                deaf: AtomicBool::new(false),
                 holding: AtomicBool::new(false),
                 held: Semaphore::new(0),
                 released: Semaphore::new(0),
@@ -88,6 +90,11 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe
             .failing_catch_ups
             .store(failing, Ordering::SeqCst);
+    }
+
+    /// From now on nothing wakes whoever waits for changes, as where notices are not delivered.
+    pub fn deafen(&self) {
+        self.probe.deaf.store(true, Ordering::SeqCst);
     }
 
     /// From now on state reads read and are then held back, until [`release`](Self::release).
@@ -200,6 +207,9 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     }
 
     async fn wake_up(&self) {
+        if self.probe.deaf.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.inner.wake_up().await;
     }
 

@@ -1,135 +1,130 @@
-//! Drives the release server over loopback and prints each route's throughput and latency beside
-//! `GET /livez` of the same server on the same connections: the floor.
+//! Drives the release server over loopback. What every route does is a ratio to `GET /livez` of
+//! the same server on the same connections in the same run: the floor.
 //!
-//! Every route is measured between two slices of the floor, so that a machine whose speed drifts
-//! moves both. `cargo run --release -p benches --bin load -- --help` lists the options.
+//! The generator is one thread that writes requests rendered beforehand and reads no more of an
+//! answer than its status and its length. A heavier one would flatter the server: what the
+//! generator itself costs stands on both sides of each ratio.
 
 mod client;
+mod first_uses;
+mod flood;
+mod host;
 mod routes;
 mod server;
+mod setup;
+mod start;
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::Duration,
+use std::{process::ExitCode, time::Duration};
+
+use benches::{
+    Error,
+    report::{Report, progress},
 };
+use clap::{Parser, Subcommand, ValueEnum};
 
-use benches::Error;
-use clap::Parser;
-use serde_json::json;
-
-use crate::{
-    client::{Slice, drive},
-    routes::{Route, Setup},
-    server::Server,
-};
-
-/// Load on the reference server, as ratios to its own floor.
+/// Load on the reference server, as ratios to its own floor, and what it withstands.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// What to run; by default all, some five minutes.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_values_t = [
+            Scenario::Routes,
+            Scenario::Start,
+            Scenario::Forged,
+            Scenario::Dead,
+            Scenario::FirstUses,
+        ]
+    )]
+    scenario: Vec<Scenario>,
     /// Connections that stay open, each with one request at a time.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
     connections: Vec<usize>,
-    /// Seconds of each slice; a route takes one, and the floor one on either side of it.
-    #[arg(long, default_value_t = 2.0)]
+    /// Slices of each route; each stands between two of the floor, and the median ratio counts.
+    #[arg(long, default_value_t = 7)]
+    slices: usize,
+    /// Seconds of each slice.
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Only routes whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
-    /// One JSON object per line instead of a table.
+    /// Clients of the scenario `first-uses`.
+    #[arg(long, default_value_t = 2_000)]
+    clients: usize,
+    /// One JSON object per line instead of tables.
     #[arg(long)]
     json: bool,
+    /// Exit with 1 if a budget is missed.
+    #[arg(long)]
+    check: bool,
 }
 
-/// A route's figures.
-struct Row {
-    connections: usize,
-    name: &'static str,
-    floor: f64,
-    slice: Slice,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// H1–H4: each route beside the floor.
+    Routes,
+    /// H5: start to first answer, and memory at rest.
+    Start,
+    /// A flood of forged secrets beside good clients.
+    Forged,
+    /// A flood of genuine but dead secrets beside good clients.
+    Dead,
+    /// Many clients that authenticate for the first time at once.
+    FirstUses,
 }
 
-impl Row {
-    fn ratio(&self) -> f64 {
-        self.slice.per_second() / self.floor
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the OAuth endpoints for the scenario `first-uses`, until standard input ends.
+    #[command(hide = true)]
+    Host {
+        /// How many.
+        clients: usize,
+    },
+}
+
+impl Options {
+    fn slice(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.clamp(0.05, 60.0))
+    }
+
+    fn slices(&self) -> usize {
+        self.slices.clamp(1, 1_000)
     }
 }
 
 fn main() -> ExitCode {
-    benches::run("load", run(&Options::parse()))
+    let options = Options::parse();
+    if let Some(Command::Host { clients }) = options.command {
+        return benches::run("load host", false, host::run(clients));
+    }
+    benches::run_on_one_thread("load", options.check, run(&options))
 }
 
-async fn run(options: &Options) -> Result<(), Error> {
-    let server = Server::start()?;
-    let setup = Setup::new(&server.address).await?;
-    let seconds = Duration::from_secs_f64(options.seconds.clamp(0.05, 60.0));
-    let floor = Route::floor();
-    let mut out = io::stdout().lock();
-    if !options.json {
-        writeln!(
-            out,
-            "{:<22} {:>5} {:>10} {:>10} {:>7} {:>9} {:>9}",
-            "route", "conns", "floor/s", "route/s", "ratio", "p50 µs", "p99 µs"
-        )?;
-    }
-    for &connections in &options.connections {
-        let connections = connections.clamp(1, 1024);
-        for route in setup
-            .routes()
-            .filter(|route| route.name.contains(&options.only))
-        {
-            progress(&format!("{} on {connections} connections …", route.name))?;
-            let before = drive(&server.address, &floor, connections, seconds).await?;
-            let slice = drive(&server.address, &route, connections, seconds).await?;
-            let after = drive(&server.address, &floor, connections, seconds).await?;
-            let row = Row {
-                connections,
-                name: route.name,
-                floor: f64::midpoint(before.per_second(), after.per_second()),
-                slice,
-            };
-            print(&mut out, &row, options.json)?;
+async fn run(options: &Options) -> Result<bool, Error> {
+    let mut all_met = true;
+    let mut report = Report::of_budgets(options.json);
+    if options.scenario.contains(&Scenario::Routes) {
+        all_met &= routes::run(options).await?;
+        if options.scenario.len() > 1 {
+            report.gap()?;
         }
     }
-    progress("")
-}
-
-/// What is being done, on standard error so that the table stays clean.
-fn progress(what: &str) -> Result<(), Error> {
-    let mut err = io::stderr().lock();
-    write!(err, "\r\x1b[K{what}")?;
-    err.flush()?;
-    Ok(())
-}
-
-fn print(out: &mut impl io::Write, row: &Row, as_json: bool) -> Result<(), Error> {
-    progress("")?;
-    let [p50, p99] = [0.5, 0.99].map(|share| row.slice.percentile(share));
-    if as_json {
-        let line = json!({
-            "route": row.name,
-            "connections": row.connections,
-            "floor_per_second": row.floor,
-            "per_second": row.slice.per_second(),
-            "ratio": row.ratio(),
-            "p50_us": p50,
-            "p99_us": p99,
-        });
-        writeln!(out, "{line}")?;
-    } else {
-        writeln!(
-            out,
-            "{:<22} {:>5} {:>10.0} {:>10.0} {:>7.2} {:>9} {:>9}",
-            row.name,
-            row.connections,
-            row.floor,
-            row.slice.per_second(),
-            row.ratio(),
-            p50,
-            p99
-        )?;
+    for scenario in &options.scenario {
+        match scenario {
+            Scenario::Routes => {}
+            Scenario::Start => start::run(&mut report).await?,
+            Scenario::Forged => flood::forged(options, &mut report).await?,
+            Scenario::Dead => flood::dead(options, &mut report).await?,
+            Scenario::FirstUses => first_uses::run(options, &mut report).await?,
+        }
     }
-    out.flush()?;
-    Ok(())
+    progress("");
+    Ok(all_met && report.all_met())
 }

@@ -1,144 +1,178 @@
-//! The routes that have a budget, and what they need to exist first.
+//! H1 to H4: each route between two slices of the floor.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use benches::Error;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Bytes;
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::{client::once, server::INTROSPECTION_SECRET};
+use benches::{
+    Error,
+    measure::{Process, Samples},
+    report::{Budget, Cell, Report, Unit, column, progress},
+};
 
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+use crate::{
+    Options,
+    client::{Exchange, Group, Slice, drive, p50_and_p99},
+    server::Server,
+    setup::{livez, routes},
+};
 
-/// One request that is sent again and again.
-#[derive(Clone)]
-pub struct Route {
-    pub name: &'static str,
-    pub expected: StatusCode,
-    method: Method,
-    path: &'static str,
-    headers: HeaderMap,
-    body: Bytes,
+/// From so many connections on a budget holds: fewer measure how soon threads wake up.
+const BUDGET_FROM: usize = 16;
+
+/// Number and least ratio of a route's budget.
+fn budget(route: &str) -> (&'static str, f64) {
+    match route {
+        "guard" | "forward-auth" => ("H1", 0.80),
+        "introspect, bearer" | "introspect, client" => ("H2", 0.65),
+        "token, forged" => ("H4", 0.65),
+        _ => ("H3", 0.55),
+    }
 }
 
-impl Route {
-    fn new(name: &'static str, method: Method, path: &'static str) -> Self {
-        Self {
-            name,
-            expected: StatusCode::OK,
-            method,
-            path,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
+pub async fn run(options: &Options) -> Result<bool, Error> {
+    let server = Server::start()?;
+    let routes = routes(&server.address).await?;
+    let mut report = Report::new(
+        options.json,
+        [
+            column("id", "id", -3),
+            column("route", "route", -19),
+            column("connections", "conns", 5),
+            column("floor_per_second", "floor/s", 8),
+            column("per_second", "route/s", 8),
+            column("ratio", "ratio", 6),
+            column("floor_p50_us", "floor p50 µs", 12),
+            column("floor_p99_us", "p99", 7),
+            column("p50_us", "p50 µs", 8),
+            column("p99_us", "p99", 7),
+            column("floor_server_us", "floor cpu µs", 12),
+            column("server_us", "cpu µs", 7),
+            column("generator_busy", "generator", 9),
+            column("budget", "budget", 8),
+            column("met", "", -6),
+        ],
+    );
+    for &connections in &options.connections {
+        let connections = connections.clamp(1, 1024);
+        let mut floor = Group::open(&server.address, connections, vec![livez()]).await?;
+        drive([&mut floor], options.slice()).await?; // warms the server and the processor up
+        for route in &routes {
+            if !route.name.contains(&options.only) {
+                continue;
+            }
+            progress(&format!("{} on {connections} connections …", route.name));
+            let figures = measure(options, &server, &mut floor, route).await?;
+            report.row(&row(route.name, connections, figures))?;
         }
     }
+    Ok(report.all_met())
+}
 
-    /// What every ratio is to.
-    pub fn floor() -> Self {
-        Self::new("livez", Method::GET, "/livez")
+#[derive(Default)]
+struct Figures {
+    floor: Side,
+    route: Side,
+    ratios: Vec<f64>,
+    generator_busy: Vec<f64>,
+}
+
+#[derive(Default)]
+struct Side {
+    per_second: Vec<f64>,
+    latencies: Vec<f64>,
+    server: Duration,
+}
+
+impl Side {
+    fn add(&mut self, slice: Slice, server: Duration) -> f64 {
+        self.per_second.push(slice.per_second);
+        self.latencies.extend(slice.latencies);
+        self.server += server;
+        slice.per_second
     }
 
-    fn header(mut self, name: &'static str, value: &str) -> Result<Self, Error> {
-        self.headers.insert(name, value.parse()?);
-        Ok(self)
-    }
-
-    fn form(mut self, body: String) -> Self {
-        self.headers.insert(header::CONTENT_TYPE, FORM);
-        self.body = body.into();
-        self
-    }
-
-    pub fn request(&self) -> Result<Request<Full<Bytes>>, Error> {
-        let mut request = Request::builder()
-            .method(self.method.clone())
-            .uri(self.path);
-        if let Some(headers) = request.headers_mut() {
-            headers.clone_from(&self.headers);
-            headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-        }
-        Ok(request.body(Full::new(self.body.clone()))?)
+    /// Microseconds of processor time that the server needs for a request.
+    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+    fn server_us(&self) -> f64 {
+        self.server.as_secs_f64() * 1e6 / self.latencies.len() as f64
     }
 }
 
-/// A credential and a token on the server.
-pub struct Setup {
-    routes: Vec<Route>,
+async fn measure(
+    options: &Options,
+    server: &Server,
+    floor: &mut Group,
+    route: &Exchange,
+) -> Result<Figures, Error> {
+    let time = options.slice();
+    let mut group = Group::open(
+        &server.address,
+        floor.connections.len(),
+        vec![route.clone()],
+    )
+    .await?;
+    drive([&mut group], time / 5).await?;
+    let mut figures = Figures::default();
+    let mut before = slice(&mut figures.floor, server, floor, time).await?;
+    for _ in 0..options.slices() {
+        let used = Process { id: None }.used()?;
+        let of_route = slice(&mut figures.route, server, &mut group, time).await?;
+        let used = Process { id: None }.used()?.saturating_sub(used);
+        let after = slice(&mut figures.floor, server, floor, time).await?;
+        figures.ratios.push(of_route / f64::midpoint(before, after));
+        figures
+            .generator_busy
+            .push(used.as_secs_f64() / time.as_secs_f64());
+        before = after;
+    }
+    Ok(figures)
 }
 
-impl Setup {
-    pub async fn new(address: &str) -> Result<Self, Error> {
-        let sign_in =
-            Route::new("sign-in", Method::POST, "/sign-in").form("user=alder-admin".into());
-        let (parts, _) = once(address, sign_in.request()?).await?;
-        let cookie = parts.headers.get(header::SET_COOKIE).ok_or("no session")?;
-        let session = cookie
-            .to_str()?
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+async fn slice(
+    side: &mut Side,
+    server: &Server,
+    group: &mut Group,
+    time: Duration,
+) -> Result<f64, Error> {
+    let used = server.process().used()?;
+    let [slice] = drive([group], time).await?;
+    let used = server.process().used()?.saturating_sub(used);
+    Ok(side.add(slice, used))
+}
 
-        let mut create = Route::new("create", Method::POST, "/api-access/v1/credentials")
-            .header("cookie", &session)?
-            .header("content-type", "application/json")?;
-        create.body =
-            r#"{"name":"load","api_type":"apiv2","scopes":["system/patients.read"]}"#.into();
-        let created: Value = serde_json::from_slice(&once(address, create.request()?).await?.1)?;
-        let text = |pointer: &str| {
-            let found = created.pointer(pointer).and_then(Value::as_str);
-            found
-                .map(str::to_owned)
-                .ok_or(format!("no {pointer} in the answer"))
-        };
-        let client_id = text("/credential/client_id")?;
-        let secret = text("/client_secret")?;
-        let basic = BASE64_STANDARD.encode(format!("{client_id}:{secret}"));
-        let other_end = if secret.ends_with('x') { "y" } else { "x" };
-        let forged = format!(
-            "{}{other_end}",
-            secret.get(..secret.len() - 1).unwrap_or_default()
-        );
-        let post = |secret: &str| {
-            format!("grant_type=client_credentials&client_id={client_id}&client_secret={secret}")
-        };
-
-        let token = |name| Route::new(name, Method::POST, "/oauth2/token");
-        let by_post = token("token, post").form(post(&secret));
-        let issued: Value = serde_json::from_slice(&once(address, by_post.request()?).await?.1)?;
-        let bearer = issued
-            .get("access_token")
-            .and_then(Value::as_str)
-            .ok_or("no token")?;
-        let authorization = format!("Bearer {bearer}");
-        let introspect = |name| {
-            Route::new(name, Method::POST, "/oauth2/introspect").form(format!("token={bearer}"))
-        };
-        let mut refused = token("token, forged").form(post(&forged));
-        refused.expected = StatusCode::UNAUTHORIZED;
-        Ok(Self {
-            routes: vec![
-                Route::new("guard", Method::GET, "/api/2.0/patients/64058687489/")
-                    .header("authorization", &authorization)?,
-                Route::new("forward-auth", Method::GET, "/forward-auth")
-                    .header("authorization", &authorization)?
-                    .header("x-original-method", "GET")?
-                    .header("x-original-uri", "/api/2.0/patients/64058687489/")?,
-                introspect("introspect, bearer")
-                    .header("authorization", &format!("Bearer {INTROSPECTION_SECRET}"))?,
-                introspect("introspect, client")
-                    .header("authorization", &format!("Basic {basic}"))?,
-                token("token, basic")
-                    .form("grant_type=client_credentials".into())
-                    .header("authorization", &format!("Basic {basic}"))?,
-                by_post,
-                refused,
-            ],
-        })
+fn row(name: &'static str, connections: usize, figures: Figures) -> Vec<Cell> {
+    let Figures {
+        floor,
+        route,
+        ratios,
+        generator_busy,
+    } = figures;
+    let [floor_us, route_us] = [floor.server_us(), route.server_us()];
+    let [floor_rate, route_rate, ratio, busy] =
+        [floor.per_second, route.per_second, ratios, generator_busy]
+            .map(|figures| Samples::new(figures).median());
+    let [floor_p50, floor_p99] = p50_and_p99(floor.latencies);
+    let [p50, p99] = p50_and_p99(route.latencies);
+    let (id, least) = budget(name);
+    let budget = Budget::at_least(least, Unit::Times);
+    let mut row = vec![
+        id.into(),
+        name.into(),
+        Cell::count(connections),
+        Cell::Number(floor_rate, 0),
+        Cell::Number(route_rate, 0),
+        Cell::Number(ratio, 2),
+        Cell::Number(floor_p50, 0),
+        Cell::Number(floor_p99, 0),
+        Cell::Number(p50, 0),
+        Cell::Number(p99, 0),
+        Cell::Number(floor_us, 1),
+        Cell::Number(route_us, 1),
+        Cell::Number(busy, 2),
+    ];
+    if connections >= BUDGET_FROM {
+        row.extend([Cell::Budget(budget), Cell::Met(budget.is_met_by(ratio))]);
+    } else {
+        row.extend([Cell::Empty, Cell::Empty]);
     }
-
-    pub fn routes(&self) -> impl Iterator<Item = Route> {
-        self.routes.iter().cloned()
-    }
+    row
 }

@@ -2,10 +2,17 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use benches::Error;
+use benches::{
+    Error,
+    measure::{Process, now},
+};
+
+use crate::client::{Connection, render};
 
 /// What resource servers introspect with in these runs.
 pub const INTROSPECTION_SECRET: &str = "load-introspection-secret";
@@ -17,8 +24,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds and starts it.
-    pub fn start() -> Result<Self, Error> {
+    /// Builds it, so that it is what the sources say.
+    pub fn build() -> Result<PathBuf, Error> {
         let cargo = option_env!("CARGO").unwrap_or("cargo");
         let built = Command::new(cargo)
             .args(["build", "--release", "--quiet", "-p", "reference-server"])
@@ -28,7 +35,16 @@ impl Server {
             return Err("the server does not build".into());
         }
         // Its neighbour: both are release binaries of one workspace.
-        let binary = std::env::current_exe()?.with_file_name("reference-server");
+        Ok(std::env::current_exe()?.with_file_name("reference-server"))
+    }
+
+    /// Builds and starts it.
+    pub fn start() -> Result<Self, Error> {
+        Self::start_binary(&Self::build()?)
+    }
+
+    /// Starts what was built.
+    pub fn start_binary(binary: &PathBuf) -> Result<Self, Error> {
         let mut process = Command::new(binary)
             .args(["--listen", "127.0.0.1:0", "--log", "error"])
             .args(["--forward-auth-headers", "x-original"])
@@ -38,14 +54,38 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = process.stdout.take().ok_or("no output to read")?;
+        // From here on, dropping it ends the process.
+        let mut server = Self {
+            address: String::new(),
+            process,
+        };
         let mut first = String::new();
         BufReader::new(stdout).read_line(&mut first)?;
-        let address = first
+        first
             .trim_end()
             .strip_prefix("listening on http://")
             .ok_or("the server did not start")?
-            .to_owned();
-        Ok(Self { address, process })
+            .clone_into(&mut server.address);
+        Ok(server)
+    }
+
+    /// What Linux says of it.
+    pub fn process(&self) -> Process {
+        Process {
+            id: Some(self.process.id()),
+        }
+    }
+
+    /// Hashes so far, by its own metrics.
+    pub async fn argon2_count(&self) -> Result<u64, Error> {
+        let mut connection = Connection::open(&self.address).await?;
+        let request = render("GET", "/metrics", &[], "");
+        let answer = connection.exchange(&request).await?;
+        let count = str::from_utf8(answer.body)?
+            .lines()
+            .find_map(|line| line.strip_prefix("credential_argon2_seconds_count "))
+            .ok_or("the metrics do not count hashes")?;
+        Ok(count.trim().parse()?)
     }
 }
 
@@ -54,4 +94,18 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Starts the binary and waits for its first answer.
+pub async fn start_to_first_answer(binary: &PathBuf) -> Result<(Server, Duration), Error> {
+    let began = now();
+    let server = Server::start_binary(binary)?;
+    let mut connection = Connection::open(&server.address).await?;
+    let answer = connection
+        .exchange(&render("GET", "/livez", &[], ""))
+        .await?;
+    if answer.status != 200 {
+        return Err(format!("the first answer was {}", answer.status).into());
+    }
+    Ok((server, began.elapsed()))
 }

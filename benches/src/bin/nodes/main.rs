@@ -1,8 +1,9 @@
-//! Two nodes of the library over one real PostgreSQL: how soon a change on one is in the other's
-//! answers, and how many transactions checks cause.
+//! Nodes of the library over one real PostgreSQL: how soon a change on one is in the others'
+//! answers, how many transactions checks cause, and what more nodes cost.
 //!
 //! `cargo run --release -p benches --bin nodes -- --help` lists the options.
 
+mod fleet;
 mod propagation;
 mod steady;
 
@@ -12,18 +13,22 @@ use std::{
     time::Duration,
 };
 
-use benches::Error;
+use benches::{
+    Error, fixture,
+    report::{Report, progress},
+};
 use clap::Parser;
 use credential_core::{
-    Credentials, ScopeCatalog,
+    Credentials,
     entropy::OsEntropy,
     secret::{hash::HashCost, keyring::Keyring},
+    testing::ProbeStore,
 };
 use credential_store_postgres::PostgresStore;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-/// Change propagation between two nodes, and transactions of warm checks.
+/// Change propagation between nodes, transactions of warm checks, and catch-ups of 1 to 8 nodes.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
@@ -33,22 +38,44 @@ struct Options {
     /// Scope edits and revocations, in turn.
     #[arg(long, default_value_t = 1_000)]
     changes: usize,
+    /// As many without LISTEN, where each takes up to a quarter of a second.
+    #[arg(long, default_value_t = 100)]
+    changes_without_listen: usize,
     /// Checks of warm tokens.
     #[arg(long, default_value_t = 1_000_000)]
     authorizations: usize,
     /// Live tokens that are checked.
     #[arg(long, default_value_t = 10_000)]
     tokens: usize,
-    /// One JSON object per line instead of sentences.
+    /// How many nodes follow the same changes.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
+    nodes: Vec<usize>,
+    /// Those changes.
+    #[arg(long, default_value_t = 20)]
+    changes_per_second: u32,
+    /// For so long, for each number of nodes.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// One JSON object per line instead of sentences and a table.
     #[arg(long)]
     json: bool,
+    /// Exit with 1 if a budget is missed.
+    #[arg(long)]
+    check: bool,
+}
+
+/// A node, and what it asks of its store.
+struct Node {
+    credentials: Credentials,
+    store: ProbeStore<PostgresStore>,
 }
 
 fn main() -> ExitCode {
-    benches::run("nodes", run(&Options::parse()))
+    let options = Options::parse();
+    benches::run("nodes", options.check, run(&options))
 }
 
-async fn run(options: &Options) -> Result<(), Error> {
+async fn run(options: &Options) -> Result<bool, Error> {
     // Why no autovacuum: its transactions would be counted with ours.
     let throwaway = match options.database_url {
         Some(_) => None,
@@ -63,19 +90,46 @@ async fn run(options: &Options) -> Result<(), Error> {
     let first_pool = pool(&url).await?;
     PostgresStore::migrate(&first_pool).await?;
     let keyring = Keyring::generate(&OsEntropy);
-    let first = node(first_pool.clone(), &keyring)?;
-    let second = node(pool(&url).await?, &keyring)?;
-    let running = [first.start().await?, second.start().await?];
+    let first = Node::new(first_pool.clone(), &keyring)?;
+    let second = Node::new(pool(&url).await?, &keyring)?;
+    let running = [
+        first.credentials.start().await?,
+        second.credentials.start().await?,
+    ];
+    let mut lines = Vec::new();
 
-    let report = propagation::measure(&first, &second, options.changes).await?;
-    print(options.json, &report)?;
+    let heard = propagation::measure(&first, &second, options.changes).await?;
+    print(options.json, &heard.json())?;
+    lines.extend(heard.lines());
 
     let [first_running, second_running] = running;
     first_running.shutdown().await; // so that all heartbeats are the second node's
-    let report = steady::measure(&first, &second, &first_pool, options).await?;
-    print(options.json, &report)?;
+    let steady = steady::measure(&first, &second, &first_pool, options).await?;
+    print(options.json, &steady.json())?;
+    lines.extend(steady.lines());
+
+    let first_running = first.credentials.start().await?;
     second_running.shutdown().await;
-    Ok(())
+    let deaf = Node::new(pool(&url).await?, &keyring)?;
+    deaf.store.deafen();
+    let deaf_running = deaf.credentials.start().await?;
+    let unheard = propagation::measure(&first, &deaf, options.changes_without_listen).await?;
+    print(options.json, &unheard.json_without_listen())?;
+    lines.push(unheard.line_without_listen());
+    deaf_running.shutdown().await;
+    first_running.shutdown().await;
+
+    let fleet = fleet::measure(&url, &keyring, options).await?;
+    for of_size in &fleet {
+        print(options.json, &of_size.json())?;
+    }
+    lines.extend(fleet::line(&fleet));
+
+    let mut report = Report::of_budgets(options.json);
+    for line in lines {
+        report.add(line)?;
+    }
+    Ok(report.all_met())
 }
 
 async fn pool(url: &str) -> Result<PgPool, sqlx::Error> {
@@ -86,33 +140,30 @@ async fn pool(url: &str) -> Result<PgPool, sqlx::Error> {
         .await
 }
 
-/// A node with cheap hashing: nothing here is about Argon2.
-fn node(pool: PgPool, keyring: &Keyring) -> Result<Credentials, Error> {
-    Ok(Credentials::builder(PostgresStore::new(pool))
-        .catalog(ScopeCatalog::elation())
-        .keyring(keyring.clone())
-        .hash_cost(HashCost::cheap())
-        .limit_per_tenant(u32::MAX)
-        .build()?)
-}
-
-/// What is being done, on standard error so that the report stays clean.
-fn progress(done: usize, of: usize, what: &str) {
-    if done.is_multiple_of(of.div_ceil(20).max(1)) {
-        let _ = write!(io::stderr(), "\r\x1b[K{what}: {done} of {of}");
+impl Node {
+    /// A node with cheap hashing: nothing here is about Argon2.
+    fn new(pool: PgPool, keyring: &Keyring) -> Result<Self, Error> {
+        let store = ProbeStore::new(PostgresStore::new(pool));
+        Ok(Self {
+            credentials: fixture::builder(store.clone(), keyring)
+                .hash_cost(HashCost::cheap())
+                .build()?,
+            store,
+        })
     }
 }
 
 fn print(as_json: bool, report: &Value) -> Result<(), Error> {
+    progress("");
     let mut out = io::stdout().lock();
-    write!(io::stderr(), "\r\x1b[K")?;
     if as_json {
         writeln!(out, "{report}")?;
     } else {
         for (name, value) in report.as_object().into_iter().flatten() {
-            writeln!(out, "{:<34} {value}", name.replace('_', " "))?;
+            writeln!(out, "{:<36} {value}", name.replace('_', " "))?;
         }
         writeln!(out)?;
     }
+    out.flush()?;
     Ok(())
 }

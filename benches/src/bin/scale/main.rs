@@ -1,46 +1,58 @@
-//! What list, get and a first authentication cost on PostgreSQL with a thousand credentials and
-//! with a million, as medians and as their ratio.
+//! What list, get and a first authentication cost on PostgreSQL, and how many bytes a credential
+//! takes, from a thousand credentials to a million.
 //!
-//! `cargo run --release -p benches --bin scale -- --help` lists the options.
+//! A bare round trip is measured in turn with the calls: what it costs more at another size is the
+//! machine's doing and not the database's. `cargo run --release -p benches --bin scale -- --help`
+//! lists the options.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-    time::{Duration, Instant},
+use std::{process::ExitCode, time::Duration};
+
+use benches::{
+    Error,
+    fixture::{self, Client, SCOPE, admin},
+    measure::{Samples, now},
+    report::{Budget, Cell, Report, Unit, column, progress},
 };
-
-use benches::{Error, admin, create};
 use clap::Parser;
 use credential_core::{
-    Credentials, ScopeCatalog,
     entropy::OsEntropy,
     secret::{hash::HashCost, keyring::Keyring},
     store::{CredentialStore as _, ListQuery},
 };
 use credential_store_postgres::PostgresStore;
-use serde_json::json;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-/// Costs at two sizes of one database.
+/// Costs of one database as it grows.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
     /// An empty PostgreSQL database; absent: a throwaway server from the installed binaries.
     #[arg(long)]
     database_url: Option<String>,
-    /// Credentials at first.
-    #[arg(long, default_value_t = 1_000)]
-    small: i64,
-    /// Credentials in the end.
-    #[arg(long, default_value_t = 1_000_000)]
-    large: i64,
+    /// Numbers of credentials, ascending; ratios are to the first.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000])]
+    sizes: Vec<i64>,
     /// Calls that each median is taken of.
     #[arg(long, default_value_t = 2_000)]
     calls: usize,
     /// One JSON object per line instead of a table.
     #[arg(long)]
     json: bool,
+    /// Exit with 1 if a budget is missed.
+    #[arg(long)]
+    check: bool,
 }
+
+/// No call may take so many times as long as in the smallest database.
+const BUDGET: Budget = Budget::at_most(1.3, Unit::Times);
+
+/// What is measured, in the order of [`measure`]; the first is the bare round trip.
+const CALLS: [&str; 4] = [
+    "round trip",
+    "list, 50 of 100",
+    "get",
+    "first authenticate, read",
+];
 
 /// Credentials that other tenants have, a hundred each, copied in the database from one that was
 /// made through the library.
@@ -68,11 +80,21 @@ const COPIES: &str = "
     from copies, template
     join credential_management.secret s on s.credential_id = template.id";
 
+/// Bytes of every table, indexes included. Copies have no audit trail.
+const BYTES: &str = "
+    select sum(pg_total_relation_size(c.oid))::bigint
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'credential_management' and c.relkind = 'r'";
+
 fn main() -> ExitCode {
-    benches::run("scale", run(&Options::parse()))
+    let options = Options::parse();
+    benches::run("scale", options.check, run(&options))
 }
 
-async fn run(options: &Options) -> Result<(), Error> {
+async fn run(options: &Options) -> Result<bool, Error> {
+    if !options.sizes.is_sorted_by(|a, b| a < b) || options.sizes.iter().any(|size| *size < 1) {
+        return Err("--sizes: positive numbers in ascending order".into());
+    }
     let url = match &options.database_url {
         Some(url) => url.clone(),
         None => test_postgres::Server::shared().database().url(),
@@ -83,38 +105,61 @@ async fn run(options: &Options) -> Result<(), Error> {
         .await?;
     PostgresStore::migrate(&pool).await?;
     let store = PostgresStore::new(pool.clone());
-    let credentials = Credentials::builder(store.clone())
-        .catalog(ScopeCatalog::elation())
-        .keyring(Keyring::generate(&OsEntropy))
+    let node = fixture::builder(store.clone(), &Keyring::generate(&OsEntropy))
         .hash_cost(HashCost::cheap())
         .build()?;
     for n in 0..100 {
-        create(&credentials, format!("key {n}")).await?;
+        Client::create(&node, format!("key {n}"), &[SCOPE]).await?;
     }
 
-    grow(&pool, 1, options.small).await?;
-    let small = measure(&store, options.calls).await?;
-    grow(&pool, options.small + 1, options.large).await?;
-    let large = measure(&store, options.calls).await?;
-    let mut out = io::stdout().lock();
-    for ((name, few), (_, many)) in small.into_iter().zip(large) {
-        let ratio = many.as_secs_f64() / few.as_secs_f64();
-        let micros = [few, many].map(|median| median.as_micros());
-        if options.json {
-            writeln!(
-                out,
-                "{}",
-                json!({"call": name, "small_us": micros[0], "large_us": micros[1], "ratio": ratio})
-            )?;
-        } else {
-            writeln!(
-                out,
-                "{name:<28} {:>6} µs at {}, {:>6} µs at {}: {ratio:.2}",
-                micros[0], options.small, micros[1], options.large
-            )?;
+    let mut report = Report::new(
+        options.json,
+        [
+            column("credentials", "credentials", 11),
+            column("bytes_each", "bytes each", 10),
+            column("call", "call", -24),
+            column("us", "µs", 7),
+            column("ratio", "ratio", 6),
+            column("of_the_round_trip", "round trip's", 12),
+            column("budget", "budget", 8),
+            column("met", "", -6),
+        ],
+    );
+    let mut smallest = None;
+    for (n, &size) in options.sizes.iter().enumerate() {
+        let before = n.checked_sub(1).map_or(0, |last| options.sizes[last]);
+        grow(&pool, before + 1, size).await?;
+        let (bytes,): (i64,) = sqlx::query_as(BYTES).fetch_one(&pool).await?;
+        let costs = measure(&pool, &store, options.calls).await?;
+        let first = *smallest.get_or_insert(costs);
+        #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+        let (size, bytes) = (size as f64, bytes as f64 / size as f64);
+        let drift = costs[0].as_secs_f64() / first[0].as_secs_f64();
+        for ((call, cost), first) in CALLS.iter().zip(costs).zip(first) {
+            let ratio = cost.as_secs_f64() / first.as_secs_f64();
+            let judged = n > 0 && *call != CALLS[0];
+            report.row(&[
+                Cell::Number(size, 0),
+                Cell::Number(bytes, 0),
+                (*call).into(),
+                Cell::Number(cost.as_secs_f64() * 1e6, 0),
+                Cell::Number(ratio, 2),
+                Cell::Number(drift, 2),
+                if judged {
+                    Cell::Budget(BUDGET)
+                } else {
+                    Cell::Empty
+                },
+                // Why without the drift: the smaller ratio must not hide behind it.
+                if judged {
+                    Cell::Met(BUDGET.is_met_by(ratio / drift.max(1.0)))
+                } else {
+                    Cell::Empty
+                },
+            ])?;
         }
     }
-    Ok(())
+    Ok(report.all_met())
 }
 
 /// Adds copies in steps, so that there is something to see.
@@ -123,7 +168,7 @@ async fn grow(pool: &PgPool, from: i64, to: i64) -> Result<(), Error> {
     let mut next = from;
     while next <= to {
         let last = (next + STEP - 1).min(to);
-        write!(io::stderr(), "\r\x1b[Kcredentials: {last} of {to}")?;
+        progress(&format!("credentials: {last} of {to}"));
         sqlx::query(COPIES)
             .bind(next)
             .bind(last)
@@ -131,7 +176,7 @@ async fn grow(pool: &PgPool, from: i64, to: i64) -> Result<(), Error> {
             .await?;
         next = last + 1;
     }
-    write!(io::stderr(), "\r\x1b[K")?;
+    progress("settling");
     // What loading left behind is not what is measured.
     for settle in ["vacuum (analyze)", "checkpoint"] {
         sqlx::query(settle).execute(pool).await?;
@@ -141,9 +186,10 @@ async fn grow(pool: &PgPool, from: i64, to: i64) -> Result<(), Error> {
 
 /// The median of each call, warmed up by a tenth as many.
 async fn measure(
+    pool: &PgPool,
     store: &PostgresStore,
     calls: usize,
-) -> Result<[(&'static str, Duration); 3], Error> {
+) -> Result<[Duration; CALLS.len()], Error> {
     let admin = admin();
     let tenant = admin.tenant();
     let query = ListQuery {
@@ -152,35 +198,28 @@ async fn measure(
         include_revoked: false,
     };
     let listed = store.list(tenant, &query).await?;
-    let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+    let mut costs = CALLS.map(|_| Vec::with_capacity(calls));
+    progress("calls");
     for n in 0..calls + calls / 10 {
         let one = listed.get(n % listed.len()).ok_or("nothing is listed")?;
         let selector = one.secrets.first().ok_or("no secret")?.selector;
         let took = [
+            timed(sqlx::query("select 1").execute(pool)).await?,
             timed(store.list(tenant, &query)).await?,
             timed(store.get(tenant, one.id)).await?,
             timed(store.state_by_selector(&selector)).await?,
         ];
         if n >= calls / 10 {
             for (cost, took) in costs.iter_mut().zip(took) {
-                cost.push(took);
+                cost.push(took.as_secs_f64());
             }
         }
     }
-    let [list, get, state] = costs.map(|mut cost| {
-        cost.sort_unstable();
-        cost.get(cost.len() / 2).copied().unwrap_or_default()
-    });
-    Ok([
-        ("list, 50 of 100", list),
-        ("get", get),
-        ("first authenticate, read", state),
-    ])
+    Ok(costs.map(|cost| Duration::from_secs_f64(Samples::new(cost).median())))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 async fn timed<T, E>(call: impl Future<Output = Result<T, E>>) -> Result<Duration, E> {
-    let began = Instant::now();
+    let began = now();
     call.await?;
     Ok(began.elapsed())
 }

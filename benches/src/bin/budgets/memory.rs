@@ -1,0 +1,81 @@
+//! P9: bytes of a node's cache entries, and of credentials in the memory store.
+
+use benches::{
+    Error,
+    fixture::{Client, Deployment, SCOPE, admin_of},
+    measure::{Process, ready},
+    report::{Budget, Line, Unit, progress, progress_of},
+};
+use tokio::task::unconstrained;
+
+use crate::Options;
+
+const LIMIT: f64 = 1.5 * 1024.0;
+
+/// Credentials of one tenant in the memory store.
+const PER_TENANT: usize = 100;
+
+/// To be called before anything else: memory that was used and freed would be used again, and not
+/// be counted.
+pub async fn measure(options: &Options) -> Result<[Line; 2], Error> {
+    let store = store(options).await?;
+    Ok([caches(options).await?, store])
+}
+
+/// Counts what a node allocates for entries, its tables included, at nine tenths of its caches'
+/// capacity.
+#[expect(clippy::cast_precision_loss, reason = "counts for people")]
+async fn caches(options: &Options) -> Result<Line, Error> {
+    let capacity = options.size(50_000, 5_000);
+    let entries = capacity / 10 * 9;
+    let deployment = Deployment::without_hashing()?;
+    let clients = deployment.clients(entries).await?;
+    let tokens = deployment.tokens(&clients, 1).await?;
+    progress("filling the caches of a node");
+    let mut node = None;
+    let mut refused = 0;
+    // On this thread alone, because only its allocations are counted; the memory store makes
+    // nobody wait.
+    let counted = allocation_counter::measure(|| {
+        let sized = deployment
+            .another_node()
+            .credential_cache(capacity)
+            .token_cache(capacity);
+        node = sized.build().ok();
+        for token in &tokens {
+            let verified = node
+                .as_ref()
+                .map(|node| ready(unconstrained(node.verify(token))));
+            refused += usize::from(!matches!(verified, Some(Ok(_))));
+        }
+    });
+    let node = node
+        .filter(|_| refused == 0)
+        .ok_or("a live token was refused")?;
+    // What was evicted is read again.
+    let reads = deployment.store.reads();
+    for token in &tokens {
+        node.verify(token).await?;
+    }
+    let evicted = deployment.store.reads() - reads;
+    let bytes = counted.bytes_current as f64 / (entries as f64 - evicted as f64);
+    let what = format!("memory/credential+token,entries={entries},tables=included");
+    Ok(Line::new("P9", what, bytes, Unit::Bytes).within(Budget::at_most(LIMIT, Unit::Bytes)))
+}
+
+/// Counts resident memory, because the store is filled by more than one thread.
+#[expect(clippy::cast_precision_loss, reason = "counts for people")]
+async fn store(options: &Options) -> Result<Line, Error> {
+    let count = options.size(1_000_000, 100_000);
+    let deployment = Deployment::without_hashing()?;
+    let process = Process { id: None };
+    let before = process.resident()?;
+    for n in 0..count {
+        progress_of("credentials in the memory store", n, count);
+        let admin = admin_of(&format!("tenant-{}", n / PER_TENANT))?;
+        Client::create_as(&admin, &deployment.node, format!("key {n}"), &[SCOPE]).await?;
+    }
+    let bytes = (process.resident()? - before) as f64 / count as f64;
+    let what = format!("memory/store=memory,credentials={count},audit=included");
+    Ok(Line::new("P9", what, bytes, Unit::Bytes).within(Budget::at_most(LIMIT, Unit::Bytes)))
+}
