@@ -14,6 +14,7 @@ use credential_core::{
         hash::{HashCost, HashError, SecretHash, SecretHasher, Verdict},
         keyring::Keyring,
     },
+    store::CredentialStore,
     testing::ProbeStore,
 };
 use credential_store_memory::MemoryStore;
@@ -34,6 +35,8 @@ pub struct Deployment {
     pub keyring: Keyring,
     /// The node.
     pub node: Credentials,
+    /// What each node hashes with, unless with Argon2id.
+    hasher: Option<Arc<NoHashing>>,
 }
 
 impl Deployment {
@@ -45,7 +48,7 @@ impl Deployment {
     pub fn without_hashing() -> Result<Self, Error> {
         let keyring = Keyring::generate(&OsEntropy);
         let hasher = Arc::new(NoHashing::new(&keyring)?);
-        Ok(Self::with(keyring, |builder| builder.hasher(hasher))?)
+        Ok(Self::with(keyring, Some(hasher))?)
     }
 
     /// A deployment with the default cost of hashing.
@@ -53,26 +56,23 @@ impl Deployment {
     /// # Errors
     /// Never with these settings.
     pub fn with_default_cost() -> Result<Self, Error> {
-        let keyring = Keyring::generate(&OsEntropy);
-        Ok(Self::with(keyring, |builder| builder)?)
+        Ok(Self::with(Keyring::generate(&OsEntropy), None)?)
     }
 
-    fn with(
-        keyring: Keyring,
-        adjust: impl FnOnce(CredentialsBuilder) -> CredentialsBuilder,
-    ) -> Result<Self, BuildError> {
+    fn with(keyring: Keyring, hasher: Option<Arc<NoHashing>>) -> Result<Self, BuildError> {
         let store = ProbeStore::new(MemoryStore::new());
         Ok(Self {
-            node: adjust(builder(store.clone(), &keyring)).build()?,
+            node: node(&store, &keyring, hasher.clone()).build()?,
             store,
             keyring,
+            hasher,
         })
     }
 
     /// What another node over the same store is built with.
     #[must_use]
     pub fn another_node(&self) -> CredentialsBuilder {
-        builder(self.store.clone(), &self.keyring)
+        node(&self.store, &self.keyring, self.hasher.clone())
     }
 
     /// Makes so many credentials that may do [`SCOPE`].
@@ -134,12 +134,21 @@ impl Deployment {
     }
 }
 
+fn node(
+    store: &ProbeStore<MemoryStore>,
+    keyring: &Keyring,
+    hasher: Option<Arc<NoHashing>>,
+) -> CredentialsBuilder {
+    let builder = builder(store.clone(), keyring);
+    match hasher {
+        Some(hasher) => builder.hasher(hasher),
+        None => builder,
+    }
+}
+
 /// What any node is built with.
 #[must_use]
-pub fn builder(
-    store: impl credential_core::store::CredentialStore,
-    keyring: &Keyring,
-) -> CredentialsBuilder {
+pub fn builder(store: impl CredentialStore, keyring: &Keyring) -> CredentialsBuilder {
     Credentials::builder(store)
         .catalog(ScopeCatalog::elation())
         .keyring(keyring.clone())

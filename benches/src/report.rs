@@ -226,12 +226,12 @@ impl Report {
             json,
             [
                 column("id", "id", -4),
-                column("what", "what", -62),
-                column("measured", "measured", 15),
+                column("what", "what", -55),
+                column("measured", "measured", 13),
                 column("unit", "", 0),
                 column("baseline", "baseline", 10),
                 column("ratio", "ratio", 7),
-                column("budget", "budget", 13),
+                column("budget", "budget", 15),
                 column("met", "", -6),
             ],
         )

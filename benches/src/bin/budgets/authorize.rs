@@ -69,17 +69,15 @@ async fn of(
     let reads = deployment.store.reads() - reads;
 
     let many = tokens.len() > 1_000;
-    let what = |what: &str| {
-        format!(
-            "{what}/tokens={},credentials={credentials},order=random",
-            tokens.len()
-        )
-    };
+    let name = format!(
+        "authorize/tokens={},credentials={credentials},order=random",
+        tokens.len()
+    );
     let budget = Budget::at_most(if many { 1_000.0 } else { 300.0 }, Unit::Nanos);
     let id = if many { "P1b" } else { "P1a" };
-    let line = |name: &str, figure| Line::new(id, what(name), figure, Unit::Nanos);
+    let line = |name: &str, figure| Line::new(id, name, figure, Unit::Nanos);
     let authorized = rounds.median::<0>();
-    report.add(line("authorize", authorized).within(budget))?;
+    report.add(line(&name, authorized).within(budget))?;
     let beside = line("  beside siphash-2-4-128+map_hit", authorized)
         .beside(rounds.median::<1>(), rounds.ratio::<0, 1>());
     report.add(if many {
@@ -102,17 +100,11 @@ async fn of(
     });
     #[expect(clippy::cast_precision_loss, reason = "counts for people")]
     let [allocations, reads] = [count_total as f64, reads as f64];
-    let allocated = "  allocations in as many calls";
+    let allocated = format!("  allocations of {counted} more");
+    report.add(Line::count(id, allocated, allocations, "allocations", 0.0))?;
     report.add(Line::count(
         id,
-        what(allocated),
-        allocations,
-        "allocations",
-        0.0,
-    ))?;
-    report.add(Line::count(
-        id,
-        what("  store reads, all rounds"),
+        "  store reads, all rounds",
         reads,
         "reads",
         0.0,

@@ -83,11 +83,11 @@ pub async fn measure(options: &Options, report: &mut Report) -> Result<(), Error
     edits.abort();
 
     let done = Samples::new(edits_per_second).median();
-    let what = |what: &str| format!("{what}/threads={THREADS},edits_per_second={done:.0}");
+    let name = format!("authorize/threads={THREADS},edits_per_second={EDITS_PER_SECOND}");
     let [quiet_rate, busy_rate] =
         [quiet.rates, busy.rates].map(|rates| Samples::new(rates).median());
     report.add(
-        Line::new("P2", what("authorize"), busy_rate, Unit::PerSecond)
+        Line::new("P2", &*name, busy_rate, Unit::PerSecond)
             .beside(quiet_rate, Samples::new(ratios).median())
             .within(Budget::at_least(0.8, Unit::Times)),
     )?;
@@ -95,7 +95,7 @@ pub async fn measure(options: &Options, report: &mut Report) -> Result<(), Error
     for (name, share) in [("  p50", 0.5), ("  p99", 0.99)] {
         let [quiet, busy] = [&quiet, &busy].map(|latencies| latencies.percentile(share));
         report.add(
-            Line::new("P2", what(name), busy, Unit::Nanos)
+            Line::new("P2", name, busy, Unit::Nanos)
                 .beside(quiet, busy / quiet)
                 .within(Budget::at_most(1.5, Unit::Times)),
         )?;
