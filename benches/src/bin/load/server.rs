@@ -10,6 +10,7 @@ use std::{
 use benches::{
     Error,
     measure::{Process, now},
+    report::progress,
 };
 
 use crate::client::{Connection, render};
@@ -26,8 +27,10 @@ pub struct Server {
 impl Server {
     /// Builds it, so that it is what the sources say.
     pub fn build() -> Result<PathBuf, Error> {
-        let cargo = option_env!("CARGO").unwrap_or("cargo");
-        let built = Command::new(cargo)
+        progress("building the server");
+        // Why not the one that built this program: outside of `cargo run`, that one is given
+        // another compiler by rustup for each dependency that pins its own.
+        let built = Command::new("cargo")
             .args(["build", "--release", "--quiet", "-p", "reference-server"])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()?;
