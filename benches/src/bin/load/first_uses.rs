@@ -28,7 +28,7 @@ const WARM_CONNECTIONS: usize = 16;
 const BESIDE: usize = 4;
 const SLICE: Duration = Duration::from_millis(500);
 /// Every client is through by then, or the run fails.
-const DEADLINE: Duration = Duration::from_mins(5);
+const DEADLINE: Duration = Duration::from_mins(10);
 const MIB: f64 = 1024.0 * 1024.0;
 
 pub async fn run(options: &Options, report: &mut Report) -> Result<(), Error> {

@@ -1,4 +1,8 @@
 //! H1 to H4: each route between two slices of the floor.
+//!
+//! Beside the ratio of throughputs stands that of processor time, the server's and the generator's
+//! together: what the ratio is on a machine that has nothing else to do and nothing to spare. Other
+//! programs move it less.
 
 use std::time::Duration;
 
@@ -46,7 +50,8 @@ pub async fn run(options: &Options) -> Result<bool, Error> {
             column("p99_us", "p99", 7),
             column("floor_server_us", "floor cpu µs", 12),
             column("server_us", "cpu µs", 7),
-            column("generator_busy", "generator", 9),
+            column("cpu_ratio", "cpu ratio", 9),
+            column("generator_busy", "", 0),
             column("budget", "budget", 8),
             column("met", "", -6),
         ],
@@ -72,7 +77,6 @@ struct Figures {
     floor: Side,
     route: Side,
     ratios: Vec<f64>,
-    generator_busy: Vec<f64>,
 }
 
 #[derive(Default)]
@@ -80,20 +84,19 @@ struct Side {
     per_second: Vec<f64>,
     latencies: Vec<f64>,
     server: Duration,
+    generator: Duration,
 }
 
 impl Side {
-    fn add(&mut self, slice: Slice, server: Duration) -> f64 {
-        self.per_second.push(slice.per_second);
-        self.latencies.extend(slice.latencies);
-        self.server += server;
-        slice.per_second
+    /// Microseconds of a time for each request.
+    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
+    fn each_us(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.latencies.len() as f64
     }
 
-    /// Microseconds of processor time that the server needs for a request.
-    #[expect(clippy::cast_precision_loss, reason = "a count for people")]
-    fn server_us(&self) -> f64 {
-        self.server.as_secs_f64() * 1e6 / self.latencies.len() as f64
+    /// Requests per second.
+    fn rate(&self) -> f64 {
+        Samples::new(self.per_second.clone()).median()
     }
 }
 
@@ -114,14 +117,9 @@ async fn measure(
     let mut figures = Figures::default();
     let mut before = slice(&mut figures.floor, server, floor, time).await?;
     for _ in 0..options.slices() {
-        let used = Process { id: None }.used()?;
         let of_route = slice(&mut figures.route, server, &mut group, time).await?;
-        let used = Process { id: None }.used()?.saturating_sub(used);
         let after = slice(&mut figures.floor, server, floor, time).await?;
         figures.ratios.push(of_route / f64::midpoint(before, after));
-        figures
-            .generator_busy
-            .push(used.as_secs_f64() / time.as_secs_f64());
         before = after;
     }
     Ok(figures)
@@ -133,10 +131,15 @@ async fn slice(
     group: &mut Group,
     time: Duration,
 ) -> Result<f64, Error> {
-    let used = server.process().used()?;
+    let used = || Ok::<_, Error>([server.process().used()?, Process { id: None }.used()?]);
+    let before = used()?;
     let [slice] = drive([group], time).await?;
-    let used = server.process().used()?.saturating_sub(used);
-    Ok(side.add(slice, used))
+    let after = used()?;
+    side.server += after[0].saturating_sub(before[0]);
+    side.generator += after[1].saturating_sub(before[1]);
+    side.per_second.push(slice.per_second);
+    side.latencies.extend(slice.latencies);
+    Ok(slice.per_second)
 }
 
 fn row(name: &'static str, connections: usize, figures: Figures) -> Vec<Cell> {
@@ -144,12 +147,13 @@ fn row(name: &'static str, connections: usize, figures: Figures) -> Vec<Cell> {
         floor,
         route,
         ratios,
-        generator_busy,
     } = figures;
-    let [floor_us, route_us] = [floor.server_us(), route.server_us()];
-    let [floor_rate, route_rate, ratio, busy] =
-        [floor.per_second, route.per_second, ratios, generator_busy]
-            .map(|figures| Samples::new(figures).median());
+    let [floor_us, route_us] = [&floor, &route].map(|side| side.each_us(side.server));
+    let [floor_all, route_all] =
+        [&floor, &route].map(|side| side.each_us(side.server + side.generator));
+    let [floor_rate, route_rate] = [&floor, &route].map(Side::rate);
+    let busy = route.each_us(route.generator) * route_rate / 1e6;
+    let ratio = Samples::new(ratios).median();
     let [floor_p50, floor_p99] = p50_and_p99(floor.latencies);
     let [p50, p99] = p50_and_p99(route.latencies);
     let (id, least) = budget(name);
@@ -167,6 +171,7 @@ fn row(name: &'static str, connections: usize, figures: Figures) -> Vec<Cell> {
         Cell::Number(p99, 0),
         Cell::Number(floor_us, 1),
         Cell::Number(route_us, 1),
+        Cell::Number(floor_all / route_all, 2),
         Cell::Number(busy, 2),
     ];
     if connections >= BUDGET_FROM {

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -22,6 +22,8 @@ pub const INTROSPECTION_SECRET: &str = "load-introspection-secret";
 pub struct Server {
     pub address: String,
     process: Child,
+    /// Kept open: it greets in more than one line.
+    output: BufReader<ChildStdout>,
 }
 
 impl Server {
@@ -56,14 +58,15 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = process.stdout.take().ok_or("no output to read")?;
+        let output = process.stdout.take().ok_or("no output to read")?;
         // From here on, dropping it ends the process.
         let mut server = Self {
             address: String::new(),
             process,
+            output: BufReader::new(output),
         };
         let mut first = String::new();
-        BufReader::new(stdout).read_line(&mut first)?;
+        server.output.read_line(&mut first)?;
         first
             .trim_end()
             .strip_prefix("listening on http://")
