@@ -14,7 +14,7 @@ use benches::{
 
 use crate::{
     Options,
-    client::{Exchange, Group, Slice, drive, p50_and_p99},
+    client::{Exchange, Group, drive, p50_and_p99},
     server::Server,
     setup::{livez, routes},
 };

@@ -64,6 +64,9 @@ struct Options {
     check: bool,
 }
 
+/// How often a node asks what changed when nothing wakes it.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
+
 /// A node, and what it asks of its store.
 struct Node {
     credentials: Credentials,
@@ -98,7 +101,7 @@ async fn run(options: &Options) -> Result<bool, Error> {
     ];
     let mut lines = Vec::new();
 
-    let heard = propagation::measure(&first, &second, options.changes).await?;
+    let heard = propagation::measure(&first, &second, options.changes, Duration::ZERO).await?;
     print(options.json, &heard.json())?;
     lines.extend(heard.lines());
 
@@ -113,7 +116,13 @@ async fn run(options: &Options) -> Result<bool, Error> {
     let deaf = Node::new(pool(&url).await?, &keyring)?;
     deaf.store.deafen();
     let deaf_running = deaf.credentials.start().await?;
-    let unheard = propagation::measure(&first, &deaf, options.changes_without_listen).await?;
+    let unheard = propagation::measure(
+        &first,
+        &deaf,
+        options.changes_without_listen,
+        CATCH_UP_EVERY,
+    )
+    .await?;
     print(options.json, &unheard.json_without_listen())?;
     lines.push(unheard.line_without_listen());
     deaf_running.shutdown().await;

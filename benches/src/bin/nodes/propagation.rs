@@ -34,7 +34,14 @@ pub struct Propagation {
     late_wrong: u32,
 }
 
-pub async fn measure(first: &Node, second: &Node, changes: usize) -> Result<Propagation, Error> {
+/// Each change waits for its share of `spread`, so that they do not all fall behind a catch-up of
+/// the other node: the one in front was seen at a catch-up.
+pub async fn measure(
+    first: &Node,
+    second: &Node,
+    changes: usize,
+    spread: Duration,
+) -> Result<Propagation, Error> {
     let (first, second) = (&first.credentials, &second.credentials);
     let mut delays: Vec<Duration> = Vec::with_capacity(changes);
     let mut watched: VecDeque<Watched> = VecDeque::new();
@@ -48,6 +55,8 @@ pub async fn measure(first: &Node, second: &Node, changes: usize) -> Result<Prop
             return Err("a live token was refused".into());
         }
 
+        // Coprime, so that the shares are spread evenly, in no order.
+        tokio::time::sleep(spread * u32::try_from(n * 37 % 100)? / 100).await;
         let outcome: Changed = if n % 2 == 0 {
             first.revoke(&admin(), client.id, None).await?
         } else {

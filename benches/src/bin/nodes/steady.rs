@@ -118,7 +118,7 @@ impl Steady {
                 baseline: Some(idle),
                 ..Line::new(
                     "N2",
-                    "  beyond catch-ups and last uses; idle",
+                    "  transactions beyond catch-ups and last uses, idle beside",
                     checking,
                     unit,
                 )
