@@ -19,7 +19,10 @@ use credential_core::{
 };
 use credential_store_memory::MemoryStore;
 
-use crate::{Error, report::progress_of};
+use crate::{
+    Error,
+    report::{progress, progress_of},
+};
 
 /// What each credential may do unless said otherwise.
 pub const SCOPE: &str = "system/patients.read";
@@ -85,6 +88,7 @@ impl Deployment {
             progress_of("credentials", n, count);
             clients.push(Client::create(&self.node, format!("key {n}"), &[SCOPE]).await?);
         }
+        progress("");
         Ok(clients)
     }
 
@@ -98,6 +102,7 @@ impl Deployment {
             progress_of("tokens", n, clients.len());
             tokens.extend(client.tokens(&self.node, each, None).await?);
         }
+        progress("");
         Ok(tokens)
     }
 
@@ -111,6 +116,7 @@ impl Deployment {
             progress_of("first looks", n, tokens.len());
             self.node.verify(token).await?;
         }
+        progress("");
         Ok(tokens)
     }
 

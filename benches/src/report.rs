@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use serde_json::{Map, Value};
@@ -399,8 +399,13 @@ impl Line {
 pub fn progress(what: &str) {
     let mut err = io::stderr().lock();
     // Nobody is told of progress if standard error is closed.
-    let _ = write!(err, "\r\x1b[K{what}");
-    let _ = err.flush();
+    let _ = if err.is_terminal() {
+        write!(err, "\r\x1b[K{what}").and_then(|()| err.flush())
+    } else if what.is_empty() {
+        Ok(())
+    } else {
+        writeln!(err, "{what}")
+    };
 }
 
 /// As [`progress`], a few times in all, for the `done`th of so many steps.
