@@ -27,7 +27,7 @@ const EXPIRES_IN: Duration = Duration::from_secs(1);
 /// Secrets without our tag.
 pub async fn forged(options: &Options, report: &mut Report) -> Result<(), Error> {
     progress("a flood of forged secrets");
-    let server = Server::start()?;
+    let mut server = Server::start()?;
     let mut admin = Admin::sign_in(&server.address).await?;
     let good = admin.create("good").await?;
     let forged = benches::fixture::forge(&good.secret);
@@ -37,13 +37,14 @@ pub async fn forged(options: &Options, report: &mut Report) -> Result<(), Error>
         &forged,
         401,
     )];
-    run("forged", options, &server, &good, bad, report).await
+    let result = run("forged", options, &server, &good, bad, report).await;
+    server.explain(result)
 }
 
 /// Secrets of ours that are dead: of a revoked credential, of an expired one, of another client.
 pub async fn dead(options: &Options, report: &mut Report) -> Result<(), Error> {
     progress("a flood of dead secrets");
-    let server = Server::start()?;
+    let mut server = Server::start()?;
     let mut admin = Admin::sign_in(&server.address).await?;
     let good = admin.create("good").await?;
     let other = admin.create("other").await?;
@@ -64,7 +65,8 @@ pub async fn dead(options: &Options, report: &mut Report) -> Result<(), Error> {
             401,
         ),
     ];
-    run("dead", options, &server, &good, bad, report).await
+    let result = run("dead", options, &server, &good, bad, report).await;
+    server.explain(result)
 }
 
 async fn run(

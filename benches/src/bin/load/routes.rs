@@ -33,7 +33,12 @@ fn budget(route: &str) -> (&'static str, f64) {
 }
 
 pub async fn run(options: &Options) -> Result<bool, Error> {
-    let server = Server::start()?;
+    let mut server = Server::start()?;
+    let result = all(options, &server).await;
+    server.explain(result)
+}
+
+async fn all(options: &Options, server: &Server) -> Result<bool, Error> {
     let routes = routes(&server.address).await?;
     let mut report = Report::new(
         options.json,
@@ -65,7 +70,7 @@ pub async fn run(options: &Options) -> Result<bool, Error> {
                 continue;
             }
             progress(&format!("{} on {connections} connections …", route.name));
-            let figures = measure(options, &server, &mut floor, route).await?;
+            let figures = measure(options, server, &mut floor, route).await?;
             report.row(&row(route.name, connections, figures))?;
         }
     }

@@ -82,6 +82,16 @@ impl Server {
         }
     }
 
+    /// Adds to a failure whether the server still runs: a connection that it closed and a server
+    /// that is gone look alike from outside.
+    pub fn explain<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        result.map_err(|error| match self.process.try_wait() {
+            Ok(Some(status)) => format!("{error}: the server had ended ({status})").into(),
+            Ok(None) => format!("{error}: the server still runs").into(),
+            Err(_) => error,
+        })
+    }
+
     /// Hashes so far, by its own metrics.
     pub async fn argon2_count(&self) -> Result<u64, Error> {
         let mut connection = Connection::open(&self.address).await?;
