@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{OriginalUri, State},
     handler::Handler as _,
     response::{IntoResponse, Response},
@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 /// Tells the demo's tags in FHIR answers from a server's own.
 const TAG_SYSTEM: &str = "urn:reference-server:checked";
 
-#[derive(Clone)]
 struct Demo {
     api_type: Arc<ApiType>,
     /// RFC 3339; `CapabilityStatement.date`.
@@ -33,10 +32,10 @@ struct Demo {
 /// The guard is put around the handlers themselves: around a router's routes it would be cloned in
 /// boxes with each of them, some ten allocations a call.
 pub fn router(api_type: &Arc<ApiType>, guard: &Guard, clock: &dyn Clock) -> Router {
-    let demo = Demo {
+    let demo = Arc::new(Demo {
         api_type: Arc::clone(api_type),
         started_at: clock.now().to_string(),
-    };
+    });
     let base = api_type.base_path();
     let answer = match api_type.rules() {
         PathRules::Fhir => any(fhir.layer(guard.clone())),
@@ -75,14 +74,17 @@ impl<'a> Facts<'a> {
 
 async fn plain(access: Option<Access>, method: Method, OriginalUri(uri): OriginalUri) -> Response {
     match access {
-        Some(access) => Json(Facts::new(&access, &method, &uri)).into_response(),
+        Some(access) => json_response(JSON, &Facts::new(&access, &method, &uri)),
         // A public route: nobody was checked.
-        None => Json(json!({"method": method.as_str(), "path": uri.path()})).into_response(),
+        None => json_response(
+            JSON,
+            &json!({"method": method.as_str(), "path": uri.path()}),
+        ),
     }
 }
 
 async fn fhir(
-    State(demo): State<Demo>,
+    State(demo): State<Arc<Demo>>,
     access: Option<Access>,
     method: Method,
     OriginalUri(uri): OriginalUri,
@@ -92,12 +94,18 @@ async fn fhir(
         None if uri.path().ends_with("/metadata") => demo.capability_statement(),
         None => return not_found(),
     };
-    fhir_json(StatusCode::OK, &body)
+    json_response(FHIR_JSON, &body)
 }
 
-fn fhir_json(status: StatusCode, body: &Value) -> Response {
-    let content_type = (header::CONTENT_TYPE, "application/fhir+json");
-    (status, [content_type], body.to_string()).into_response()
+const JSON: &str = "application/json";
+const FHIR_JSON: &str = "application/fhir+json";
+
+fn json_response(content_type: &'static str, body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
+        // Unreachable: what is written here has string keys.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// A valid empty Bundle, the facts as tags.
@@ -120,7 +128,7 @@ fn bundle(facts: &Facts<'_>) -> Value {
 fn not_found() -> Response {
     let issue = json!({"severity": "error", "code": "not-found", "diagnostics": "nothing is here"});
     let body = json!({"resourceType": "OperationOutcome", "issue": [issue]});
-    fhir_json(StatusCode::NOT_FOUND, &body)
+    (StatusCode::NOT_FOUND, json_response(FHIR_JSON, &body)).into_response()
 }
 
 impl Demo {

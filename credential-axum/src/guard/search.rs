@@ -20,11 +20,12 @@ enum SearchBody {
 
 /// True for `POST …/_search` where FHIR rules give its body a say.
 pub(super) fn is_search(api_type: &ApiType, call: Call<'_>) -> bool {
+    if api_type.rules() != PathRules::Fhir || call.method != "POST" {
+        return false;
+    }
     let path = call.target.split('?').next().unwrap_or_default();
     let path = path.strip_suffix('/').unwrap_or(path);
-    api_type.rules() == PathRules::Fhir
-        && call.method == "POST"
-        && path.rsplit('/').next() == Some("_search")
+    path.rsplit('/').next() == Some("_search")
 }
 
 impl Policy<'_> {

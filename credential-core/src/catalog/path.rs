@@ -223,6 +223,13 @@ pub(super) fn below<'a>(path: &'a str, base: &str) -> Option<Segments<'a>> {
     Some(Segments((!rest.is_empty()).then_some(rest)))
 }
 
+/// As `split_once`, for one ASCII byte. Why: what is split here is short, and a plain loop over it
+/// takes less time than the standard search takes to begin.
+pub(super) fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|other| other == byte)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
 /// The segments of a path, first to last, without the slashes around them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segments<'a>(Option<&'a str>);
@@ -232,7 +239,7 @@ impl<'a> Iterator for Segments<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let rest = self.0?;
-        let (segment, rest) = match rest.split_once('/') {
+        let (segment, rest) = match split_at_byte(rest, b'/') {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
         };
