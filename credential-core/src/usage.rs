@@ -20,6 +20,12 @@ use crate::{
 /// that check one busy credential from passing its cache line back and forth.
 const RESOLUTION: i64 = 1_000_000;
 
+/// Whether a use is enough later than the noted one to be noted as well.
+#[inline]
+pub(crate) fn is_later(at: i64, noted: i64) -> bool {
+    at >= noted.saturating_add(RESOLUTION)
+}
+
 /// The most uses in one call of the store.
 const BATCH: usize = 1000;
 
@@ -34,7 +40,8 @@ pub(crate) struct UseNote {
     flushed: AtomicI64,
 }
 
-const NEVER: i64 = i64::MIN;
+/// No use at all, as a number of microseconds.
+pub(crate) const NEVER: i64 = i64::MIN;
 
 impl UseNote {
     /// Notes a use; no lock, no allocation.
@@ -42,7 +49,7 @@ impl UseNote {
     pub(crate) fn note(&self, at: Timestamp) {
         let at = at.as_micros();
         let noted = self.noted.load(Ordering::Relaxed);
-        if at >= noted.saturating_add(RESOLUTION) {
+        if is_later(at, noted) {
             self.noted.fetch_max(at, Ordering::Relaxed);
         }
     }

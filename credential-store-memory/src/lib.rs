@@ -96,7 +96,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Data {
-    credentials: HashMap<CredentialId, Row>,
+    /// Boxed, so that the table's free places, up to half of it, cost little.
+    credentials: HashMap<CredentialId, Box<Row>>,
     owner_of_selector: HashMap<Selector, CredentialId>,
     tenants: HashMap<TenantId, Tenant>,
     /// The number of the latest change.
@@ -171,6 +172,7 @@ impl Data {
     fn owned(&mut self, tenant: &TenantId, id: CredentialId) -> Result<&mut Row, StoreError> {
         self.credentials
             .get_mut(&id)
+            .map(|row| &mut **row)
             .filter(|row| row.credential.tenant == *tenant)
             .ok_or(StoreError::NotFound)
     }
@@ -227,7 +229,7 @@ impl CredentialStore for MemoryStore {
             credential,
             revoked_tokens: Vec::new(),
         };
-        data.credentials.insert(id, row);
+        data.credentials.insert(id, Box::new(row));
         data.append(event);
         Ok(self.commit(data, (), Change::Credential(id)))
     }

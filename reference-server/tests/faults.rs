@@ -47,8 +47,11 @@ impl Scene {
         }
     }
 
-    /// A change on one node reaches the other again.
+    /// Both nodes recover, and a change on one reaches the other again.
     fn works(&self) {
+        for node in [&self.admin, &self.other] {
+            until(RECOVERY, || node.get("/readyz", &[]).status == 200);
+        }
         let fresh = Key::new(
             &self.admin,
             &format!("again {:?}", self.key.path.len()),

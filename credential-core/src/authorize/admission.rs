@@ -1,7 +1,10 @@
 //! A token together with the state of its credential, worked out once for all checks until that
 //! state changes.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use super::{TokenRefusal, freshness::LiveCredential, links::Link};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     credential::Status,
     id::{CredentialId, Selector},
     token::{TokenClaims, TokenId, TokenScopes},
-    usage::UseNote,
+    usage::{self, UseNote},
 };
 
 /// A token that was opened once: what it says never changes, so it needs no freshness proof.
@@ -56,7 +59,8 @@ impl OpenToken {
 
 /// What a token may do in the state that its credential was found in.
 ///
-/// Everything that a warm check reads stands together at the front, on two cache lines.
+/// Everything that a warm check reads stands together at the front, on two cache lines. Among many
+/// tokens each line that is not in a cache costs more than all computing.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Admission {
@@ -64,6 +68,9 @@ pub(crate) struct Admission {
     pub(super) link: Option<Link>,
     /// The check is allowed before that moment, if nothing changes.
     live_until: Timestamp,
+    /// When a use was last noted through this entry, in microseconds since the Unix epoch: a note
+    /// that would say the same is spared.
+    noted: AtomicI64,
     /// Issued ∩ held.
     pub(super) rights: ScopeSet,
     /// Where uses of the token's secret are noted; `None` if the secret has ended.
@@ -81,6 +88,7 @@ impl Admission {
         Self {
             link,
             live_until: live_until(&token, &live),
+            noted: AtomicI64::new(usage::NEVER),
             rights,
             note: live.note_of(&token.selector).cloned(),
             live,
@@ -104,7 +112,12 @@ impl Admission {
     /// Notes that the token's credential and secret were used.
     #[inline]
     pub(super) fn note_use(&self, at: Timestamp) {
-        if let Some(note) = &self.note {
+        let micros = at.as_micros();
+        let noted = self.noted.load(Ordering::Relaxed);
+        if usage::is_later(micros, noted)
+            && let Some(note) = &self.note
+        {
+            self.noted.store(micros, Ordering::Relaxed);
             note.note(at);
         }
     }
