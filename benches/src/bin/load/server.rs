@@ -82,13 +82,18 @@ impl Server {
         }
     }
 
-    /// Adds to a failure whether the server still runs: a connection that it closed and a server
-    /// that is gone look alike from outside.
+    /// Adds to a failure whether the server ended. One that was told to stop closes its connections
+    /// first and ends a little later, so this waits for that.
     pub fn explain<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|error| match self.process.try_wait() {
-            Ok(Some(status)) => format!("{error}: the server had ended ({status})").into(),
-            Ok(None) => format!("{error}: the server still runs").into(),
-            Err(_) => error,
+        const STEP: Duration = Duration::from_millis(50);
+        result.map_err(|error| {
+            for _ in 0..40 {
+                if let Ok(Some(status)) = self.process.try_wait() {
+                    return format!("{error}: the server had ended ({status})").into();
+                }
+                std::thread::sleep(STEP);
+            }
+            format!("{error}: the server still runs").into()
         })
     }
 
