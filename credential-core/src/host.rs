@@ -426,7 +426,7 @@ impl CredentialsBuilder {
         self
     }
 
-    /// How many opened tokens are cached; by default 200 000, of about 250 bytes each.
+    /// How many opened tokens are cached; by default 200 000, of about 300 bytes each.
     #[must_use]
     pub fn token_cache(mut self, entries: usize) -> Self {
         self.token_cache = entries;
