@@ -7,6 +7,7 @@ mod admission;
 pub(crate) mod freshness;
 mod ledger;
 mod links;
+mod shared_reads;
 pub(crate) mod token_cache;
 
 /// What [`ledger`] and [`links`] are built on; their model test puts a model checker's types in

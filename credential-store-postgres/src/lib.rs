@@ -44,7 +44,7 @@
 //! ```
 //!
 //! With [`Pooler::Transaction`] nothing relies on a session: each call is one transaction of unnamed
-//! statements, so any pooler will do, `PgBouncer` older than 1.21 or without
+//! statements, so any pooler will do, PgBouncer older than 1.21 or without
 //! `max_prepared_statements` included. What is promised stays; what it costs:
 //!
 //! - A read, a heartbeat or a batch of last uses takes four round trips instead of one, a change
@@ -53,7 +53,7 @@
 //!   changes on other nodes are learned of one catch-up interval later, and
 //!   [`PostgresStore::listener_state`] says [`BehindPooler`](ListenerState::BehindPooler).
 //!
-//! [`PostgresStore::migrate`] wants a direct connection. `PgBouncer` refuses connections that send
+//! [`PostgresStore::migrate`] wants a direct connection. PgBouncer refuses connections that send
 //! `extra_float_digits` unless its `ignore_startup_parameters` lists it: give the pool's options
 //! `extra_float_digits(None)`; nothing here stores a float.
 

@@ -79,7 +79,7 @@ impl Pooler {
     }
 }
 
-/// Options whose start-up a pooler accepts as it comes: `PgBouncer` refuses `extra_float_digits`
+/// Options whose start-up a pooler accepts as it comes: PgBouncer refuses `extra_float_digits`
 /// unless it is told to ignore it, and no float is stored here.
 pub(crate) fn reachable(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().extra_float_digits(None)

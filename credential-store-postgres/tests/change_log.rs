@@ -91,6 +91,22 @@ async fn a_node_too_far_behind_starts_anew() {
     assert_eq!(last.items.map(|items| items.len()), Some(1));
 }
 
+/// The server's clock says how long the oldest change has waited, whatever the nodes' clocks say.
+#[tokio::test]
+async fn how_long_a_change_waited_is_told() {
+    let fresh = common::fresh().await;
+    append(&fresh, 1, "10 minutes").await;
+    append(&fresh, 1, "1 second").await;
+    let minutes = async |applied| {
+        let waited = catch_up(&fresh.store, Some(applied)).await.waited;
+        waited.as_secs() / 60
+    };
+    assert_eq!(minutes(0).await, 10, "the oldest of two");
+    assert_eq!(minutes(1).await, 0, "the later one alone");
+    let nothing = catch_up(&fresh.store, Some(2)).await;
+    assert_eq!(nothing.waited, Duration::ZERO);
+}
+
 /// Old rows go, now and then, and whoever needed them starts anew.
 #[tokio::test]
 async fn old_changes_are_removed_now_and_then() {

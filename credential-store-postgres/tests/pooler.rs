@@ -1,4 +1,4 @@
-//! Behind a real `PgBouncer` in transaction mode: server sessions are shared, nothing is mixed up
+//! Behind a real PgBouncer in transaction mode: server sessions are shared, nothing is mixed up
 //! and nothing stays behind in them.
 
 #[expect(dead_code, reason = "shared by all test files")]

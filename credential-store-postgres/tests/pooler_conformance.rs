@@ -1,4 +1,4 @@
-//! The store contract through a real `PgBouncer` in transaction mode, case for case.
+//! The store contract through a real PgBouncer in transaction mode, case for case.
 
 #[expect(dead_code, reason = "shared by all test files")]
 mod common;

@@ -1,5 +1,7 @@
 //! Options, from flags and the environment, checked as a whole before anything starts.
 
+mod value;
+
 use std::{
     fmt,
     io::{self, Write as _},
@@ -80,7 +82,7 @@ pub struct Options {
     database_url: Option<String>,
 
     /// What stands before PostgreSQL: `auto` (find out at start), `none` (nothing, or a pooler in
-    /// session mode) or `transaction` (a pooler such as `PgBouncer` in transaction mode).
+    /// session mode) or `transaction` (a pooler such as PgBouncer in transaction mode).
     #[arg(
         long,
         global = true,
@@ -215,19 +217,23 @@ impl Config {
     /// The first option whose value cannot be used.
     pub fn new(options: Options) -> Result<Self, ConfigError> {
         let database = options.database_url.map(Zeroizing::new);
-        let pooler = pooler(&options.database_pooler)?;
+        let pooler = value::pooler(&options.database_pooler)?;
         Ok(Self {
-            listen: listen(&options.listen)?,
+            listen: value::listen(&options.listen)?,
             environment: options.environment.parse().map_err(|_| {
-                unknown(
+                value::unknown(
                     "--environment",
                     &options.environment,
                     "`sandbox` or `production`",
                 )
             })?,
-            self_service: options.self_service.as_deref().map(on_or_off).transpose()?,
+            self_service: options
+                .self_service
+                .as_deref()
+                .map(value::on_or_off)
+                .transpose()?,
             keyring: match options.keyring.map(Zeroizing::new) {
-                Some(keys) => keyring(keys)?,
+                Some(keys) => value::keyring(keys)?,
                 None if database.is_none() => Keyring::generate(&OsEntropy),
                 None => return Err(no_keyring()),
             },
@@ -239,19 +245,19 @@ impl Config {
                     })
                 })
                 .transpose()?,
-            catalog: catalog(options.catalog)?,
-            max_staleness: max_staleness(&options.max_staleness)?,
-            issuer: options.issuer.map(issuer).transpose()?,
+            catalog: value::catalog(options.catalog)?,
+            max_staleness: value::max_staleness(&options.max_staleness)?,
+            issuer: options.issuer.map(value::issuer).transpose()?,
             forward_auth_headers: options
                 .forward_auth_headers
                 .as_deref()
-                .map(forward_auth_headers)
+                .map(value::forward_auth_headers)
                 .transpose()?,
             introspection_secret: options
                 .introspection_secret
-                .map(introspection_secret)
+                .map(value::introspection_secret)
                 .transpose()?,
-            verified_cache: verified_cache(&options.verified_cache)?,
+            verified_cache: value::verified_cache(&options.verified_cache)?,
             log: options.log,
         })
     }
@@ -263,7 +269,7 @@ impl Options {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn database(self) -> Result<Database, ConfigError> {
-        let pooler = pooler(&self.database_pooler)?;
+        let pooler = value::pooler(&self.database_pooler)?;
         let url = self.database_url.map(Zeroizing::new).ok_or_else(|| {
             ConfigError::new(
                 "--database-url (DATABASE_URL)",
@@ -287,7 +293,7 @@ impl Options {
             .take()
             .map(Zeroizing::new)
             .ok_or_else(no_keyring)?;
-        Ok((self.database()?, keyring(keys)?))
+        Ok((self.database()?, value::keyring(keys)?))
     }
 
     /// The filter of the log.
@@ -309,19 +315,6 @@ fn database_options(url: &str) -> Result<PgConnectOptions, ConfigError> {
     })
 }
 
-fn pooler(text: &str) -> Result<Option<Pooler>, ConfigError> {
-    match text {
-        "auto" => Ok(None),
-        "none" => Ok(Some(Pooler::None)),
-        "transaction" => Ok(Some(Pooler::Transaction)),
-        other => Err(unknown(
-            "--database-pooler",
-            other,
-            "`auto`, `none` or `transaction`",
-        )),
-    }
-}
-
 fn no_keyring() -> ConfigError {
     ConfigError::new(
         "--keyring (CREDENTIAL_KEYRING)",
@@ -338,7 +331,7 @@ fn no_keyring() -> ConfigError {
 pub fn keygen(name: &str) -> Result<Zeroizing<String>, ConfigError> {
     let name: KeyName = name
         .parse()
-        .map_err(|_| unknown("keygen", name, "a name of 1–32 of a–z, 0–9 and `-`"))?;
+        .map_err(|_| value::unknown("keygen", name, "a name of 1–32 of a–z, 0–9 and `-`"))?;
     Ok(Keyring::generate_entry(&name, &OsEntropy))
 }
 
@@ -366,153 +359,6 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn unknown(option: &'static str, value: &str, accepted: &'static str) -> ConfigError {
-    let shown: String = value.chars().take(40).collect();
-    ConfigError::new(
-        option,
-        format_args!("`{}` is none", shown.escape_debug()),
-        accepted,
-    )
-}
-
-fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
-    const ACCEPTED: &str = "a loopback ADDR:PORT such as 127.0.0.1:8080 or [::1]:0";
-    let address: SocketAddr = text
-        .replace("localhost:", "127.0.0.1:")
-        .parse()
-        .map_err(|_| unknown("--listen", text, ACCEPTED))?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err(ConfigError::new(
-            "--listen",
-            format_args!("the demo sign-in lets anyone in, so it does not run on {address}"),
-            ACCEPTED,
-        ))
-    }
-}
-
-fn on_or_off(text: &str) -> Result<bool, ConfigError> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        other => Err(unknown("--self-service", other, "`on` or `off`")),
-    }
-}
-
-fn keyring(text: Zeroizing<String>) -> Result<Keyring, ConfigError> {
-    const ACCEPTED: &str = "`name:base64[:tag],…` with 32-byte keys, or `@path` of a file with \
-                            that; `reference-server keygen` prints an entry";
-    let text = match text.strip_prefix('@') {
-        None => text,
-        Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {
-            ConfigError::new(
-                "--keyring",
-                format_args!("the file could not be read ({})", error.kind()),
-                ACCEPTED,
-            )
-        })?),
-    };
-    Keyring::parse(&text).map_err(|error| ConfigError::new("--keyring", error, ACCEPTED))
-}
-
-fn catalog(path: Option<PathBuf>) -> Result<ScopeCatalog, ConfigError> {
-    const ACCEPTED: &str = "the path of a catalogue file (TOML), as docs/embedding.md describes";
-    let Some(path) = path else {
-        return Ok(ScopeCatalog::elation());
-    };
-    let shown = path.display();
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        let fault = format_args!("`{shown}` could not be read ({})", error.kind()).to_string();
-        ConfigError::new("--catalog", fault, ACCEPTED)
-    })?;
-    ScopeCatalog::from_toml(&text).map_err(|error| {
-        ConfigError::new("--catalog", format_args!("`{shown}`: {error}"), ACCEPTED)
-    })
-}
-
-fn max_staleness(text: &str) -> Result<Duration, ConfigError> {
-    const ACCEPTED: &str = "`0`, or a duration from `500ms` to `60s`";
-    let millis = match text.trim() {
-        "0" | "0s" | "0ms" => Some(0),
-        text => match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-            (Some(number), _) => number.parse().ok(),
-            (None, Some(number)) => number
-                .parse::<u64>()
-                .ok()
-                .and_then(|it| it.checked_mul(1000)),
-            (None, None) => None,
-        },
-    };
-    match millis {
-        Some(millis) if millis == 0 || (500..=60_000).contains(&millis) => {
-            Ok(Duration::from_millis(millis))
-        }
-        Some(_) => Err(ConfigError::new(
-            "--max-staleness",
-            format_args!("`{}` is out of bounds", text.escape_debug()),
-            ACCEPTED,
-        )),
-        None => Err(unknown("--max-staleness", text, ACCEPTED)),
-    }
-}
-
-fn issuer(text: String) -> Result<String, ConfigError> {
-    const ACCEPTED: &str = "an http or https URL without query and fragment";
-    let authority_and_path = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-        .unwrap_or_default();
-    let sound = text
-        .parse::<http::Uri>()
-        .is_ok_and(|uri| uri.query().is_none())
-        && !authority_and_path.is_empty()
-        && !authority_and_path.starts_with('/')
-        && !text.contains(['#', '@', '"', '\\', ' ']);
-    if sound {
-        Ok(text)
-    } else {
-        // A URL may carry a password, so it is not shown.
-        Err(ConfigError::new(
-            "--issuer",
-            "this is no such URL",
-            ACCEPTED,
-        ))
-    }
-}
-
-fn forward_auth_headers(text: &str) -> Result<ForwardAuthHeaders, ConfigError> {
-    match text {
-        "x-forwarded" => Ok(ForwardAuthHeaders::XForwarded),
-        "x-original" => Ok(ForwardAuthHeaders::XOriginal),
-        other => Err(unknown(
-            "--forward-auth-headers",
-            other,
-            "`x-forwarded` (Traefik, Caddy) or `x-original` (nginx auth_request)",
-        )),
-    }
-}
-
-fn introspection_secret(text: String) -> Result<Zeroizing<String>, ConfigError> {
-    let secret = Zeroizing::new(text);
-    if secret.len() >= 16 && secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(secret)
-    } else {
-        Err(ConfigError::new(
-            "--introspection-secret",
-            "the secret is too short or has spaces or non-ASCII characters",
-            "at least 16 visible ASCII characters",
-        ))
-    }
-}
-
-fn verified_cache(text: &str) -> Result<usize, ConfigError> {
-    text.parse()
-        .ok()
-        .filter(|entries| (1..=100_000_000).contains(entries))
-        .ok_or_else(|| unknown("--verified-cache", text, "a number from 1 to 100000000"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -521,65 +367,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn max_staleness_is_zero_or_half_a_second_and_up() {
-        for (text, millis) in [
-            ("0", 0),
-            ("0s", 0),
-            ("500ms", 500),
-            ("1s", 1_000),
-            ("60s", 60_000),
-        ] {
-            assert_eq!(max_staleness(text).unwrap().as_millis(), millis, "{text}");
-        }
-        for text in [
-            "499ms",
-            "61s",
-            "1",
-            "-1s",
-            "s",
-            "ms",
-            "",
-            "1 s",
-            "99999999999999999999s",
-        ] {
-            assert!(max_staleness(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_loopback_addresses_are_served() {
-        for text in ["127.0.0.1:8080", "[::1]:0", "localhost:1"] {
-            assert!(listen(text).is_ok(), "{text}");
-        }
-        for text in [
-            "0.0.0.0:8080",
-            "192.0.2.1:80",
-            "[::]:80",
-            "8080",
-            "example.com:80",
-        ] {
-            assert!(listen(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn issuers_are_plain_base_urls() {
-        for text in ["http://localhost:8080", "https://api.example.com/base/"] {
-            assert!(issuer(text.to_owned()).is_ok(), "{text}");
-        }
-        for text in [
-            "api.example.com",
-            "ftp://x",
-            "http://",
-            "http:///x",
-            "https://u:p@x",
-            "http://x?q",
-            "http://x#f",
-        ] {
-            assert!(issuer(text.to_owned()).is_err(), "{text}");
-        }
     }
 }

@@ -157,7 +157,7 @@ async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
         .connect_with(
             options
                 .application_name("credential-node")
-                // Why none: no float is stored, and `PgBouncer` refuses who sends it.
+                // Why none: no float is stored, and PgBouncer refuses who sends it.
                 .extra_float_digits(None),
         )
         .await

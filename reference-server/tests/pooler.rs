@@ -1,4 +1,4 @@
-//! Real nodes behind a real `PgBouncer` in transaction mode, which nobody has told them of.
+//! Real nodes behind a real PgBouncer in transaction mode, which nobody has told them of.
 
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "tests")]
 

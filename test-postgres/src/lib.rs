@@ -1,4 +1,4 @@
-//! Throwaway PostgreSQL servers for tests, and a `PgBouncer` in front of them.
+//! Throwaway PostgreSQL servers for tests, and a PgBouncer in front of them.
 //!
 //! ```no_run
 //! let database = test_postgres::Server::shared().database();

@@ -1,4 +1,4 @@
-//! A throwaway `PgBouncer` in front of a throwaway server.
+//! A throwaway PgBouncer in front of a throwaway server.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{Database, SERIAL, Server, as_user};
 /// The name of its socket; there is no other port.
 const PORT: u16 = 6432;
 
-/// Runs `PgBouncer` until its own standard input closes, which the kernel sees to when the test
+/// Runs PgBouncer until its own standard input closes, which the kernel sees to when the test
 /// process ends, then kills it and removes its folder.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
@@ -26,7 +26,7 @@ kill -KILL "$pid"
 rm -rf "$2"
 "#;
 
-/// A `PgBouncer` in transaction mode, on a Unix socket, in front of every database of one [`Server`].
+/// A PgBouncer in transaction mode, on a Unix socket, in front of every database of one [`Server`].
 /// As it comes, but for what is said here: four server sessions per database, so that clients share
 /// them.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl PgBouncer {
         );
         let mut bouncer = Self {
             folder,
-            // Whoever owns the server's socket; and `PgBouncer` refuses root as well.
+            // Whoever owns the server's socket; and PgBouncer refuses root as well.
             user: server.user,
             config,
             keeper: None,

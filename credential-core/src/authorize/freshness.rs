@@ -9,23 +9,14 @@
 //! write, so a primary that was cut off from its synchronous standby cannot complete it, while it
 //! would go on answering reads.
 
-use std::{
-    collections::{HashMap, HashSet},
-    future::Future,
-    hash::Hash,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
 
 use super::{
     ledger::Ledger,
     links::{self, Link, Links},
+    shared_reads::{SharedRead, SharedReads},
 };
 use crate::{
     catalog::{ApiType, ScopeCatalog, ScopeSet},
@@ -42,10 +33,6 @@ use crate::{
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long after a failed catch-up checks fail at once in place of trying for themselves.
 const FAILURE_HOLDS: Duration = Duration::from_millis(250);
-/// Reads of the store that run at the same time.
-const READS_AT_ONCE: usize = 32;
-/// Reads that may wait for one of those places; more are refused with "no answer".
-const READS_WAITING: usize = 1024;
 /// Assumed as another node's `max_staleness` when the store cannot be asked; also the bound on
 /// what may be configured.
 pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
@@ -109,7 +96,6 @@ struct Entry {
 
 /// A credential's live state, and the link to it if it was cached.
 type Found = Option<(Arc<LiveCredential>, Option<Link>)>;
-type SharedRead = Result<Arc<Entry>, Arc<StoreError>>;
 
 /// The state of credentials on this node.
 #[derive(Debug)]
@@ -125,7 +111,7 @@ pub(crate) struct States {
     /// A selector belongs to one credential for ever, so this says nothing that can go stale.
     owner: Cache<Selector, CredentialId>,
     uses: UseLog,
-    reads: SharedReads<ReadKey>,
+    reads: SharedReads<ReadKey, Entry>,
     catch_up: tokio::sync::Mutex<CatchUp>,
 }
 
@@ -273,7 +259,7 @@ impl States {
         self.catch_up_from(&mut place).await.map(|_| ())
     }
 
-    async fn read_once(&self, key: ReadKey) -> SharedRead {
+    async fn read_once(&self, key: ReadKey) -> SharedRead<Entry> {
         let ticket = self.ledger.begin_read();
         let read = async {
             match key {
@@ -471,107 +457,4 @@ async fn in_time<T>(
             })
         })
         .map_err(Arc::new)
-}
-
-/// Reads of the store, one at a time per key; whoever waits meanwhile shares the result.
-#[derive(Debug)]
-struct SharedReads<K> {
-    flights: Mutex<HashMap<K, Arc<Flight>>>,
-    places: Semaphore,
-    waiting: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Flight {
-    latest: tokio::sync::Mutex<Option<SharedRead>>,
-}
-
-impl<K: Copy + Eq + Hash> SharedReads<K> {
-    fn new() -> Self {
-        Self {
-            flights: Mutex::default(),
-            places: Semaphore::new(READS_AT_ONCE),
-            waiting: AtomicUsize::new(0),
-        }
-    }
-
-    /// What a read that ended while this caller waited has found, if it `serves`, else a new one.
-    /// A failure serves everyone who waited for it.
-    ///
-    /// A caller that gives up in the middle of its read leaves it to the next in line.
-    async fn run<F: Future<Output = SharedRead>>(
-        &self,
-        key: K,
-        serves: impl Fn(&Entry) -> bool,
-        read: impl FnOnce() -> F,
-    ) -> SharedRead {
-        let seat = Seat {
-            reads: self,
-            key,
-            flight: Some(Arc::clone(self.lock().entry(key).or_default())),
-        };
-        let Some(flight) = &seat.flight else {
-            return Err(Arc::new(overloaded())); // taken only on drop
-        };
-        let mut latest = flight.latest.lock().await;
-        if let Some(shared) = &*latest
-            && shared.as_ref().map_or(true, |entry| serves(entry))
-        {
-            return shared.clone();
-        }
-        let waiting = Waiting::enter(&self.waiting).ok_or_else(|| Arc::new(overloaded()))?;
-        let place = self.places.acquire().await;
-        drop(waiting);
-        let shared = read().await;
-        drop(place);
-        *latest = Some(shared.clone());
-        shared
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<K, Arc<Flight>>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A caller's share in a flight; the last one to leave takes the flight out of the table.
-struct Seat<'a, K: Copy + Eq + Hash> {
-    reads: &'a SharedReads<K>,
-    key: K,
-    flight: Option<Arc<Flight>>,
-}
-
-impl<K: Copy + Eq + Hash> Drop for Seat<'_, K> {
-    fn drop(&mut self) {
-        // Others join and leave only under this lock, so the count cannot change meanwhile.
-        let mut flights = self.reads.lock();
-        self.flight = None;
-        if flights
-            .get(&self.key)
-            .is_some_and(|flight| Arc::strong_count(flight) == 1)
-        {
-            flights.remove(&self.key);
-        }
-    }
-}
-
-/// Counts callers that wait for a place, also those that give up.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Option<Self> {
-        let entered = Self(count);
-        (count.fetch_add(1, Ordering::Relaxed) < READS_WAITING).then_some(entered)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn overloaded() -> StoreError {
-    StoreError::Backend {
-        source: "too many reads are waiting".into(),
-    }
 }

@@ -1,4 +1,4 @@
-//! A database behind a real `PgBouncer`, whose server sessions are shared by all that connect.
+//! A database behind a real PgBouncer, whose server sessions are shared by all that connect.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
@@ -11,7 +11,7 @@ use sqlx::{
 };
 use test_postgres::{Database, PgBouncer, Server};
 
-/// Sessions that `PgBouncer` opens per database.
+/// Sessions that PgBouncer opens per database.
 pub const SESSIONS: usize = 4;
 
 /// A store on a database of its own, behind a pooler.
@@ -20,7 +20,7 @@ pub struct Pooled {
     pub database: Database<'static>,
 }
 
-/// The one server and the one `PgBouncer` of this process. Sessions take turns, so that no two
+/// The one server and the one PgBouncer of this process. Sessions take turns, so that no two
 /// transactions in a row meet the same one.
 pub fn shared() -> &'static (Server, PgBouncer) {
     static SHARED: OnceLock<(Server, PgBouncer)> = OnceLock::new();
