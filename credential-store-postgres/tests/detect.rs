@@ -1,4 +1,4 @@
-//! What stands before PostgreSQL is found out, with real servers and real PgBouncers.
+//! What stands before PostgreSQL is found out, with real servers and poolers.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
