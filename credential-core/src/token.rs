@@ -68,8 +68,8 @@ impl Debug for TokenId {
 /// Draws token ids: the values of a pseudorandom function (SipHash-2-4, 128 bits) at 0, 1, 2, …, under
 /// a key drawn once.
 ///
-/// Why not the operating system each time: two system calls are a tenth of what issuing costs, and an
-/// id is a name, not a secret. The one that the token's seal needs for its nonce stays.
+/// Why not the operating system each time: that is a system call per token, and an id is a name, not
+/// a secret. The call that the token's seal makes for its nonce stays.
 pub(crate) struct TokenIds {
     function: SipHasher24,
     drawn: AtomicU64,

@@ -59,8 +59,8 @@ impl OpenToken {
 
 /// What a token may do in the state that its credential was found in.
 ///
-/// Everything that a warm check reads stands together at the front, on two cache lines. Among many
-/// tokens each line that is not in a cache costs more than all computing.
+/// Everything that a warm check reads stands together at the front, in 128 bytes. Among many tokens
+/// each line that is not in a cache costs more than most of the computing.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Admission {

@@ -24,7 +24,7 @@ pub(crate) struct Links {
 
 /// A credential's version at some moment.
 ///
-/// In one word, because a check reads it from memory that is seldom in a cache.
+/// Small, because a check reads it from memory that is seldom in a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link(u64);
 
