@@ -8,6 +8,7 @@ pub(crate) mod freshness;
 mod ledger;
 mod links;
 mod shared_reads;
+mod table;
 pub(crate) mod token_cache;
 
 /// What [`ledger`] and [`links`] are built on; their model test puts a model checker's types in
@@ -160,6 +161,13 @@ pub enum AuthorizeError {
     Store(#[source] Arc<StoreError>),
 }
 
+/// What is known of a token without a look at the store.
+enum Known {
+    Decided(Result<Access, TokenRefusal>),
+    /// Its entry, if it has one, needs a new proof or is of an older state.
+    Undecided(Option<Arc<Admission>>),
+}
+
 impl Credentials {
     /// Opens a bearer token and reads the live state of its credential.
     ///
@@ -168,10 +176,9 @@ impl Credentials {
     /// answer.
     pub async fn verify(&self, bearer: &str) -> Result<Access, AuthorizeError> {
         let digest = self.tokens().digest(bearer);
-        let known = self.tokens().get(&digest);
-        let result = match self.admit_known(known.as_ref()) {
-            Some(result) => result.map_err(AuthorizeError::Refused),
-            None => self.look_up(bearer, digest, known).await,
+        let result = match self.verify_digest(digest) {
+            Known::Decided(result) => result.map_err(AuthorizeError::Refused),
+            Known::Undecided(known) => self.look_up(bearer, digest, known).await,
         };
         match &result {
             Ok(_) => {} // counting these is the host's: it knows the route
@@ -188,19 +195,28 @@ impl Credentials {
     /// The reason of a refusal.
     #[must_use]
     pub fn verify_known(&self, bearer: &str) -> Option<Result<Access, TokenRefusal>> {
-        let known = self.tokens().get(&self.tokens().digest(bearer));
-        let result = self.admit_known(known.as_ref())?;
+        let Known::Decided(result) = self.verify_digest(self.tokens().digest(bearer)) else {
+            return None;
+        };
         if let Err(refusal) = &result {
             telemetry::token_refusal(refusal.as_str());
         }
         Some(result)
     }
 
-    /// The hot path: a known token whose credential's state is proven and unchanged.
+    /// The hot path: decides on a known token whose credential's state is proven and unchanged.
     #[inline]
-    fn admit_known(&self, known: Option<&Arc<Admission>>) -> Option<Result<Access, TokenRefusal>> {
-        let known = known.filter(|known| self.states().holds(known.link))?;
-        Some(self.admit(Arc::clone(known)))
+    fn verify_digest(&self, digest: Digest) -> Known {
+        let Some(known) = self.tokens().get(digest) else {
+            return Known::Undecided(None);
+        };
+        // INVARIANT: clock, then gate, then link (see `States::holds`).
+        let (at, began) = self.clock().both();
+        if self.states().holds(known.link, began) {
+            Known::Decided(self.admit(known, at))
+        } else {
+            Known::Undecided(Some(known))
+        }
     }
 
     /// Everything else: a token's first sight here, a state that changed, a proof that ran out.
@@ -216,9 +232,10 @@ impl Credentials {
             let found = self.states().get(known.token.credential).await;
             let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
             if link.is_some() && link == known.link {
-                return self.admit(known).map_err(refused); // only the proof was missing
+                // Only the proof was missing.
+                return self.admit(known, self.clock().now()).map_err(refused);
             }
-            Admission::new(known.token.clone(), live, link)
+            Admission::new(digest, known.token.clone(), live, link)
         } else {
             let opened = self.sealer().open(bearer);
             let claims = opened.map_err(|_| refused(TokenRefusal::NotOurs))?;
@@ -227,16 +244,16 @@ impl Credentials {
             }
             let found = self.states().get(claims.credential).await;
             let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
-            Admission::new(OpenToken::resolve(claims, &live.api_type), live, link)
+            let token = OpenToken::resolve(claims, &live.api_type);
+            Admission::new(digest, token, live, link)
         };
         let admission = Arc::new(admission);
-        self.tokens().insert(digest, Arc::clone(&admission));
-        self.admit(admission).map_err(refused)
+        self.tokens().insert(Arc::clone(&admission));
+        self.admit(admission, self.clock().now()).map_err(refused)
     }
 
     #[inline]
-    fn admit(&self, admission: Arc<Admission>) -> Result<Access, TokenRefusal> {
-        let at = self.clock().now();
+    fn admit(&self, admission: Arc<Admission>, at: Timestamp) -> Result<Access, TokenRefusal> {
         match admission.check(at) {
             Ok(()) => Ok(Access { admission, at }),
             Err(refusal) => {

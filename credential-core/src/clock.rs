@@ -3,6 +3,7 @@
 use std::{
     fmt::{self, Debug, Display},
     str::FromStr,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -150,6 +151,11 @@ impl Monotonic {
         self.0
     }
 
+    /// Whole microseconds. The counter's end fits.
+    fn as_micros(self) -> i64 {
+        i64::try_from(self.0 / 1_000).unwrap_or(i64::MAX)
+    }
+
     /// The time since `earlier`, zero if that is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
@@ -174,6 +180,12 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// A reading that never goes back, for measuring how old something is.
     fn monotonic(&self) -> Monotonic;
+
+    /// Both, for a caller to whom a reading is a good part of what it does. The date may follow a
+    /// correction of the machine's clock up to 10 ms later than [`now`](Self::now) does.
+    fn both(&self) -> (Timestamp, Monotonic) {
+        (self.now(), self.monotonic())
+    }
 }
 
 const _: fn(&dyn Clock) = |_| {}; // stays usable as `Arc<dyn Clock>`
@@ -185,7 +197,65 @@ const _: fn(&dyn Clock) = |_| {}; // stays usable as `Arc<dyn Clock>`
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
+/// What the date is beyond the monotonic clock, as it was found a moment ago.
+///
+/// Why: a reading of either clock takes as long as a look-up. The date goes on with the monotonic
+/// clock in between, so that nobody has to keep this up to date for what expires to expire.
+#[derive(Debug)]
+struct DateOffset {
+    micros: AtomicI64,
+    /// When, in monotonic nanoseconds; 0: never.
+    found_at: AtomicU64,
+}
+
+static DATE_OFFSET: DateOffset = DateOffset {
+    micros: AtomicI64::new(0),
+    found_at: AtomicU64::new(0),
+};
+
+impl DateOffset {
+    /// How soon a correction of the machine's clock is seen.
+    const HOLDS: Duration = Duration::from_millis(10);
+    /// Two readings that lie further apart say too little about each other.
+    const CLOSE: Duration = Duration::from_micros(20);
+
+    #[inline]
+    fn date_at(&self, monotonic: Monotonic) -> Option<Timestamp> {
+        let found_at = Monotonic(self.found_at.load(Ordering::Acquire));
+        let holds = found_at.0 != 0
+            && found_at <= monotonic
+            && monotonic.saturating_since(found_at) < Self::HOLDS;
+        holds.then(|| {
+            let offset = self.micros.load(Ordering::Relaxed);
+            Timestamp::from_micros(monotonic.as_micros().saturating_add(offset))
+        })
+    }
+
+    /// Threads may do this at once. Whichever offset is left is one that was right a moment ago.
+    fn find(&self, clock: &dyn Clock) -> (Timestamp, Monotonic) {
+        let before = clock.monotonic();
+        let now = clock.now();
+        let after = clock.monotonic();
+        if after.saturating_since(before) <= Self::CLOSE {
+            // Between the two, so less than they lie apart from what it would be at either.
+            let offset = now.as_micros().saturating_sub(before.as_micros());
+            self.micros.store(offset, Ordering::Relaxed);
+            self.found_at.store(before.0, Ordering::Release);
+        }
+        (now, before)
+    }
+}
+
 impl Clock for SystemClock {
+    #[inline]
+    fn both(&self) -> (Timestamp, Monotonic) {
+        let monotonic = self.monotonic();
+        match DATE_OFFSET.date_at(monotonic) {
+            Some(now) => (now, monotonic),
+            None => DATE_OFFSET.find(self),
+        }
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the door to the system clock"
@@ -308,6 +378,48 @@ mod tests {
         assert!(clock.now() > Timestamp::parse_rfc3339("2025-01-01T00:00:00Z").unwrap());
         let first = clock.monotonic();
         assert!(clock.monotonic() >= first);
+    }
+
+    #[test]
+    fn both_readings_together_say_what_each_says_alone() {
+        let clock = SystemClock;
+        for _ in 0..1_000 {
+            let earliest = (clock.now(), clock.monotonic());
+            let (now, monotonic) = clock.both();
+            let latest = (clock.now(), clock.monotonic());
+            // The offset may be found up to 20 µs apart, and the date is in whole microseconds.
+            let slack = DateOffset::CLOSE + Duration::from_micros(1);
+            assert!(
+                now.saturating_add(slack) >= earliest.0,
+                "{now} {earliest:?}"
+            );
+            assert!(now <= latest.0.saturating_add(slack), "{now} {latest:?}");
+            assert!(earliest.1 <= monotonic && monotonic <= latest.1);
+        }
+    }
+
+    #[test]
+    fn a_date_offset_is_found_anew_once_it_is_old() {
+        let offset = DateOffset {
+            micros: AtomicI64::new(0),
+            found_at: AtomicU64::new(0),
+        };
+        let clock = ManualClock::new();
+        assert_eq!(
+            offset.date_at(clock.monotonic()),
+            None,
+            "none was found yet"
+        );
+        assert_eq!(offset.find(&clock), (clock.now(), clock.monotonic()));
+        let tick = Duration::from_micros(1);
+        clock.advance(DateOffset::HOLDS.saturating_sub(tick));
+        assert_eq!(offset.date_at(clock.monotonic()), Some(clock.now()));
+        // The machine's clock is set back: seen once the offset is too old to be used.
+        clock.set_now(clock.now().saturating_sub(Duration::from_secs(3_600)));
+        clock.advance(tick);
+        assert_eq!(offset.date_at(clock.monotonic()), None);
+        offset.find(&clock);
+        assert_eq!(offset.date_at(clock.monotonic()), Some(clock.now()));
     }
 
     #[test]

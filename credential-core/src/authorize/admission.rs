@@ -6,7 +6,9 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use super::{TokenRefusal, freshness::LiveCredential, links::Link};
+use super::{
+    TokenRefusal, freshness::LiveCredential, links::Link, table::Entry, token_cache::Digest,
+};
 use crate::{
     catalog::{ApiType, ScopeSet},
     clock::Timestamp,
@@ -64,6 +66,8 @@ impl OpenToken {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Admission {
+    /// Of the token's text.
+    digest: Digest,
     /// Whether that is still the credential's state; `None`: to be found out by a look-up.
     pub(super) link: Option<Link>,
     /// The check is allowed before that moment, if nothing changes.
@@ -80,12 +84,18 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(super) fn new(token: OpenToken, live: Arc<LiveCredential>, link: Option<Link>) -> Self {
+    pub(super) fn new(
+        digest: Digest,
+        token: OpenToken,
+        live: Arc<LiveCredential>,
+        link: Option<Link>,
+    ) -> Self {
         let rights = match &token.named {
             None => live.rights,
             Some(named) => live.rights.intersection(&named.rights),
         };
         Self {
+            digest,
             link,
             live_until: live_until(&token, &live),
             noted: AtomicI64::new(usage::NEVER),
@@ -132,6 +142,17 @@ impl Admission {
                 .intersection(&live.rights)
                 .union(&live.held.intersection(&named.rights)),
         }
+    }
+}
+
+impl Entry for Admission {
+    #[inline]
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    fn ends(&self) -> Timestamp {
+        self.live_until
     }
 }
 
@@ -286,7 +307,7 @@ mod tests {
             }
             let catalog = ScopeCatalog::elation();
             let live = LiveCredential::resolve(state, &catalog, &UseLog::default()).unwrap();
-            let admission = Admission::new(token, Arc::new(live), None);
+            let admission = Admission::new(0, token, Arc::new(live), None);
             for now in (-1..45).map(Timestamp::from_micros) {
                 let rule = refusal(&admission.token, &admission.live, now);
                 prop_assert_eq!(admission.check(now).err(), rule, "at {}", now);

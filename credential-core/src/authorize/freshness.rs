@@ -162,12 +162,12 @@ impl States {
         }
     }
 
-    /// Whether the state that was linked to is proven fresh and still the latest: no I/O, no
+    /// Whether the state that was linked to is the latest, for a check that began then: no I/O, no
     /// allocation, no lock.
     #[inline]
-    pub(crate) fn holds(&self, link: Option<Link>) -> bool {
+    pub(crate) fn holds(&self, link: Option<Link>, check_began: Monotonic) -> bool {
         // INVARIANT: clock, then gate, then link (see `Ledger::proven_at`, `Links::holds`).
-        link.is_some_and(|link| self.is_proven(self.clock.monotonic()) && self.links.holds(link))
+        link.is_some_and(|link| self.is_proven(check_began) && self.links.holds(link))
     }
 
     /// The credential's live state if it is cached and proven fresh: no I/O, no allocation.

@@ -2,18 +2,17 @@
 
 use std::{fmt, hash::Hasher as _, sync::Arc};
 
-use quick_cache::sync::Cache;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 use zeroize::Zeroizing;
 
-use super::admission::Admission;
+use super::{admission::Admission, table::Table};
 use crate::entropy::Entropy;
 
 /// Opened tokens by digest. The texts themselves are not kept.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     key: DigestKey,
-    opened: Cache<Digest, Arc<Admission>>,
+    opened: Table<Admission>,
 }
 
 /// SipHash-2-4 of the whole text, 128 bits, under a key that never leaves the process.
@@ -38,7 +37,7 @@ impl TokenCache {
         entropy.fill(key.as_mut_slice());
         Self {
             key: DigestKey(key),
-            opened: Cache::new(capacity),
+            opened: Table::new(capacity),
         }
     }
 
@@ -50,11 +49,11 @@ impl TokenCache {
     }
 
     #[inline]
-    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<Admission>> {
+    pub(crate) fn get(&self, digest: Digest) -> Option<Arc<Admission>> {
         self.opened.get(digest)
     }
 
-    pub(crate) fn insert(&self, digest: Digest, admission: Arc<Admission>) {
-        self.opened.insert(digest, admission);
+    pub(crate) fn insert(&self, admission: Arc<Admission>) {
+        self.opened.insert(admission);
     }
 }

@@ -50,6 +50,17 @@ pub enum PathError {
     NotUtf8,
 }
 
+/// Path and query of a target whose path every parser reads alike.
+pub(super) fn checked(target: &str) -> Result<(&str, &str), PathError> {
+    // One glance for most calls; a query is not plain.
+    if is_plain(target.as_bytes()) {
+        return Ok((target, ""));
+    }
+    let (path, query) = split_at_byte(target, b'?').unwrap_or((target, ""));
+    check(path)?;
+    Ok((path, query))
+}
+
 /// Accepts a path that every parser reads alike.
 pub(super) fn check(path: &str) -> Result<(), PathError> {
     let bytes = path.as_bytes();
@@ -112,6 +123,7 @@ const MARKS: [u8; 256] = {
     let mut byte = 0u8;
     loop {
         marks[byte as usize] = match class(byte) {
+            Class::Plain if byte == b'?' => ODD, // where a query begins
             Class::Plain => 0,
             Class::Slash => SLASH | STARTS_BADLY,
             Class::Dot => STARTS_BADLY,

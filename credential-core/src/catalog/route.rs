@@ -105,8 +105,7 @@ impl ApiType {
         target: &str,
         form: SearchForm<'_>,
     ) -> Result<Requirement, PathError> {
-        let (path, query) = path::split_at_byte(target, b'?').unwrap_or((target, ""));
-        path::check(path)?;
+        let (path, query) = path::checked(target)?;
         let Some(segments) = path::below(path, &self.base_path) else {
             return Ok(Requirement::unlisted(""));
         };
