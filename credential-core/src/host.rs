@@ -426,7 +426,8 @@ impl CredentialsBuilder {
         self
     }
 
-    /// How many opened tokens are cached; by default 200 000, of about 300 bytes each.
+    /// How many opened tokens are cached; by default 200 000, of about 300 bytes each. Beyond that,
+    /// those that end soonest give way; twice as many is the most that there ever are.
     #[must_use]
     pub fn token_cache(mut self, entries: usize) -> Self {
         self.token_cache = entries;
