@@ -4,7 +4,6 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
@@ -13,7 +12,6 @@ use axum::{
     middleware,
     response::{IntoResponse, Redirect, Response},
     routing::get,
-    serve::ListenerExt as _,
 };
 use credential_axum::{
     Guard, GuardError, OAuthConfig, OAuthConfigError, PageConfig, Problem, admin_router,
@@ -37,13 +35,11 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigError, Database},
+    connections,
     database::{self, DatabaseError},
     demo, sign_in,
     telemetry::{self, Metrics},
 };
-
-/// How long requests may still run after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Where Elation's own clients ask for tokens.
 const ELATION_TOKEN_PATH: &str = "/api/2.0/oauth2/token/";
@@ -104,7 +100,7 @@ pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
 /// [`ServerError`] says what could not be done.
 pub async fn run(config: Config) -> Result<(), ServerError> {
     // Before the address is told: who knows it may send the signal at once.
-    let stopped = stop_signal()?;
+    let mut stopped = stop_signal()?;
     let listener =
         TcpListener::bind(config.listen)
             .await
@@ -120,23 +116,10 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     let app = app(&credentials, &store, &config)?;
 
     greet(&base, &store).map_err(ServerError::Output)?;
-    let mut serving = stopped.clone();
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps Nagle's delay");
-        }
-    });
-    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
-        let _ = serving.changed().await; // an error means that nobody can stop us any more
-    });
-    let mut overdue = stopped;
-    tokio::select! {
-        result = served => result.map_err(ServerError::Serve)?,
-        () = async {
-            let _ = overdue.changed().await;
-            tokio::time::sleep(GRACE).await;
-        } => tracing::warn!("stopped with requests still running"),
-    }
+    connections::serve(listener, app, async move {
+        let _ = stopped.changed().await; // an error means that nobody can stop us any more
+    })
+    .await;
     running.shutdown().await;
     Ok(())
 }

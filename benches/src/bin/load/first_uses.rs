@@ -4,23 +4,20 @@
 //! to come back, and comes through if it does; memory stays bounded; clients that were there
 //! before are still served.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use benches::{
     Error,
-    measure::{Process, Samples, now},
+    measure::{Samples, now},
     report::{Budget, Line, Report, Unit, progress},
 };
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     Options,
-    client::{Connection, Exchange, Group, drive, render},
-    setup::token_by_post,
+    client::{Connection, Exchange, Group, drive},
+    host::Host,
+    settings::Setting,
 };
 
 const WARM_CONNECTIONS: usize = 16;
@@ -34,7 +31,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub async fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let count = options.clients;
     progress("credentials for the first uses");
-    let (host, mut clients) = Host::start(count)?;
+    let (host, mut clients) = Host::start(count, Setting::AxumServe)?;
     let warm = clients.pop().ok_or("no client")?;
     let mut warm = Group::open(&host.address, WARM_CONNECTIONS, vec![warm]).await?;
     drive([&mut warm], SLICE).await?;
@@ -155,59 +152,5 @@ async fn until_through(mut connection: Connection, exchange: Exchange) -> Result
             }
             other => return Err(format!("a first use was answered {other}").into()),
         }
-    }
-}
-
-/// The host as a process of its own; it ends with its standard input.
-struct Host {
-    address: String,
-    process: Child,
-}
-
-impl Host {
-    /// Starts it, and returns its clients' token requests: so many, and one more.
-    fn start(clients: usize) -> Result<(Self, Vec<Exchange>), Error> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["host", &clients.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = process.stdout.take().ok_or("no output to read")?;
-        let mut host = Self {
-            address: String::new(),
-            process,
-        };
-        let mut lines = BufReader::new(stdout).lines();
-        host.address = lines.next().ok_or("the host did not start")??;
-        let mut exchanges = Vec::with_capacity(clients + 1);
-        for line in lines {
-            let line = line?;
-            let Some((client_id, secret)) = line.split_once(' ') else {
-                break;
-            };
-            exchanges.push(token_by_post("a first use", client_id, secret, 200));
-        }
-        Ok((host, exchanges))
-    }
-
-    fn process(&self) -> Process {
-        Process {
-            id: Some(self.process.id()),
-        }
-    }
-
-    async fn hashes(&self) -> Result<u64, Error> {
-        let mut connection = Connection::open(&self.address).await?;
-        let answer = connection
-            .exchange(&render("GET", "/hashes", &[], ""))
-            .await?;
-        Ok(serde_json::from_slice(answer.body)?)
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
