@@ -1,7 +1,7 @@
 //! `client_id` + `client_secret` → [`AuthenticatedClient`], and the token it is given.
 //!
 //! What cannot be ours is refused before any I/O; what is ours but dead is refused before any
-//! hash. The reason of a refusal is for logs and metrics: the client learns one answer.
+//! hash, and in a loop not faster than a hundred times a second. The reason of a refusal is for logs and metrics: the client learns one answer.
 
 use std::sync::Arc;
 
@@ -120,6 +120,9 @@ pub struct IssuedToken {
 impl Credentials {
     /// Checks a client's secret: exactly one Argon2id on its first use, none later.
     ///
+    /// A genuine secret that is refused more than a hundred times in a row, without a pause of a
+    /// second, waits for its further refusals, up to a second each. Nothing else ever waits.
+    ///
     /// # Errors
     /// `Refused` with the reason; `Busy` and `Store` say nothing about the client.
     pub async fn authenticate(
@@ -156,19 +159,32 @@ impl Credentials {
         {
             return Err(AuthenticateError::Refused(Refusal::OtherEnvironment));
         }
-        let client = self.live_client(client_id, &secret).await?;
+        let checked = self.check_genuine(client_id, &secret).await;
+        if matches!(checked, Err(AuthenticateError::Refused(_))) {
+            self.brake().hold(secret.selector()).await;
+        }
+        checked
+    }
+
+    /// The rest, for a secret that this deployment has issued to someone.
+    async fn check_genuine(
+        &self,
+        client_id: &ClientId,
+        secret: &GenuineSecret<'_>,
+    ) -> Result<AuthenticatedClient, AuthenticateError> {
+        let client = self.live_client(client_id, secret).await?;
         let Some(stored) = client.live.credential.secret(&secret.selector()) else {
             return Err(AuthenticateError::Refused(Refusal::UnknownClient));
         };
-        match self.verifier().verify(&secret, &stored.hash).await {
+        match self.verifier().verify(secret, &stored.hash).await {
             Ok(Verified::Cached) => Ok(client),
             Ok(Verified::Hashed { rehash }) => {
                 if rehash {
-                    self.rehash(client.live.credential.id, &secret, &stored.hash)
+                    self.rehash(client.live.credential.id, secret, &stored.hash)
                         .await;
                 }
                 // Hashing takes its time: what changed meanwhile counts.
-                self.live_client(client_id, &secret).await
+                self.live_client(client_id, secret).await
             }
             Err(VerifyError::Wrong) => Err(AuthenticateError::Refused(Refusal::WrongSecret)),
             Err(busy) => Err(AuthenticateError::Busy(busy)),

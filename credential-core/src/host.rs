@@ -9,6 +9,7 @@ use crate::{
         freshness::{LARGEST_MAX_STALENESS, States},
         token_cache::TokenCache,
     },
+    brake::Brake,
     catalog::ScopeCatalog,
     clock::{Clock, SystemClock},
     entropy::{Entropy, OsEntropy},
@@ -56,6 +57,7 @@ struct Inner {
     states: States,
     tokens: TokenCache,
     refusals: RefusalLog,
+    brake: Brake,
 }
 
 impl Credentials {
@@ -191,6 +193,10 @@ impl Credentials {
 
     pub(crate) fn refusals(&self) -> &RefusalLog {
         &self.0.refusals
+    }
+
+    pub(crate) fn brake(&self) -> &Brake {
+        &self.0.brake
     }
 }
 
@@ -472,6 +478,7 @@ impl CredentialsBuilder {
             ),
             tokens: TokenCache::new(self.token_cache, &*self.entropy),
             refusals: RefusalLog::new(Arc::clone(&self.clock)),
+            brake: Brake::new(Arc::clone(&self.clock)),
             self_service: self
                 .self_service
                 .unwrap_or(self.environment == Environment::Sandbox),

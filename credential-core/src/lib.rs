@@ -73,6 +73,7 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 mod base62;
+mod brake;
 pub mod catalog;
 pub mod clock;
 #[cfg(feature = "conformance")]

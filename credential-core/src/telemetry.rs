@@ -4,6 +4,7 @@
 //! | metric | type | labels |
 //! | --- | --- | --- |
 //! | `credential_authentications_total` | counter | `outcome`: `ok`, a refusal's word, `busy`, `store` |
+//! | `credential_refusals_held_total` | counter | |
 //! | `credential_tokens_issued_total` | counter | |
 //! | `credential_token_refusals_total` | counter | `reason`: a refusal's word, `store` |
 //! | `credential_argon2_seconds` | histogram | |
@@ -47,6 +48,10 @@ pub(crate) fn authenticated() {
 
 pub(crate) fn not_authenticated(outcome: &'static str) {
     counter!("credential_authentications_total", "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn refusal_held() {
+    counter!("credential_refusals_held_total").increment(1);
 }
 
 pub(crate) fn token_issued() {

@@ -15,20 +15,24 @@ use credential_core::{
     },
     testing::CountingHasher,
 };
+use tokio::time::Instant;
 
 const READ: &[&str] = &["system/patients.read"];
+
+/// The secret with its last character changed, which is part of its tag.
+fn forged(secret: &str) -> String {
+    let mut forged = secret.to_owned();
+    let last = forged.pop().expect("a secret is not empty");
+    forged.push(if last == 'A' { 'B' } else { 'A' });
+    forged
+}
 
 #[tokio::test]
 async fn a_forged_or_malformed_secret_costs_no_argon2_and_no_read() {
     let deployment = Deployment::new();
     let key = deployment.key("Lab", "apiv2", READ).await;
     let before = (deployment.hasher.verified(), deployment.store.calls());
-    let last_flipped = {
-        let mut forged = key.secret.clone();
-        let last = forged.pop().unwrap();
-        forged.push(if last == 'A' { 'B' } else { 'A' });
-        forged
-    };
+    let last_flipped = forged(&key.secret);
     let foreign = Deployment::new().key("Lab", "apiv2", READ).await.secret;
     for secret in [
         "",
@@ -162,6 +166,48 @@ async fn a_genuine_but_dead_or_foreign_secret_costs_no_argon2() {
         Refusal::UnknownClient
     );
     assert_eq!(deployment.hasher.verified(), before);
+}
+
+/// Time is tokio's here, which moves only while everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_dead_secret_in_a_loop_waits_for_its_answers_and_nobody_else_does() {
+    let deployment = Deployment::new();
+    let good = deployment.key("good", "apiv2", READ).await;
+    let other = deployment.key("other", "apiv2", READ).await;
+    let mut mixed = deployment.key("mixed", "apiv2", READ).await;
+    mixed.client_id.clone_from(&good.client_id);
+    let dead = deployment.key("dead", "apiv2", READ).await;
+    deployment.revoke(&dead).await;
+    for (secret, refusal) in [(&dead, Refusal::Revoked), (&mixed, Refusal::UnknownClient)] {
+        let began = Instant::now();
+        for _ in 0..100 {
+            assert_eq!(secret.refusal(&deployment.node).await, refusal);
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO, "a hundred at once");
+        assert_eq!(secret.refusal(&deployment.node).await, refusal);
+        assert!(began.elapsed() >= Duration::from_millis(10));
+    }
+
+    let began = Instant::now();
+    let refused = tokio::spawn({
+        let node = deployment.node.clone();
+        async move { dead.refusal(&node).await }
+    });
+    tokio::task::yield_now().await; // lets it begin
+    good.token(&deployment.node, None).await;
+    other.token(&deployment.node, None).await;
+    let malformed = deployment
+        .node
+        .authenticate(&good.client_id, &forged(&good.secret))
+        .await;
+    assert!(matches!(
+        malformed,
+        Err(AuthenticateError::Refused(Refusal::Malformed))
+    ));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(!refused.is_finished());
+    refused.await.unwrap();
+    assert!(began.elapsed() > Duration::ZERO);
 }
 
 #[tokio::test]

@@ -107,6 +107,10 @@ impl<'a> Presented<'a> {
             }
             Self::Bearer(_) | Self::Nothing => return Err(REFUSED),
         };
+        if matches!(result, Err(AuthenticateError::Refused(_))) {
+            // In a flood of these, whoever else is ready goes first.
+            tokio::task::yield_now().await;
+        }
         result.map_err(|error| match error {
             AuthenticateError::Refused(_) => REFUSED,
             AuthenticateError::Busy(_) | AuthenticateError::Store(_) => {

@@ -314,3 +314,25 @@ async fn a_token_without_scope_follows_its_key() {
     platform.set_scopes(&key, &["system/vitals.read"]).await;
     assert_eq!(platform.introspect(&named).await.json()["scope"], "");
 }
+
+#[tokio::test]
+async fn a_refused_client_is_answered_after_whoever_else_is_ready() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let grant = "grant_type=client_credentials";
+    let good = format!("{grant}&{}", in_body(&key));
+    let forged = format!("{good}x");
+    platform.send(post(TOKEN), good.clone()).await; // its first use, which takes a hash
+    let order = std::sync::Mutex::new(Vec::new());
+    let send = async |form: String| {
+        let answer = platform.send(post(TOKEN), form).await;
+        order.lock().unwrap().push(answer.status);
+    };
+    tokio::join!(send(forged), send(good));
+    assert_eq!(
+        order.into_inner().unwrap(),
+        [StatusCode::OK, StatusCode::UNAUTHORIZED]
+    );
+}

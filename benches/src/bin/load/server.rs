@@ -97,16 +97,23 @@ impl Server {
         })
     }
 
-    /// Hashes so far, by its own metrics.
-    pub async fn argon2_count(&self) -> Result<u64, Error> {
+    /// Hashes and reads of a credential's state so far, by its own metrics.
+    pub async fn hashes_and_reads(&self) -> Result<[u64; 2], Error> {
         let mut connection = Connection::open(&self.address).await?;
         let request = render("GET", "/metrics", &[], "");
         let answer = connection.exchange(&request).await?;
-        let count = str::from_utf8(answer.body)?
-            .lines()
-            .find_map(|line| line.strip_prefix("credential_argon2_seconds_count "))
-            .ok_or("the metrics do not count hashes")?;
-        Ok(count.trim().parse()?)
+        let metrics = str::from_utf8(answer.body)?;
+        let sum = |name: &str| {
+            let values = metrics.lines().filter_map(|line| {
+                let (named, value) = line.rsplit_once(' ')?;
+                named.starts_with(name).then_some(value)
+            });
+            values.map(str::parse::<u64>).sum::<Result<u64, _>>()
+        };
+        Ok([
+            sum("credential_argon2_seconds_count")?,
+            sum("credential_state_reads_total")?,
+        ])
     }
 }
 
