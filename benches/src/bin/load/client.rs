@@ -180,17 +180,19 @@ pub async fn drive<const N: usize>(
             });
         }
     }
-    let mut latencies = [const { Vec::new() }; N];
+    let mut slices = [const { (Vec::new(), Duration::ZERO) }; N];
     while let Some(ended) = tasks.join_next().await {
         let (number, connection, of_connection) = ended??;
-        if let (Some(group), Some(latencies)) = (groups.get_mut(number), latencies.get_mut(number))
+        if let (Some(group), Some((latencies, took))) =
+            (groups.get_mut(number), slices.get_mut(number))
         {
             group.connections.push(connection);
             latencies.extend(of_connection);
+            // Until the group's own last answer: another group may be kept waiting.
+            *took = began.elapsed();
         }
     }
-    let took = began.elapsed();
-    Ok(latencies.map(|latencies| Slice::of(latencies, took)))
+    Ok(slices.map(|(latencies, took)| Slice::of(latencies, took)))
 }
 
 async fn repeat(

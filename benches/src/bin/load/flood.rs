@@ -83,8 +83,11 @@ async fn run(
     let mut good = Group::open(&server.address, CONNECTIONS, vec![good]).await?;
     let mut bad = Group::open(&server.address, CONNECTIONS, bad).await?;
     let time = options.slice();
-    // The one first use of the good client's secret.
+    // The one first use of the good client's secret, and the first look at the others.
     drive([&mut good], time).await?;
+    for (connection, exchange) in bad.connections.iter_mut().zip(&bad.exchanges) {
+        connection.exchange(&exchange.request).await?;
+    }
     let before = server.hashes_and_reads().await?;
     if before.contains(&0) {
         return Err("the first use is missing from the server's metrics".into());
