@@ -164,7 +164,7 @@ async fn introspect(State(endpoints): Shared, request: Request) -> Result<Respon
                 error = &error as &dyn std::error::Error,
                 "no verdict on a token"
             );
-            Err(OAuthError::Unavailable)
+            Err(OAuthError::UNAVAILABLE)
         }
     }
 }
@@ -244,7 +244,7 @@ async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, 
                 error = &error as &dyn std::error::Error,
                 "a token was not revoked"
             );
-            Err(OAuthError::Unavailable)
+            Err(OAuthError::UNAVAILABLE)
         }
     }
 }

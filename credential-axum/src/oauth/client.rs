@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use credential_core::{
     Credentials,
     authenticate::{AuthenticateError, AuthenticatedClient},
+    secret::verify::VerifyError,
 };
 use http::HeaderMap;
 use zeroize::Zeroizing;
@@ -118,7 +119,14 @@ impl<'a> Presented<'a> {
                     error = &error as &dyn std::error::Error,
                     "no verdict on a client"
                 );
-                OAuthError::Unavailable
+                match error {
+                    AuthenticateError::Busy(VerifyError::Overloaded { retry_after }) => {
+                        OAuthError::Unavailable {
+                            retry_after: retry_after.as_secs(),
+                        }
+                    }
+                    _ => OAuthError::UNAVAILABLE,
+                }
             }
         })
     }

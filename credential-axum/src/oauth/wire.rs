@@ -95,12 +95,18 @@ pub(super) enum OAuthError {
     /// `405`, with the methods that are allowed.
     MethodNotAllowed(&'static str),
     /// `503`: nothing can be said about the request now.
-    Unavailable,
+    Unavailable {
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
     /// `500`: the fault is ours.
     Server,
 }
 
 impl OAuthError {
+    /// For want of an answer of the store, which is asked again at the next request.
+    pub(super) const UNAVAILABLE: Self = Self::Unavailable { retry_after: 1 };
+
     pub(super) fn invalid_request(why: impl Into<Cow<'static, str>>) -> Self {
         Self::InvalidRequest(why.into())
     }
@@ -127,7 +133,7 @@ impl OAuthError {
             ),
             // Not in RFC 6749 §5.2, which knows no such case for this endpoint; the word is that
             // of §4.1.2.1.
-            Self::Unavailable => (
+            Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",
                 None,
@@ -152,8 +158,8 @@ impl IntoResponse for OAuthError {
             Self::MethodNotAllowed(methods) => {
                 headers.insert(ALLOW, HeaderValue::from_static(methods));
             }
-            Self::Unavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            Self::Unavailable { retry_after } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(retry_after));
             }
             _ => {}
         }

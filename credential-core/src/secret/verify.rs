@@ -28,6 +28,7 @@ use quick_cache::{DefaultHashBuilder, UnitWeighter, sync::Cache, sync::DefaultLi
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task,
+    time::Instant,
 };
 use zeroize::Zeroizing;
 
@@ -92,7 +93,8 @@ pub enum VerifyError {
     /// Too many hashes are waiting already: `503` with `Retry-After`.
     #[error("too many secrets are being hashed")]
     Overloaded {
-        /// When the queue should have drained: whole seconds, at least 1.
+        /// When this caller's turn should come: whole seconds, 1 to 120. Callers that are refused at
+        /// the same time are told different times.
         retry_after: Duration,
     },
     /// No verdict on the secret.
@@ -340,7 +342,10 @@ impl Inner {
         let work = move || {
             let _permit = permit;
             inner.hashes.fetch_add(1, Ordering::Relaxed);
-            work(&*inner.hasher)
+            let began = Instant::now();
+            let result = work(&*inner.hasher);
+            inner.pool.took(began.elapsed());
+            result
         };
         // Why not hand the join error on: it repeats the panic's message, which is not ours to vouch
         // for.

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::VerifyError;
 
@@ -19,11 +22,18 @@ pub(super) struct Pool {
     waiting: AtomicUsize,
     max_waiting: usize,
     refused: AtomicU64,
+    /// Nanoseconds that a hash took lately: a moving average.
+    typical: AtomicU64,
+    since: Instant,
+    /// Up to when the workers are promised to callers that were refused, in nanoseconds from `since`.
+    promised: AtomicU64,
 }
 
 impl Pool {
-    /// Hashing time assumed for `Retry-After`: the default cost on a common core, rounded up.
+    /// What a hash takes until one was timed: the default cost on a common core, rounded up.
     const TYPICAL: Duration = Duration::from_millis(25);
+    /// The longest time to retry after: who waits longer may have given up, and its turn be lost.
+    const LONGEST: Duration = Duration::from_mins(2);
 
     pub(super) fn new(workers: usize, max_waiting: usize) -> Arc<Self> {
         let workers = workers.clamp(1, Semaphore::MAX_PERMITS);
@@ -33,6 +43,9 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             max_waiting,
             refused: AtomicU64::new(0),
+            typical: AtomicU64::new(nanos(Self::TYPICAL)),
+            since: Instant::now(),
+            promised: AtomicU64::new(0),
         })
     }
 
@@ -60,7 +73,7 @@ impl Pool {
         }
         this.refused.fetch_add(1, Ordering::Relaxed);
         Err(VerifyError::Overloaded {
-            retry_after: this.retry_after(),
+            retry_after: this.next_turn(),
         })
     }
 
@@ -70,14 +83,39 @@ impl Pool {
             .saturating_sub(self.permits.available_permits())
     }
 
-    pub(super) fn retry_after(&self) -> Duration {
-        let rounds = u32::try_from(self.max_waiting / self.workers).unwrap_or(u32::MAX);
-        let drained = Self::TYPICAL
-            .saturating_mul(rounds)
-            .as_millis()
-            .div_ceil(1_000);
-        Duration::from_secs(u64::try_from(drained).unwrap_or(u64::MAX).clamp(1, 60))
+    /// Takes note of what a hash took.
+    pub(super) fn took(&self, time: Duration) {
+        let before = self.typical.load(Ordering::Relaxed);
+        // Of two at once one may be lost, which an average bears.
+        let average = before - before / 8 + nanos(time) / 8;
+        self.typical.store(average, Ordering::Relaxed);
     }
+
+    /// When a caller that is refused now should come back. Each is given a turn of its own: if all
+    /// came back at once, all but a queue's length would be refused again.
+    fn next_turn(&self) -> Duration {
+        let now = nanos(self.since.elapsed());
+        let each = self.typical.load(Ordering::Relaxed) / self.workers as u64;
+        let turn_after = |promised: u64| {
+            let turn = promised.max(now).saturating_add(each);
+            turn.min(now.saturating_add(nanos(Self::LONGEST)))
+        };
+        let promised = self
+            .promised
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
+                Some(turn_after(promised))
+            })
+            .unwrap_or_default();
+        let wait = Duration::from_nanos(turn_after(promised).saturating_sub(now));
+        // Whole seconds, as HTTP has it; never earlier than the turn.
+        Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(SECOND)
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What a caller got from the pool.
@@ -105,5 +143,57 @@ impl Place {
 impl Drop for Queued {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many callers in a row that find the pool taken: how many seconds each is told to wait.
+    fn told(pool: &Arc<Pool>, count: usize) -> Vec<u64> {
+        let refused = (0..count).map(|_| match Pool::enter(pool) {
+            Err(VerifyError::Overloaded { retry_after }) => retry_after.as_secs(),
+            _ => panic!("not refused"),
+        });
+        refused.collect()
+    }
+
+    fn taken(workers: usize) -> (Arc<Pool>, Vec<Place>) {
+        let pool = Pool::new(workers, 0);
+        let places = (0..workers).map(|_| Pool::enter(&pool).ok().unwrap());
+        let places = places.collect();
+        (pool, places)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_is_given_a_turn_of_its_own() {
+        let (pool, _places) = taken(1);
+        let told_first = told(&pool, 100);
+        assert_eq!(told_first[..40], [1; 40], "40 of 25 ms in a second");
+        assert_eq!(told_first[40..80], [2; 40]);
+        assert_eq!(told_first[80..], [3; 20]);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(told(&pool, 1), [1], "half a second is still promised");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(told(&pool, 41)[39..], [1, 2], "and nothing now");
+
+        let (pool, _places) = taken(4);
+        assert_eq!(told(&pool, 161)[159..], [1, 2], "four at a time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_follow_what_a_hash_takes_and_end_somewhere() {
+        let (pool, _places) = taken(1);
+        for _ in 0..100 {
+            pool.took(Duration::from_millis(500));
+        }
+        assert_eq!(told(&pool, 6), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(told(&pool, 1_000).last(), Some(&120));
+        for _ in 0..100 {
+            pool.took(Duration::ZERO);
+        }
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert_eq!(told(&pool, 1_000).last(), Some(&1), "never less");
     }
 }

@@ -473,29 +473,6 @@ fn two_verifiers_digest_under_different_keys() {
 }
 
 #[test]
-fn the_time_to_retry_follows_the_queue() {
-    let after = |workers, waiting| {
-        let config = VerifierConfig {
-            workers,
-            waiting,
-            ..VerifierConfig::default()
-        };
-        let keyring = Keyring::generate(&SeededEntropy::new(1));
-        let verifier = Verifier::new(Arc::new(hasher(&keyring)), config, &SeededEntropy::new(1));
-        verifier.0.pool.retry_after().as_secs()
-    };
-    assert_eq!(
-        (
-            after(1, 128),
-            after(8, 128),
-            after(1, 0),
-            after(1, usize::MAX)
-        ),
-        (4, 1, 1, 60)
-    );
-}
-
-#[test]
 fn debug_shows_no_key() {
     let scene = Scene::new(1, 0);
     let shown = format!("{:?}", scene.verifier);
