@@ -1,10 +1,10 @@
 //! What ratios are to: the bare work beneath each path, by the same libraries.
 
-use std::{hash::Hasher as _, sync::Arc};
+use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use quick_cache::sync::Cache;
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip128::SipHasher24;
 
 use crate::Error;
 
@@ -13,9 +13,9 @@ const KEY: [u8; 16] = [7; 16];
 /// SipHash-2-4 with 128 bits of a token's text, as the library digests it.
 #[must_use]
 pub fn siphash(text: &str) -> u128 {
-    let mut hasher = SipHasher24::new_with_key(&KEY);
-    hasher.write(text.as_bytes());
-    hasher.finish128().as_u128()
+    SipHasher24::new_with_key(&KEY)
+        .hash(text.as_bytes())
+        .as_u128()
 }
 
 /// Keyed BLAKE3 of a token's text.

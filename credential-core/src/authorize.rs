@@ -23,7 +23,6 @@ mod sync {
 use std::{sync::Arc, time::Duration};
 
 use admission::{Admission, OpenToken};
-use token_cache::Digest;
 
 use crate::{
     authenticate::AuthenticatedClient,
@@ -161,13 +160,6 @@ pub enum AuthorizeError {
     Store(#[source] Arc<StoreError>),
 }
 
-/// What is known of a token without a look at the store.
-enum Known {
-    Decided(Result<Access, TokenRefusal>),
-    /// Its entry, if it has one, needs a new proof or is of an older state.
-    Undecided(Option<Arc<Admission>>),
-}
-
 impl Credentials {
     /// Opens a bearer token and reads the live state of its credential.
     ///
@@ -175,11 +167,11 @@ impl Credentials {
     /// `Refused` with the reason; `Store` if freshness cannot be proven and the store does not
     /// answer.
     pub async fn verify(&self, bearer: &str) -> Result<Access, AuthorizeError> {
-        let digest = self.tokens().digest(bearer);
-        let result = match self.verify_digest(digest) {
-            Known::Decided(result) => result.map_err(AuthorizeError::Refused),
-            Known::Undecided(known) => self.look_up(bearer, digest, known).await,
-        };
+        if let Some(decided) = self.verify_known(bearer) {
+            return decided.map_err(AuthorizeError::Refused);
+        }
+        // Boxed, or the hot path would carry the other one's state around.
+        let result = Box::pin(self.look_up(bearer)).await;
         match &result {
             Ok(_) => {} // counting these is the host's: it knows the route
             Err(AuthorizeError::Refused(refusal)) => telemetry::token_refusal(refusal.as_str()),
@@ -188,44 +180,32 @@ impl Credentials {
         result
     }
 
-    /// As [`verify`](Self::verify), for callers that cannot wait: answers only where nothing has to
-    /// be read, which is almost always. `None` says nothing about the token: ask `verify`.
+    /// The hot path: a known token whose credential's state is proven and unchanged. As
+    /// [`verify`](Self::verify), for callers that cannot wait: answers where nothing has to be read,
+    /// which is almost always. `None` says nothing about the token: ask `verify`.
     ///
     /// # Errors
     /// The reason of a refusal.
+    #[inline]
     #[must_use]
     pub fn verify_known(&self, bearer: &str) -> Option<Result<Access, TokenRefusal>> {
-        let Known::Decided(result) = self.verify_digest(self.tokens().digest(bearer)) else {
+        let known = self.tokens().get(self.tokens().digest(bearer))?;
+        // INVARIANT: clock, then gate, then link (see `States::holds`).
+        let (at, began) = self.clock().both();
+        if !self.states().holds(known.link, began) {
             return None;
-        };
+        }
+        let result = self.admit(known, at);
         if let Err(refusal) = &result {
             telemetry::token_refusal(refusal.as_str());
         }
         Some(result)
     }
 
-    /// The hot path: decides on a known token whose credential's state is proven and unchanged.
-    #[inline]
-    fn verify_digest(&self, digest: Digest) -> Known {
-        let Some(known) = self.tokens().get(digest) else {
-            return Known::Undecided(None);
-        };
-        // INVARIANT: clock, then gate, then link (see `States::holds`).
-        let (at, began) = self.clock().both();
-        if self.states().holds(known.link, began) {
-            Known::Decided(self.admit(known, at))
-        } else {
-            Known::Undecided(Some(known))
-        }
-    }
-
     /// Everything else: a token's first sight here, a state that changed, a proof that ran out.
-    async fn look_up(
-        &self,
-        bearer: &str,
-        digest: Digest,
-        known: Option<Arc<Admission>>,
-    ) -> Result<Access, AuthorizeError> {
+    async fn look_up(&self, bearer: &str) -> Result<Access, AuthorizeError> {
+        let digest = self.tokens().digest(bearer);
+        let known = self.tokens().get(digest);
         let refused = AuthorizeError::Refused;
         let unknown = refused(TokenRefusal::UnknownCredential);
         let admission = if let Some(known) = known {

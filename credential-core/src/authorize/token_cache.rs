@@ -1,8 +1,8 @@
 //! Tokens that were opened before, found again by a keyed digest of their text.
 
-use std::{fmt, hash::Hasher as _, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip128::SipHasher24;
 use zeroize::Zeroizing;
 
 use super::{admission::Admission, table::Table};
@@ -43,9 +43,9 @@ impl TokenCache {
 
     #[inline]
     pub(crate) fn digest(&self, text: &str) -> Digest {
-        let mut hasher = SipHasher24::new_with_key(&self.key.0);
-        hasher.write(text.as_bytes());
-        hasher.finish128().as_u128()
+        SipHasher24::new_with_key(&self.key.0)
+            .hash(text.as_bytes())
+            .as_u128()
     }
 
     #[inline]
