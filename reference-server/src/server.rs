@@ -1,7 +1,7 @@
 //! Puts the parts together and runs until it is told to stop.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     net::SocketAddr,
     sync::Arc,
 };
@@ -115,7 +115,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     let running = credentials.start().await?;
     let app = app(&credentials, &store, &config)?;
 
-    greet(&base, &store).map_err(ServerError::Output)?;
+    greet(&mut io::stdout().lock(), &base, &store).map_err(ServerError::Output)?;
     connections::serve(listener, app, async move {
         let _ = stopped.changed().await; // an error means that nobody can stop us any more
     })
@@ -252,11 +252,14 @@ fn page_words() -> PageConfig {
         .documentation("fhir", "https://docs.elationhealth.com/")
 }
 
-/// What a newcomer needs, after the line that programs wait for.
-fn greet(base: &str, store: &Store) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// Tells the address, which programs wait for, and then what a newcomer needs.
+///
+/// # Errors
+/// The address could not be told. Whoever closes the output after that has what it wanted.
+fn greet(out: &mut impl io::Write, base: &str, store: &Store) -> io::Result<()> {
     writeln!(out, "listening on {base}")?;
-    writeln!(
+    out.flush()?;
+    let rest = writeln!(
         out,
         "
 API Access page   {base}/settings/api-access
@@ -278,8 +281,11 @@ Create an API key and get a token:
             Store::Memory(_) => "The store is in memory: everything ends with this process.",
             Store::Postgres(_) => "Credentials are kept in PostgreSQL; sign-ins end with this process.",
         },
-    )?;
-    out.flush()
+    );
+    if let Err(error) = rest.and_then(|()| out.flush()) {
+        tracing::debug!(%error, "nobody reads on after the address");
+    }
+    Ok(())
 }
 
 /// Fires once SIGTERM or SIGINT arrives.
@@ -296,4 +302,37 @@ fn stop_signal() -> Result<watch::Receiver<()>, ServerError> {
         stop.closed().await;
     });
     Ok(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, then is closed.
+    struct Pipe(Vec<u8>, usize);
+
+    impl io::Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.len() + bytes.len() > self.1 {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            self.0.extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn whoever_reads_only_the_address_does_not_end_the_server() {
+        const LINE: &str = "listening on http://[::1]:80\n";
+        let store = Store::Memory(MemoryStore::new());
+        for (room, greeted) in [(0, false), (LINE.len(), true), (10_000, true)] {
+            let mut pipe = Pipe(Vec::new(), room);
+            assert_eq!(greet(&mut pipe, "http://[::1]:80", &store).is_ok(), greeted);
+            assert_eq!(pipe.0.starts_with(LINE.as_bytes()), greeted);
+        }
+    }
 }

@@ -38,6 +38,8 @@ const WAYS: usize = 4;
 const FIRST: usize = 64;
 /// Blocks of sets: each as large as all before it, so that they never move.
 const BLOCKS: usize = 27;
+/// How many sets there are for each eight entries: two places in five are taken then.
+const SETS_PER_8: usize = 5;
 /// How many sets are split when an entry has found both of its sets full.
 const SPLITS_WHEN_FULL: usize = 8;
 
@@ -119,34 +121,45 @@ impl<T: Entry> Table<T> {
     /// entry that ends soonest.
     pub(super) fn insert(&self, entry: Arc<T>) {
         let count = self.sets.load(Ordering::Acquire);
-        let Place { sets, mark } = Place::of(entry.digest(), count);
-        let [Some(first), Some(second)] = sets.map(|set| self.set_or_new(set)) else {
-            return; // a table without room
-        };
-        let either = |entry| {
-            let full = |entry| second.offer(entry, mark);
-            first.offer(entry, mark).or_else(full)
-        };
-        let room = |entry| {
-            if sets.into_iter().any(|set| self.make_room(set, count)) {
-                either(entry)
-            } else {
-                Err(entry)
-            }
-        };
-        match either(entry).or_else(room) {
+        match self.put(entry, count) {
             Ok(Took::Older) => {}
             Ok(Took::Free) => {
                 let taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
-                self.grow_to(taken / (WAYS / 2) + 1);
+                self.grow_to(taken.saturating_mul(SETS_PER_8) / 8 + 1);
             }
             Err(entry) => {
-                first.displace(entry, mark);
+                let Place { sets, mark } = Place::of(entry.digest(), count);
+                let [first, _] = sets;
+                if let Some(first) = self.set(first) {
+                    first.displace(entry, mark);
+                }
                 // Not only the places count, also how they are spread: sets that were not split yet
                 // fill up first.
                 self.grow_to(self.sets.load(Ordering::Relaxed) + SPLITS_WHEN_FULL);
             }
         }
+    }
+
+    /// Puts an entry where it belongs among so many sets, and others aside for it.
+    ///
+    /// # Errors
+    /// Hands the entry back if there is no room, or never any.
+    fn put(&self, entry: Arc<T>, count: usize) -> Result<Took, Arc<T>> {
+        let Place { sets, mark } = Place::of(entry.digest(), count);
+        let [Some(first), Some(second)] = sets.map(|set| self.set_or_new(set)) else {
+            return Err(entry);
+        };
+        let either = |entry| {
+            let full = |entry| second.offer(entry, mark);
+            first.offer(entry, mark).or_else(full)
+        };
+        either(entry).or_else(|entry| {
+            if sets.into_iter().any(|set| self.make_room(set, count)) {
+                either(entry)
+            } else {
+                Err(entry)
+            }
+        })
     }
 
     /// Moves one of a full set's entries to its other set. It is found all the while.
@@ -185,15 +198,14 @@ impl<T: Entry> Table<T> {
     /// whose number lacks the highest bit.
     fn split(&self, new: usize) {
         let old = new ^ 1 << new.ilog2();
-        let (Some(into), Some(from)) = (self.set_or_new(new), self.set_or_new(old)) else {
+        let Some(from) = self.set_or_new(old) else {
             return;
         };
         // First, so that what is made anew meanwhile is put where it will be looked for.
         self.sets.store(new + 1, Ordering::Release);
         let moves = |entry: &T| Place::of(entry.digest(), new + 1).sets.contains(&new);
-        for (entry, mark) in from.take(moves).into_iter().flatten() {
-            let took = into.offer(entry, mark);
-            if !matches!(took, Ok(Took::Free)) {
+        for entry in from.take(moves).into_iter().flatten() {
+            if !matches!(self.put(entry, new + 1), Ok(Took::Free)) {
                 // It was made anew meanwhile, or there is no place for it: one less is taken.
                 self.taken.fetch_sub(1, Ordering::Relaxed);
             }
@@ -303,13 +315,11 @@ impl<T: Entry> Set<T> {
     }
 
     /// Takes out what is to move.
-    fn take(&self, moves: impl Fn(&T) -> bool) -> [Option<(Arc<T>, u32)>; WAYS] {
-        let Ways { marks, entries } = &mut *self.write();
-        let mut marks = marks.iter();
-        entries.each_mut().map(|entry| {
-            let mark = *marks.next()?;
-            Some((entry.take_if(|it| moves(it))?, mark))
-        })
+    fn take(&self, moves: impl Fn(&T) -> bool) -> [Option<Arc<T>>; WAYS] {
+        let entries = &mut self.write().entries;
+        entries
+            .each_mut()
+            .map(|entry| entry.take_if(|it| moves(it)))
     }
 
     // Why not fail on a poisoned lock: the places are valid after every statement.
