@@ -97,7 +97,7 @@ async fn of(
         report_one(
             report,
             id,
-            name,
+            &name,
             authorized,
             [(hit, to_hit), (hash, to_hash)],
         )?;
