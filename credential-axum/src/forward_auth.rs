@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::State,
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -104,7 +104,9 @@ async fn method_not_allowed() -> Response {
     (allow, Problem::method_not_allowed()).into_response()
 }
 
-async fn answer(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
+async fn answer(State(gate): State<Arc<Gate>>, request: Request) -> Response {
+    // Taken, not extracted: axum would copy them.
+    let headers = request.into_parts().0.headers;
     let (method, target) = match gate.family.read(&headers) {
         Ok(call) => call,
         Err(denial) => return error_body::refusal_without_api_type(&denial),
@@ -150,6 +152,7 @@ fn allowed(decision: &Decision) -> Result<Response, Denial> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
+    headers.reserve(5);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Decision::Allowed(access) = decision {
         describe(access, headers).map_err(|_| {
