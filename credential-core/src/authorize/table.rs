@@ -11,6 +11,9 @@
 //! The table grows by one set at a time (linear hashing): a node with few tokens keeps them close
 //! together, and none waits for a large one to be moved. Whoever looks while a set is split may miss
 //! an entry that is there; it is then made anew.
+//!
+//! Nothing about freshness rests on this table: an entry that it gives is held against gate and link,
+//! whichever one it is and however old.
 
 use std::{
     array,
@@ -43,6 +46,7 @@ const SETS_PER_8: usize = 5;
 /// How many sets are split when an entry has found both of its sets full.
 const SPLITS_WHEN_FULL: usize = 8;
 
+/// The table. Entries are shared: whoever has found one keeps it, whatever becomes of its place.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     blocks: [OnceLock<Box<[Set<T>]>>; BLOCKS],
@@ -50,8 +54,9 @@ pub(super) struct Table<T> {
     sets: AtomicUsize,
     /// The most that there may be.
     most: usize,
-    /// Places taken; none is ever given back.
+    /// Places taken. An entry that ends keeps its place until another needs it.
     taken: AtomicUsize,
+    /// Held by the one who splits.
     splitting: Mutex<()>,
 }
 
