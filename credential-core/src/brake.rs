@@ -5,28 +5,24 @@
 //! that is refused more often than anyone would by mistake waits for its answers. One that is accepted
 //! never waits, also if it is the same; a text that is no secret of ours is not worth remembering.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 
 use crate::{
-    clock::{Clock, Monotonic},
+    clock::Clock,
     id::Selector,
     telemetry,
+    turns::{Pace, Turns},
 };
 
-/// Refusals of one secret that are answered at once.
-const AT_ONCE: u64 = 100;
-/// From then on, and until the secret was left alone for a second, one in this time.
-const EVERY: Duration = Duration::from_millis(10);
-/// The longest that an answer waits.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The first hundred refusals of one secret are answered at once. From then on, and until it was left
+/// alone for a second, one in 10 ms is, and none waits longer than a second.
+const PACE: Pace = Pace {
+    every: Duration::from_millis(10),
+    at_once: 100,
+    longest: Duration::from_secs(1),
+};
 /// How many secrets are told apart. Only genuine ones are, so nobody can crowd them out.
 const SECRETS: usize = 4096;
 
@@ -34,15 +30,14 @@ const SECRETS: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Brake {
     clock: Arc<dyn Clock>,
-    /// In monotonic nanoseconds; behind the clock by as much as may be answered at once.
-    next: Cache<Selector, Arc<AtomicU64>>,
+    turns: Cache<Selector, Arc<Turns>>,
 }
 
 impl Brake {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            next: Cache::new(SECRETS),
+            turns: Cache::new(SECRETS),
         }
     }
 
@@ -57,23 +52,14 @@ impl Brake {
 
     /// Takes a secret's next turn and says how far away it is.
     fn wait(&self, selector: Selector) -> Duration {
-        let now = self.clock.monotonic();
-        let next = self.next.get(&selector).unwrap_or_else(|| {
-            let next = Arc::new(AtomicU64::new(0));
+        let turns = self.turns.get(&selector).unwrap_or_else(|| {
+            let turns = Arc::new(Turns::default());
             // Two at once may each make one: a turn is then counted to the one that is lost.
-            self.next.insert(selector, Arc::clone(&next));
-            next
+            self.turns.insert(selector, Arc::clone(&turns));
+            turns
         });
-        let every = Monotonic::from_nanos(0).saturating_add(EVERY).as_nanos();
-        let earliest = now.as_nanos().saturating_sub(every * AT_ONCE);
-        let latest = now.saturating_add(LONGEST).as_nanos();
-        let turn_after = |next: u64| (next.max(earliest) + every).min(latest);
-        let before = next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                Some(turn_after(next))
-            })
-            .unwrap_or_default();
-        Monotonic::from_nanos(turn_after(before)).saturating_since(now)
+        let now = Duration::from_nanos(self.clock.monotonic().as_nanos());
+        turns.take(now, PACE)
     }
 }
 
@@ -100,7 +86,7 @@ mod tests {
         let (clock, brake, mut selector) = brake();
         let selector = selector();
         for _ in 0..3 {
-            let waits = waits(&brake, selector, AT_ONCE);
+            let waits = waits(&brake, selector, u64::from(PACE.at_once));
             assert!(waits.iter().all(Duration::is_zero), "{waits:?}");
             clock.advance(Duration::from_secs(1));
         }
@@ -110,24 +96,27 @@ mod tests {
     fn what_comes_too_often_is_answered_in_turn() {
         let (clock, brake, mut selector) = brake();
         let selector = selector();
-        waits(&brake, selector, AT_ONCE);
-        assert_eq!(waits(&brake, selector, 3), [EVERY, EVERY * 2, EVERY * 3]);
-        clock.advance(EVERY * 3);
-        assert_eq!(brake.wait(selector), EVERY, "one turn later");
+        waits(&brake, selector, u64::from(PACE.at_once));
+        assert_eq!(
+            waits(&brake, selector, 3),
+            [PACE.every, PACE.every * 2, PACE.every * 3]
+        );
+        clock.advance(PACE.every * 3);
+        assert_eq!(brake.wait(selector), PACE.every, "one turn later");
     }
 
     #[test]
     fn nobody_waits_for_ever() {
         let (_, brake, mut selector) = brake();
-        let waits = waits(&brake, selector(), 10 * AT_ONCE);
-        assert_eq!(waits.last(), Some(&LONGEST));
-        assert_eq!(waits.iter().max(), Some(&LONGEST));
+        let waits = waits(&brake, selector(), 10 * u64::from(PACE.at_once));
+        assert_eq!(waits.last(), Some(&PACE.longest));
+        assert_eq!(waits.iter().max(), Some(&PACE.longest));
     }
 
     #[test]
     fn one_secret_does_not_slow_another_down() {
         let (_, brake, mut selector) = brake();
-        waits(&brake, selector(), 10 * AT_ONCE);
+        waits(&brake, selector(), 10 * u64::from(PACE.at_once));
         assert_eq!(brake.wait(selector()), Duration::ZERO);
     }
 }

@@ -90,6 +90,7 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+mod turns;
 mod usage;
 
 pub use authorize::Access;

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::VerifyError;
+use crate::turns::{Pace, Turns, nanos};
 
 /// Who may hash now, and who waits.
 pub(super) struct Pool {
@@ -25,8 +26,8 @@ pub(super) struct Pool {
     /// Nanoseconds that a hash took lately: a moving average.
     typical: AtomicU64,
     since: Instant,
-    /// Up to when the workers are promised to callers that were refused, in nanoseconds from `since`.
-    promised: AtomicU64,
+    /// What callers that were refused are promised, counted from `since`.
+    promised: Turns,
 }
 
 impl Pool {
@@ -45,7 +46,7 @@ impl Pool {
             refused: AtomicU64::new(0),
             typical: AtomicU64::new(nanos(Self::TYPICAL)),
             since: Instant::now(),
-            promised: AtomicU64::new(0),
+            promised: Turns::default(),
         })
     }
 
@@ -94,29 +95,19 @@ impl Pool {
     /// When a caller that is refused now should come back. Each is given a turn of its own: if all
     /// came back at once, all but a queue's length would be refused again.
     fn next_turn(&self) -> Duration {
-        let now = nanos(self.since.elapsed());
         let each = self.typical.load(Ordering::Relaxed) / self.workers as u64;
-        let turn_after = |promised: u64| {
-            let turn = promised.max(now).saturating_add(each);
-            turn.min(now.saturating_add(nanos(Self::LONGEST)))
+        let pace = Pace {
+            every: Duration::from_nanos(each),
+            at_once: 0,
+            longest: Self::LONGEST,
         };
-        let promised = self
-            .promised
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |promised| {
-                Some(turn_after(promised))
-            })
-            .unwrap_or_default();
-        let wait = Duration::from_nanos(turn_after(promised).saturating_sub(now));
+        let wait = self.promised.take(self.since.elapsed(), pace);
         // Whole seconds, as HTTP has it; never earlier than the turn.
         Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(SECOND)
     }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
 
 /// What a caller got from the pool.
 pub(super) enum Place {
