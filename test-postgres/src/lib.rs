@@ -1,4 +1,4 @@
-//! Throwaway PostgreSQL servers for tests, and a PgBouncer in front of them.
+//! Throwaway PostgreSQL servers for tests, their standbys, and what may stand in front of them.
 //!
 //! ```no_run
 //! let database = test_postgres::Server::shared().database();
@@ -17,8 +17,15 @@
     clippy::expect_used,
     reason = "for tests only: what cannot work panics, as the module says"
 )]
+#![expect(
+    clippy::must_use_candidate,
+    reason = "SQL is also run for what it does"
+)]
 
+mod dump;
+mod forwarder;
 mod pgbouncer;
+mod standby;
 
 use std::{
     ffi::OsStr,
@@ -35,7 +42,10 @@ use std::{
     },
 };
 
+pub use dump::Dump;
+pub use forwarder::Forwarder;
 pub use pgbouncer::PgBouncer;
+pub use standby::Standby;
 
 /// Runs until its standard input closes, which the kernel sees to when the test process ends, then
 /// stops the server and removes its folder.
@@ -95,30 +105,7 @@ impl Server {
     /// As [`start`](Self::start), with settings such as `max_connections=20`.
     #[must_use]
     pub fn start_with(settings: &[&str]) -> Self {
-        let binaries = binaries();
-        let user = unprivileged();
-        let folder = std::env::temp_dir().join(format!(
-            "test-postgres-{}-{}",
-            std::process::id(),
-            SERIAL.fetch_add(1, Ordering::Relaxed)
-        ));
-        fs::create_dir_all(&folder).expect("a temporary folder can be made");
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
-            .expect("the folder's owner may set its mode");
-        if let Some((uid, gid)) = user {
-            chown(&folder, Some(uid), Some(gid)).expect("root may give a folder away");
-        }
-        let mut keeper = Command::new("sh");
-        keeper
-            .args(["-c", KEEPER, "keeper"])
-            .args([&binaries, &folder])
-            .stdin(Stdio::piped());
-        let own = Own {
-            keeper: as_user(&mut keeper, user).spawn().expect("`sh` runs"),
-            binaries,
-            folder,
-            user,
-        };
+        let own = Own::prepare();
         own.run(
             "initdb",
             [
@@ -132,7 +119,8 @@ impl Server {
         );
         let mut config = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\n\
-             full_page_writes = off\nmax_connections = 300\nshared_buffers = 64MB\n",
+             full_page_writes = off\nmax_connections = 300\nshared_buffers = 64MB\n\
+             wal_level = replica\nwal_keep_size = 256MB\n",
             own.folder.display()
         );
         for setting in settings {
@@ -188,13 +176,36 @@ impl Server {
 
     /// Runs SQL in the maintenance database.
     pub fn sql(&self, sql: &str) {
-        let (binaries, url) = match &self.kind {
-            Kind::Given(url) => (binaries(), url.clone()),
-            Kind::Own(own) => (own.binaries.clone(), self.url("postgres")),
+        self.query(sql);
+    }
+
+    /// What SQL in the maintenance database answers: a line per row, columns parted by `|`.
+    pub fn query(&self, sql: &str) -> String {
+        let url = match &self.kind {
+            Kind::Given(url) => url.clone(),
+            Kind::Own(_) => self.url("postgres"),
         };
-        let mut psql = Command::new(binaries.join("psql"));
-        psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", sql]);
-        succeed(&mut psql);
+        self.psql(&url, sql)
+    }
+
+    /// As [`query`](Self::query), in another database: of a standby or a promoted server, say.
+    pub fn query_in(&self, database: &str, sql: &str) -> String {
+        self.psql(&self.url(database), sql)
+    }
+
+    fn psql(&self, url: &str, sql: &str) -> String {
+        let mut psql = Command::new(self.binaries().join("psql"));
+        psql.args(["-qXAt", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql]);
+        String::from_utf8_lossy(&succeed(&mut psql))
+            .trim_end()
+            .to_owned()
+    }
+
+    fn binaries(&self) -> PathBuf {
+        match &self.kind {
+            Kind::Given(_) => binaries(),
+            Kind::Own(own) => own.binaries.clone(),
+        }
     }
 
     /// Stops at once, as after a loss of power: nothing is flushed, clients are cut off.
@@ -226,6 +237,34 @@ impl Server {
 }
 
 impl Own {
+    /// An empty folder, whose owner may run a server in it, and who sees to its end.
+    fn prepare() -> Self {
+        let binaries = binaries();
+        let user = unprivileged();
+        let folder = std::env::temp_dir().join(format!(
+            "test-postgres-{}-{}",
+            std::process::id(),
+            SERIAL.fetch_add(1, Ordering::Relaxed)
+        ));
+        fs::create_dir_all(&folder).expect("a temporary folder can be made");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
+            .expect("the folder's owner may set its mode");
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).expect("root may give a folder away");
+        }
+        let mut keeper = Command::new("sh");
+        keeper
+            .args(["-c", KEEPER, "keeper"])
+            .args([&binaries, &folder])
+            .stdin(Stdio::piped());
+        Self {
+            keeper: as_user(&mut keeper, user).spawn().expect("`sh` runs"),
+            binaries,
+            folder,
+            user,
+        }
+    }
+
     fn run<S: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = S>) {
         let mut command = Command::new(self.binaries.join(program));
         command.args(arguments).current_dir(&self.folder);
@@ -282,6 +321,11 @@ impl Database<'_> {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What SQL in it answers: a line per row, columns parted by `|`.
+    pub fn query(&self, sql: &str) -> String {
+        self.server.query_in(&self.name, sql)
     }
 }
 
@@ -353,7 +397,7 @@ fn as_user(command: &mut Command, user: Option<(u32, u32)>) -> &mut Command {
     }
 }
 
-fn succeed(command: &mut Command) {
+fn succeed(command: &mut Command) -> Vec<u8> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -364,6 +408,7 @@ fn succeed(command: &mut Command) {
         show(command),
         String::from_utf8_lossy(&output.stderr)
     );
+    output.stdout
 }
 
 fn show(command: &Command) -> String {

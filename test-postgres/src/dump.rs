@@ -1,0 +1,61 @@
+//! Dumps of a database, and its restore from one.
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use crate::{Database, show};
+
+/// What a database held at one moment.
+#[derive(Debug, Clone)]
+pub struct Dump(Vec<u8>);
+
+impl Database<'_> {
+    /// All that it holds now.
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        let mut dump = Command::new(self.server.binaries().join("pg_dump"));
+        dump.args(["--format=custom", "--dbname", &self.url()]);
+        Dump(output(&mut dump, &[]))
+    }
+
+    /// Brings it back to what it held then, under its name. Whoever is connected is cut off.
+    ///
+    /// The restored database takes the old one's place at once, so that a client never meets half
+    /// of it.
+    pub fn restore(&self, dump: &Dump) {
+        let name = &self.name;
+        let aside = format!("{name}_restored");
+        self.server.sql(&format!("create database {aside}"));
+        let mut restore = Command::new(self.server.binaries().join("pg_restore"));
+        restore.args(["--exit-on-error", "--dbname", &self.server.url(&aside)]);
+        output(&mut restore, &dump.0);
+        self.server
+            .sql(&format!("drop database {name} with (force)"));
+        self.server
+            .sql(&format!("alter database {aside} rename to {name}"));
+    }
+}
+
+/// What a program says that is given `input`.
+fn output(command: &mut Command, input: &[u8]) -> Vec<u8> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} does not start: {error}", show(command)));
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // What it does not read is told by its exit.
+    let _taken = stdin.write_all(input);
+    drop(stdin);
+    let output = child.wait_with_output().expect("its output can be read");
+    assert!(
+        output.status.success(),
+        "{} failed: {}",
+        show(command),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
