@@ -49,6 +49,7 @@ macro_rules! for_each_case {
             insert_keeps_names_unique_under_concurrency,
             insert_counts_only_what_is_not_revoked,
             insert_refused_writes_nothing,
+            may_insert_says_what_insert_would,
             get_is_invisible_across_tenants,
             list_is_newest_first_page_by_page,
             list_leaves_out_revoked_unless_asked,

@@ -53,6 +53,16 @@ impl Credentials {
         else {
             return Err(ManageError::Invalid(faults));
         };
+        let limit = self.limit();
+        let refused = |error| match error {
+            StoreError::LimitReached => ManageError::LimitReached { limit },
+            other => other.into(),
+        };
+        // INVARIANT: nothing is hashed that will be refused. Only who wins a race is left to `insert`.
+        self.store()
+            .may_insert(admin.tenant(), &name, limit)
+            .await
+            .map_err(refused)?;
 
         let (client_secret, selector) = ClientSecret::generate(
             self.prefix(),
@@ -99,7 +109,6 @@ impl Credentials {
                 expires_at: credential.expires_at.map(|at| at.to_string()),
             },
         );
-        let limit = self.limit();
         let committed = self
             .store()
             .insert(NewCredential {
@@ -108,10 +117,7 @@ impl Credentials {
                 event,
             })
             .await
-            .map_err(|error| match error {
-                StoreError::LimitReached => ManageError::LimitReached { limit },
-                other => other.into(),
-            })?;
+            .map_err(refused)?;
         self.states().own_change(credential.id, committed.change);
         Ok(Created {
             credential,

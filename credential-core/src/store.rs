@@ -32,6 +32,18 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// calls race; `NameTaken` if one of them has the same comparison key.
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError>;
 
+    /// Whether [`insert`](Self::insert) would be refused now; changes nothing and locks nothing.
+    /// Asked before the secret of a new credential is hashed; `insert` decides anew.
+    ///
+    /// # Errors
+    /// As `insert` with that name and limit.
+    async fn may_insert(
+        &self,
+        tenant: &TenantId,
+        name: &CredentialName,
+        limit: u32,
+    ) -> Result<(), StoreError>;
+
     /// The credential, if `tenant` owns it; strangers learn nothing.
     ///
     /// # Errors

@@ -86,6 +86,34 @@ async fn every_fault_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn nothing_is_hashed_for_a_create_that_will_be_refused() {
+    let deployment = Deployment::with(|builder| builder.limit_per_tenant(2));
+    let (node, lee) = (&deployment.node, &admin("alder"));
+    deployment.key("Lab", "apiv2", READ).await;
+    let hashed = deployment.hasher.hashed();
+    let taken = node.create(lee, request(" LAB ", "fhir", &[])).await;
+    assert!(matches!(taken, Err(ManageError::NameTaken)), "{taken:?}");
+    assert_eq!(deployment.hasher.hashed(), hashed, "a taken name");
+    deployment.key("Two", "apiv2", READ).await;
+    let hashed = deployment.hasher.hashed();
+    let full = node.create(lee, request("Three", "fhir", &[])).await;
+    assert!(
+        matches!(full, Err(ManageError::LimitReached { limit: 2 })),
+        "{full:?}"
+    );
+    let taken = node.create(lee, request("lab", "fhir", &[])).await;
+    assert!(
+        matches!(taken, Err(ManageError::NameTaken)),
+        "before the limit: {taken:?}"
+    );
+    assert_eq!(deployment.hasher.hashed(), hashed, "the limit");
+    // Another tenant has names and a limit of its own.
+    node.create(&admin("birch"), request("Lab", "fhir", &[]))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn scopes_that_exclude_each_other_or_need_company_are_refused() {
     let deployment = Deployment::new();
     for scopes in [&["apiv2", "system/patients.read"][..], &["act_as_user"]] {

@@ -69,7 +69,7 @@ use async_trait::async_trait;
 use credential_core::{
     audit::{AuditEvent, Event},
     clock::Timestamp,
-    credential::{Credential, CredentialState, Revocation, RevokedToken},
+    credential::{Credential, CredentialName, CredentialState, Revocation, RevokedToken},
     id::{CredentialId, Selector, TenantId},
     secret::keyring::KeyName,
     store::{
@@ -120,6 +120,18 @@ struct Tenant {
     /// counts.
     names: HashMap<String, CredentialId>,
     audit: Vec<AuditEvent>,
+}
+
+impl Tenant {
+    fn has_room_for(&self, key: &str, limit: u32) -> Result<(), StoreError> {
+        if self.names.contains_key(key) {
+            Err(StoreError::NameTaken)
+        } else if self.names.len() >= limit as usize {
+            Err(StoreError::LimitReached)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 struct Node {
@@ -214,12 +226,7 @@ impl CredentialStore for MemoryStore {
         let id = credential.id;
         let tenant = data.tenants.entry(credential.tenant.clone()).or_default();
         let key = credential.name.comparison_key();
-        if tenant.names.contains_key(&key) {
-            return Err(StoreError::NameTaken);
-        }
-        if tenant.names.len() >= limit as usize {
-            return Err(StoreError::LimitReached);
-        }
+        tenant.has_room_for(&key, limit)?;
         tenant.names.insert(key, id);
         tenant.positions.insert(position(&credential), id);
         for secret in &credential.secrets {
@@ -232,6 +239,18 @@ impl CredentialStore for MemoryStore {
         data.credentials.insert(id, Box::new(row));
         data.append(event);
         Ok(self.commit(data, (), Change::Credential(id)))
+    }
+
+    async fn may_insert(
+        &self,
+        tenant: &TenantId,
+        name: &CredentialName,
+        limit: u32,
+    ) -> Result<(), StoreError> {
+        let data = self.data();
+        let nobody = Tenant::default();
+        let tenant = data.tenants.get(tenant).unwrap_or(&nobody);
+        tenant.has_room_for(&name.comparison_key(), limit)
     }
 
     async fn get(

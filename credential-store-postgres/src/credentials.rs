@@ -182,6 +182,46 @@ pub(crate) async fn insert(
     .await
 }
 
+pub(crate) async fn may_insert(
+    store: &PostgresStore,
+    tenant: &TenantId,
+    name: &CredentialName,
+    limit: u32,
+) -> Result<(), StoreError> {
+    in_time(async {
+        let mut lease = Lease::take(&store.pool).await?;
+        let found = sqlx::query!(
+            r#"
+            select exists (
+                select from credential_management.credential
+                where tenant_id = $1 and name_key = $2 and revoked_at is null
+            ) as "taken!", (
+                -- No further than the limit, however many there are.
+                select count(*) from (
+                    select from credential_management.credential
+                    where tenant_id = $1 and revoked_at is null limit $3
+                ) as live
+            ) >= $3 as "full!"
+            "#,
+            tenant.as_str(),
+            name_key(name),
+            i64::from(limit),
+        )
+        .fetch_one(lease.on())
+        .await
+        .map_err(store_error)?;
+        lease.end().await?;
+        if found.taken {
+            Err(StoreError::NameTaken)
+        } else if found.full {
+            Err(StoreError::LimitReached)
+        } else {
+            Ok(())
+        }
+    })
+    .await
+}
+
 pub(crate) async fn get(
     store: &PostgresStore,
     tenant: &TenantId,

@@ -80,7 +80,7 @@ use std::{
 use async_trait::async_trait;
 use credential_core::{
     audit::AuditEvent,
-    credential::{Credential, CredentialState},
+    credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, Selector, TenantId},
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
@@ -195,6 +195,15 @@ impl fmt::Debug for PostgresStore {
 impl CredentialStore for PostgresStore {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         credentials::insert(self, new).await
+    }
+
+    async fn may_insert(
+        &self,
+        tenant: &TenantId,
+        name: &CredentialName,
+        limit: u32,
+    ) -> Result<(), StoreError> {
+        credentials::may_insert(self, tenant, name, limit).await
     }
 
     async fn get(

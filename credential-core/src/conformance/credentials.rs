@@ -93,6 +93,49 @@ pub async fn insert_counts_only_what_is_not_revoked<S: CredentialStore + Clone>(
     store.insert(new(&second, 1)).await.unwrap();
 }
 
+/// The look before an insert refuses what the insert would refuse, for the same reason, and
+/// writes nothing.
+pub async fn may_insert_says_what_insert_would<S: CredentialStore + Clone>(store: &S) {
+    let (alder, birch) = (tenant("alder"), tenant("birch"));
+    let revoked = inserted(store, "alder", "Gone", 0).await;
+    store.revoke(revoke(&revoked, NOW)).await.unwrap();
+    inserted(store, "alder", "Lab Sync", 0).await;
+    let before = latest(store).await;
+    // What is taken is taken also where the limit is reached.
+    for (owner, name, limit) in [
+        (&alder, "LAB sync", 100),
+        (&alder, "LAB sync", 1),
+        (&alder, "Other", 1),
+        (&alder, "Other", 0),
+        (&alder, "Other", 2),
+        (&alder, "Gone", 2),
+        (&birch, "Lab Sync", 1),
+        (&birch, "Lab Sync", 0),
+    ] {
+        let wanted = credential(owner, name, 0);
+        let told = store.may_insert(owner, &wanted.name, limit).await;
+        assert_eq!(latest(store).await, before, "changed by a look");
+        if told.is_ok() {
+            continue; // inserted below, once every look was taken
+        }
+        let done = store.insert(new(&wanted, limit)).await;
+        assert_eq!(
+            format!("{:?}", told.unwrap_err()),
+            format!("{:?}", done.unwrap_err()),
+            "{owner} {name} {limit}"
+        );
+    }
+    for (owner, name, limit) in [
+        (&alder, "Other", 2),
+        (&birch, "Lab Sync", 1),
+        (&alder, "Gone", 3),
+    ] {
+        let wanted = credential(owner, name, 0);
+        store.may_insert(owner, &wanted.name, limit).await.unwrap();
+        store.insert(new(&wanted, limit)).await.unwrap();
+    }
+}
+
 /// A refused insert leaves no row, no audit event and no change.
 pub async fn insert_refused_writes_nothing<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     audit::AuditEvent,
-    credential::{Credential, CredentialState},
+    credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, Selector, TenantId},
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
@@ -149,6 +149,15 @@ fn told_to_fail() -> StoreError {
 impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         self.called()?.insert(new).await
+    }
+
+    async fn may_insert(
+        &self,
+        tenant: &TenantId,
+        name: &CredentialName,
+        limit: u32,
+    ) -> Result<(), StoreError> {
+        self.called()?.may_insert(tenant, name, limit).await
     }
 
     async fn get(
