@@ -1,6 +1,7 @@
 //! The scope guard: a layer that lets a call through only with a token for it.
 
 mod decide;
+mod names;
 mod search;
 
 use std::{
@@ -21,7 +22,10 @@ use credential_core::{
 use http::{Extensions, HeaderMap, Method, Uri, uri::PathAndQuery};
 use tower::{Layer, Service};
 
-pub(crate) use self::decide::{Call, Decision, Denial, Policy};
+pub(crate) use self::{
+    decide::{Call, Decision, Denial, Policy},
+    names::{CheckedNames, reads_as, starts_as},
+};
 use crate::error_body;
 
 /// A layer that checks every call against one API type of the catalogue. Cheap to clone.
@@ -42,6 +46,7 @@ pub struct Guard(Arc<Rules>);
 struct Rules {
     credentials: Credentials,
     api_type: Arc<ApiType>,
+    names: Arc<CheckedNames>,
     fixed: Option<Requirement>,
 }
 
@@ -74,6 +79,7 @@ impl Guard {
         Ok(Self(Arc::new(Rules {
             credentials: credentials.clone(),
             api_type: Arc::clone(found),
+            names: Arc::new(CheckedNames::of(credentials.catalog())),
             fixed: None,
         })))
     }
@@ -96,6 +102,7 @@ impl Guard {
         Ok(Self(Arc::new(Rules {
             credentials: rules.credentials.clone(),
             api_type: Arc::clone(&rules.api_type),
+            names: Arc::clone(&rules.names),
             fixed: Some(requirement),
         })))
     }
@@ -131,6 +138,7 @@ impl Rules {
         Policy {
             credentials: &self.credentials,
             api_type: &self.api_type,
+            names: &self.names,
             fixed: self.fixed.as_ref(),
         }
     }

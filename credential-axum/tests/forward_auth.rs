@@ -46,36 +46,65 @@ const CALLER: [&str; 4] = [
     "x-credential-on-behalf-of",
 ];
 
+const FAMILIES: [ForwardAuthHeaders; 4] = [
+    ForwardAuthHeaders::XForwarded,
+    ForwardAuthHeaders::XOriginal,
+    ForwardAuthHeaders::XOriginalUrl,
+    ForwardAuthHeaders::Path,
+];
+
+/// A question about one call, as the gateways of that family put it.
+fn ask(family: ForwardAuthHeaders, method: &str, uri: &str) -> Builder {
+    match family {
+        ForwardAuthHeaders::XForwarded => forwarded(method, uri),
+        ForwardAuthHeaders::XOriginal => original(method, uri),
+        ForwardAuthHeaders::XOriginalUrl => question()
+            .header("X-Original-Method", method)
+            .header("X-Original-URL", format!("https://a.example{uri}")),
+        ForwardAuthHeaders::Path => Request::builder()
+            .method(method)
+            .uri(format!("/forward-auth{uri}")),
+    }
+}
+
+/// What a family's gateway is told in place of a 400: nginx knows 401 and 403 only.
+#[track_caller]
+fn malformed(answer: &Answer, family: ForwardAuthHeaders, what: &str) {
+    let expected = match family {
+        ForwardAuthHeaders::XForwarded | ForwardAuthHeaders::Path => 400,
+        ForwardAuthHeaders::XOriginal | ForwardAuthHeaders::XOriginalUrl => 403,
+    };
+    assert_eq!(answer.status.as_u16(), expected, "{what}: {}", answer.body);
+    assert!(!answer.header("x-credential-error").is_empty(), "{what}");
+    assert_eq!(CALLER.map(|name| answer.header(name)), [""; 4], "{what}");
+}
+
 #[tokio::test]
-async fn both_families_of_headers_get_the_guards_decision() {
-    for (family, ask) in [
-        (
-            ForwardAuthHeaders::XForwarded,
-            forwarded as fn(&str, &str) -> Builder,
-        ),
-        (ForwardAuthHeaders::XOriginal, original),
-    ] {
+async fn every_family_of_headers_gets_the_guards_decision() {
+    for family in FAMILIES {
         let platform = platform(family);
         let scopes = &["act_as_user", "system/patients.read"];
         let key = platform.key("alder", "apiv2", scopes).await;
-        let answer = platform
-            .ask(ask("GET", "/api/2.0/patients/1?a=b"), &key)
-            .await;
+        let get = || ask(family, "GET", "/api/2.0/patients/1?a=b");
+        let answer = platform.ask(get(), &key).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
         let client_id = key.created.credential.client_id.as_str();
-        let caller = CALLER.map(|name| answer.header(name));
+        let caller = CALLER.map(|name| answer.headers[name].to_str().unwrap());
         assert_eq!(
             caller,
             ["alder", client_id, "act_as_user system/patients.read", ""]
         );
         assert_eq!(answer.header("cache-control"), "no-store");
 
-        let acting = ask("GET", "/api/2.0/patients/1").header("X-On-Behalf-Of", "42");
-        let answer = platform.ask(acting, &key).await;
+        let answer = platform
+            .ask(get().header("X-On-Behalf-Of", "42"), &key)
+            .await;
         assert_eq!(answer.header("x-credential-on-behalf-of"), "42");
 
-        let head = ask("HEAD", "/api/2.0/patients/1").method("HEAD");
-        assert_eq!(platform.ask(head, &key).await.status, StatusCode::OK);
+        if family != ForwardAuthHeaders::Path {
+            let answer = platform.ask(get().method("HEAD"), &key).await;
+            assert_eq!(answer.status, StatusCode::OK);
+        }
 
         for (method, uri, status) in [
             ("DELETE", "/api/2.0/patients/1", 403),
@@ -88,24 +117,32 @@ async fn both_families_of_headers_get_the_guards_decision() {
             ("GET", "/elsewhere/../api/2.0/patients", 400),
             ("GET", "/api/2.0//patients", 400),
             ("GET", "//api/2.0/patients", 400),
-            ("GET", "https://platform.example/api/2.0/patients", 400),
-            ("GET", "api/2.0/patients", 400),
-            ("GET", "", 400),
-            ("", "/api/2.0/patients", 400),
-            ("GET /", "/api/2.0/patients", 400),
         ] {
-            let answer = platform.ask(ask(method, uri), &key).await;
-            assert_eq!(
-                answer.status.as_u16(),
-                status,
-                "{method} {uri}: {}",
-                answer.body
-            );
+            let answer = platform.ask(ask(family, method, uri), &key).await;
+            let what = format!("{family:?} {method} {uri}");
+            if status == 400 {
+                malformed(&answer, family, &what);
+            }
+            if status == 403 {
+                assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.body);
+            }
             assert_eq!(CALLER.map(|name| answer.header(name)), [""; 4]);
         }
-        let overridden = ask("GET", "/api/2.0/patients/1").header("X-HTTP-Method-Override", "PUT");
-        let answer = platform.ask(overridden, &key).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        if matches!(
+            family,
+            ForwardAuthHeaders::XForwarded | ForwardAuthHeaders::XOriginal
+        ) {
+            for (method, uri) in [
+                ("GET", "https://platform.example/api/2.0/patients"),
+                ("GET", "api/2.0/patients"),
+                ("GET", ""),
+                ("", "/api/2.0/patients"),
+                ("GET /", "/api/2.0/patients"),
+            ] {
+                let answer = platform.ask(ask(family, method, uri), &key).await;
+                malformed(&answer, family, &format!("{family:?} {method} {uri}"));
+            }
+        }
     }
 }
 
@@ -142,13 +179,170 @@ async fn headers_that_are_missing_repeated_or_foreign_are_refused() {
             ForwardAuthHeaders::XOriginal,
             original("GET", path).header("X-Forwarded-Method", "GET"),
         ),
+        (
+            ForwardAuthHeaders::XOriginal,
+            original("GET", path).header("X-Original-URL", "https://a.example/api/2.0/patients/1"),
+        ),
+        (ForwardAuthHeaders::XOriginalUrl, original("GET", path)),
+        (
+            ForwardAuthHeaders::XOriginalUrl,
+            ask(ForwardAuthHeaders::XOriginalUrl, "GET", path).header("X-Original-URI", path),
+        ),
+        (
+            ForwardAuthHeaders::Path,
+            ask(ForwardAuthHeaders::Path, "GET", path).header("X-Original-URI", path),
+        ),
+        (
+            ForwardAuthHeaders::Path,
+            ask(ForwardAuthHeaders::Path, "GET", path).header("X-Forwarded-Method", "GET"),
+        ),
     ] {
         let platform = platform(family);
         let key = platform.key("alder", "apiv2", &["apiv2"]).await;
         let what = format!("{family:?} {question:?}");
         let answer = platform.ask(question, &key).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{what}");
+        malformed(&answer, family, &what);
         assert_eq!(answer.json()["code"], "malformed");
+    }
+}
+
+/// What a client must not say itself, whoever reads `_` and `-` alike.
+const FORGERIES: &[&str] = &[
+    "X-Credential-Tenant",
+    "X-Credential-Client-Id",
+    "X-Credential-Scope",
+    "X-Credential-On-Behalf-Of",
+    "X_Credential_Tenant",
+    "x-credential_tenant",
+    "X_CREDENTIAL-On_Behalf_Of",
+    "X.Credential.Tenant",
+    "X-Credential-Whatever",
+    "X-Credential-Error",
+    "X_On_Behalf_Of",
+    "X-On_Behalf-Of",
+    "X_HTTP_Method_Override",
+    "X-HTTP_Method",
+    "x_method_override",
+    "X-HTTP-Method-Override",
+];
+
+#[tokio::test]
+async fn what_only_the_gateway_may_say_is_refused() {
+    for family in FAMILIES {
+        let platform = platform(family);
+        let scopes = &["act_as_user", "system/patients.read"];
+        let key = platform.key("alder", "apiv2", scopes).await;
+        let fhir = platform
+            .key("alder", "fhir", &["system/Patient.read"])
+            .await;
+        for forgery in FORGERIES {
+            for (key, path) in [
+                (&key, "/api/2.0/patients/1"),
+                (&fhir, "/fhir/r4/Patient/1"),
+                (&fhir, "/fhir/r4/metadata"),
+            ] {
+                let what = format!("{family:?} {forgery} {path}");
+                for value in ["5", ""] {
+                    let question = ask(family, "GET", path).header(*forgery, value);
+                    let answer = platform.ask(question, key).await;
+                    malformed(&answer, family, &what);
+                    assert!(!answer.body.contains("5\""), "{what}: {}", answer.body);
+                }
+            }
+        }
+        let allowed = ask(family, "GET", "/api/2.0/patients/1").header("X-Credentials", "mine");
+        assert_eq!(platform.ask(allowed, &key).await.status, StatusCode::OK);
+    }
+}
+
+/// The gateway's own headers in another spelling are not the gateway's.
+#[tokio::test]
+async fn a_second_spelling_of_the_gateways_own_headers_is_refused() {
+    for family in FAMILIES {
+        let platform = platform(family);
+        let key = platform.key("alder", "apiv2", &["apiv2"]).await;
+        for name in [
+            "X_Forwarded_Method",
+            "X-Forwarded_Uri",
+            "X_Original_URI",
+            "X-Original_Method",
+            "X_Original_URL",
+        ] {
+            let question = ask(family, "GET", "/api/2.0/patients/1").header(name, "DELETE");
+            let answer = platform.ask(question, &key).await;
+            malformed(&answer, family, &format!("{family:?} {name}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_full_url_of_ingress_nginx_is_read_strictly() {
+    let family = ForwardAuthHeaders::XOriginalUrl;
+    let platform = platform(family);
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let url = |url: &str| {
+        question()
+            .header("X-Original-Method", "GET")
+            .header("X-Original-URL", url)
+    };
+    for good in [
+        "http://a.example/api/2.0/patients/1?a=b",
+        "https://a.example:8443/api/2.0/patients",
+        "https://[::1]:8443/api/2.0/patients",
+    ] {
+        let answer = platform.ask(url(good), &key).await;
+        assert_eq!(answer.status, StatusCode::OK, "{good}: {}", answer.body);
+    }
+    for bad in [
+        "/api/2.0/patients/1",
+        "a.example/api/2.0/patients/1",
+        "ftp://a.example/api/2.0/patients/1",
+        "http:/api/2.0/patients/1",
+        "http:///api/2.0/patients/1",
+        "http://a.example",
+        "http://a.example?/api/2.0/patients/1",
+        "http://a.example#/api/2.0/patients/1",
+        "http://a\\b/api/2.0/patients/1",
+        "http://u@a.example/api/2.0/patients/1",
+        "http://a.example//api/2.0/patients/1",
+        "http://a.example/api/2.0/patients/../patients",
+        "http://a.example/http://b/api/2.0/patients/1",
+        "",
+    ] {
+        malformed(&platform.ask(url(bad), &key).await, family, bad);
+    }
+}
+
+/// Envoy asks with the client's own method and path, below a prefix.
+#[tokio::test]
+async fn in_the_path_family_the_question_is_the_request_itself() {
+    let family = ForwardAuthHeaders::Path;
+    let platform = platform(family);
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    for (method, uri, status) in [
+        ("GET", "/forward-auth/api/2.0/patients/", 200),
+        ("POST", "/forward-auth/api/2.0/patients/", 403),
+        ("PROPFIND", "/forward-auth/api/2.0/patients/", 403),
+        ("GET", "/forward-auth/", 403),
+        ("GET", "/forward-auth", 400),
+        ("GET", "/forward-auth?x", 400),
+        ("GET", "/forward-auth//api/2.0/patients", 400),
+        ("GET", "/forward-auth/./api/2.0/patients", 400),
+        ("GET", "/forward-auth/api/2.0/%70atients", 400),
+        ("GET", "/forward-authapi/2.0/patients", 404),
+    ] {
+        let request = Request::builder().method(method).uri(uri);
+        let answer = platform.ask(request, &key).await;
+        assert_eq!(
+            answer.status.as_u16(),
+            status,
+            "{method} {uri}: {}",
+            answer.body
+        );
     }
 }
 
@@ -203,7 +397,8 @@ async fn public_calls_pass_without_a_caller() {
         .send(original("GET", "/fhir/r4/metadata"), Body::empty())
         .await;
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(CALLER.map(|name| answer.header(name)), [""; 4]);
+    // There, so that a gateway that copies them overwrites what a client may have sent.
+    assert_eq!(CALLER.map(|name| &answer.headers[name]), [""; 4]);
 }
 
 #[tokio::test]

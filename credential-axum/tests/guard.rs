@@ -11,7 +11,7 @@ use axum::{
     routing::{any, get, post},
 };
 use common::{Answer, Platform};
-use credential_axum::{Access, Guard, GuardError};
+use credential_axum::{Access, ForwardAuthHeaders, Guard, GuardError, forward_auth_router};
 use credential_core::ScopeCatalog;
 use http::{Request, StatusCode, request::Builder};
 use serde_json::{Value, json};
@@ -281,6 +281,11 @@ async fn headers_that_change_the_method_are_refused() {
         "X-HTTP-Method-Override",
         "X-HTTP-Method",
         "X-Method-Override",
+        // As CGI and its heirs read them.
+        "X_HTTP_Method_Override",
+        "X-HTTP_Method",
+        "x_method_override",
+        "X.HTTP.Method.Override",
     ] {
         let request = bearer(Request::get(PATIENTS), &key.token).header(name, "DELETE");
         let answer = platform.send(request, Body::empty()).await;
@@ -321,6 +326,29 @@ async fn acting_for_a_user_needs_its_scope() {
     for users in [&["nonsense"][..], &[""], &["4 2"], &["-1"], &["42", "42"]] {
         let answer = send(&acting.token, users).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{users:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_spelling_of_the_header_that_names_a_user_is_refused() {
+    let platform = platform();
+    let acting = platform
+        .key("alder", "apiv2", &["system/patients.read", "act_as_user"])
+        .await;
+    let plain = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    for name in ["X_On_Behalf_Of", "x-on_behalf-of", "X.On.Behalf.Of"] {
+        for key in [&acting, &plain] {
+            let request = bearer(Request::get(PATIENTS), &key.token).header(name, "5");
+            let answer = platform.send(request, Body::empty()).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+            let both = bearer(Request::get(PATIENTS), &key.token)
+                .header("X-On-Behalf-Of", "42")
+                .header(name, "5");
+            let answer = platform.send(both, Body::empty()).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
+        }
     }
 }
 
@@ -435,6 +463,63 @@ async fn a_search_by_post_needs_what_its_body_names() {
         .header("content-type", "application/x-www-form-urlencoded");
     let answer = platform.send(broken, &b"name=\xff"[..]).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+/// `If-None-Exist` asks a question: through the guard and through a gateway it needs what the same
+/// query needs.
+#[tokio::test]
+async fn the_criteria_of_a_conditional_create_count_like_a_query() {
+    let catalog = ScopeCatalog::from_toml(include_str!("data/writable-fhir.toml")).unwrap();
+    let platform = Platform::with(catalog, |credentials| {
+        let guard = Guard::new(credentials, "fhir").unwrap();
+        Router::new()
+            .route("/fhir/{*rest}", any(facts).layer(guard))
+            .merge(forward_auth_router(credentials, ForwardAuthHeaders::Path))
+    });
+    let (patient, write) = ("system/Patient.read", "system/Patient.write");
+    let writer = platform.key("acme", "fhir", &[write]).await;
+    let both = platform.key("acme", "fhir", &[patient, write]).await;
+    let wide = platform
+        .key("acme", "fhir", &[patient, write, "system/Observation.read"])
+        .await;
+    let create = |token: &str, prefix: &str, criteria: &[&[u8]]| {
+        let mut request = bearer(Request::post(format!("{prefix}/fhir/Patient")), token);
+        for value in criteria {
+            request = request.header("If-None-Exist", *value);
+        }
+        request
+    };
+    for prefix in ["", "/forward-auth"] {
+        for (key, criteria, status) in [
+            (&writer, &[][..], 200),
+            (&writer, &[&b"identifier=1"[..]], 403),
+            (&writer, &[b"_has:Observation:patient:code=1234"], 403),
+            (&both, &[b"identifier=1"], 200),
+            (&both, &[b"_has:Observation:patient:code=1234"], 403),
+            (&both, &[b"?%5fhas:Observation:patient:code=1234"], 403),
+            (&wide, &[b"_has:Observation:patient:code=1234"], 200),
+            (&wide, &[b"_filter=x"], 403),
+            // Two parsers may each take another one.
+            (&wide, &[b"identifier=1", b"identifier=2"], 400),
+            (&wide, &[b"name=\xc3\xa9"], 400),
+            (&wide, &[b"name=%zz"], 400),
+        ] {
+            let request = create(&key.token, prefix, criteria);
+            let answer = platform.send(request, Body::empty()).await;
+            let what = format!("{prefix} {criteria:?}: {}", answer.body);
+            assert_eq!(answer.status.as_u16(), status, "{what}");
+        }
+        let request = create(&writer.token, prefix, &[b"_has:Observation:patient:code=1"]);
+        let answer = platform.send(request, Body::empty()).await;
+        assert_eq!(
+            answer.header("www-authenticate"),
+            "Bearer realm=\"fhir\", error=\"insufficient_scope\", \
+             scope=\"system/Observation.read system/Patient.read system/Patient.write\""
+        );
+        let respelled = create(&wide.token, prefix, &[]).header("If_None_Exist", "identifier=1");
+        let answer = platform.send(respelled, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    }
 }
 
 #[tokio::test]

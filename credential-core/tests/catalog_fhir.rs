@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use credential_core::catalog::{ApiType, PathError, Requirement, ScopeCatalog, SearchForm};
+use credential_core::catalog::{ApiType, PathError, Requirement, ScopeCatalog, Search, SearchForm};
 
 fn fhir() -> Arc<ApiType> {
     Arc::clone(ScopeCatalog::elation().api_type("fhir").expect("bundled"))
@@ -45,6 +45,26 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/Observation?code-value-quantity=a$b", OBSERVATION),
     ("POST", "/Patient/_search", PATIENT),
     ("POST", "/Patient/_search/", PATIENT),
+    // Earlier versions of one instance are that instance: SMART's `r`.
+    ("GET", "/Patient/1/_history", PATIENT),
+    ("GET", "/Patient/1/_history/", PATIENT),
+    ("HEAD", "/Patient/1/_history/2", PATIENT),
+    (
+        "GET",
+        "/Patient/1/_history?_since=2020&_at=gt2020&_count=5",
+        PATIENT,
+    ),
+    ("GET", "/Account/1/_history", ALL),
+    ("GET", "/Patient/1/_history/2/3", ALL),
+    ("GET", "/Patient/a_b/_history", ALL),
+    ("GET", "/Patient/1/_history/a_b", ALL),
+    ("GET", "/Patient/1/_History/2", ALL),
+    (
+        "GET",
+        "/Patient/1/_history?_has:Observation:patient:code=1",
+        "system/Observation.read system/Patient.read",
+    ),
+    ("PUT", "/Patient/1/_history/2", "-"),
     // A type that is not listed.
     ("GET", "/Account", ALL),
     ("GET", "/Account/1", ALL),
@@ -58,8 +78,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/_search", ALL),
     ("GET", "/_history", ALL),
     ("GET", "/Patient/_history", ALL),
-    ("GET", "/Patient/1/_history", ALL),
-    ("GET", "/Patient/1/_history/2", ALL),
+    ("GET", "/Patient/_history?_since=2020", ALL),
     ("GET", "/Patient/1/Observation", ALL),
     ("GET", "/Patient/1/*", ALL),
     ("POST", "/Patient/1/Observation/_search", ALL),
@@ -498,7 +517,69 @@ fn a_writable_server_needs_its_write_scopes() {
             "PUT",
             "/Patient?_filter=x",
             "system/*.read",
-            "system/*.rs system/Patient.cud",
+            "system/*.rs system/Patient.cud system/Patient.rs",
+        ),
+        // Conditional: the criteria are a search.
+        (
+            "PUT",
+            "/Patient?identifier=1",
+            "system/Patient.cud system/Patient.rs",
+            "system/Patient.cud system/Patient.rs",
+        ),
+        (
+            "PATCH",
+            "/Patient?identifier=1&_format=json",
+            "system/Patient.cud system/Patient.rs",
+            "system/Patient.cud system/Patient.rs",
+        ),
+        (
+            "DELETE",
+            "/Patient",
+            "system/Patient.cud system/Patient.rs",
+            "system/Patient.cud system/Patient.rs",
+        ),
+        (
+            "DELETE",
+            "/Patient/?_pretty=true",
+            "system/Patient.cud system/Patient.rs",
+            "system/Patient.cud system/Patient.rs",
+        ),
+        (
+            "POST",
+            "/Patient?identifier=1",
+            "system/Patient.cud system/Patient.rs",
+            "system/Patient.cud system/Patient.rs",
+        ),
+        (
+            "PUT",
+            "/Patient/1?identifier=1",
+            "system/Patient.cud system/Patient.rs",
+            "system/Patient.cud system/Patient.rs",
+        ),
+        (
+            "PUT",
+            "/Account?identifier=1",
+            "system/Account.write",
+            "system/*.cud system/*.rs",
+        ),
+        // Not conditional.
+        (
+            "POST",
+            "/Patient?_format=json&_pretty=true",
+            "system/Patient.cud",
+            "system/Patient.cud",
+        ),
+        (
+            "PUT",
+            "/Patient/1?_summary=true;_elements=id",
+            "system/Patient.cud",
+            "system/Patient.cud",
+        ),
+        (
+            "DELETE",
+            "/Patient/1",
+            "system/Patient.cud",
+            "system/Patient.cud",
         ),
     ] {
         for (catalog, needed) in [(&none, without), (&both, with)] {
@@ -508,5 +589,82 @@ fn a_writable_server_needs_its_write_scopes() {
                 .expect("well formed");
             assert_eq!(api.describe(&found), needed, "{method} {target}");
         }
+    }
+}
+
+/// The criteria in `If-None-Exist`: what is asked there needs what the same query needs.
+#[test]
+fn a_conditional_create_is_a_search() {
+    let catalog = writable(
+        r#"
+        [[api_type.category.resource]]
+        id = "Observation"
+        label = "Observation"
+        read = { scope = "system/Observation.rs", description = "Read" }
+        [[api_type.category.resource]]
+        id = "*"
+        label = "All"
+        wildcard = true
+        read = { scope = "system/*.rs", description = "Read" }
+        "#,
+    );
+    let fhir = catalog.api_type("fhir").expect("listed");
+    let needs = |method: &str, target: &str, criteria: &str| {
+        let search = Search {
+            form: SearchForm::None,
+            if_none_exist: Some(criteria),
+        };
+        let found = fhir.requirement(method, target, search);
+        found.map(|needed| fhir.describe(&needed))
+    };
+    let own = "system/Patient.cud system/Patient.rs";
+    let observed = "system/Observation.rs system/Patient.cud system/Patient.rs";
+    let all = "system/*.rs system/Patient.cud system/Patient.rs";
+    for (criteria, needed) in [
+        ("", own),
+        ("identifier=a%7Cb", own),
+        ("?identifier=a", own),
+        ("Patient?identifier=a", own),
+        ("_has:Observation:patient:code=1234", observed),
+        ("?_has:Observation:patient:code=1234", observed),
+        ("Patient?_has:Observation:patient:code=1234", observed),
+        ("%5Fhas%3AObservation:patient:code=1234", observed),
+        ("name=x;_has:Observation:patient:code=1234", observed),
+        ("identifier=a&_revinclude=Observation:subject", observed),
+        ("organization.name=x", all),
+        ("_filter=x", all),
+        ("Observation?code=1", all),
+        ("https://elsewhere/Patient?identifier=a", all),
+        ("identifier=a?b", all),
+        ("??identifier=a", all),
+        (" ?identifier=a", all),
+    ] {
+        assert_eq!(
+            needs("POST", "/Patient", criteria).as_deref(),
+            Ok(needed),
+            "{criteria}"
+        );
+    }
+    assert_eq!(
+        needs("POST", "/Patient", "identifier=%zz"),
+        Err(PathError::MalformedEscape)
+    );
+    // On any other call it is held to the same rule, for who can say which server looks at it?
+    for (method, target, needed) in [
+        (
+            "GET",
+            "/Patient/1",
+            "system/Observation.rs system/Patient.rs",
+        ),
+        ("PUT", "/Patient/1", observed),
+        (
+            "POST",
+            "/Patient/_search",
+            "system/Observation.rs system/Patient.rs",
+        ),
+        ("GET", "/", "system/*.rs system/Observation.rs"),
+    ] {
+        let found = needs(method, target, "_has:Observation:patient:code=1");
+        assert_eq!(found.as_deref(), Ok(needed), "{method} {target}");
     }
 }

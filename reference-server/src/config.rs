@@ -134,7 +134,8 @@ pub struct Options {
     #[arg(long, env = "CREDENTIAL_ISSUER", value_name = "URL")]
     issuer: Option<String>,
 
-    /// Serve /forward-auth for a gateway that sends `x-forwarded` or `x-original` headers.
+    /// Serve /forward-auth for a gateway, which says what it asks about as `x-forwarded`,
+    /// `x-original`, `x-original-url` or `path`: see docs/gateways.md.
     #[arg(long, env = "CREDENTIAL_FORWARD_AUTH_HEADERS", value_name = "FAMILY")]
     forward_auth_headers: Option<String>,
 

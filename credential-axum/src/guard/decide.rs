@@ -5,18 +5,12 @@ use std::borrow::Cow;
 use credential_core::{
     Credentials,
     authorize::AuthorizeError,
-    catalog::{ApiType, Requirement, SearchForm},
+    catalog::{ApiType, PathRules, Requirement, Search, SearchForm},
 };
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
+use super::names::{CheckedNames, IF_NONE_EXIST};
 use crate::{access::Access, authorization::Authorization};
-
-/// Headers by which some frameworks change the method after it was checked.
-static METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
 
 /// A call as its client sent it.
 #[derive(Clone, Copy)]
@@ -32,6 +26,7 @@ pub(crate) struct Call<'a> {
 pub(crate) struct Policy<'a> {
     pub(crate) credentials: &'a Credentials,
     pub(crate) api_type: &'a ApiType,
+    pub(crate) names: &'a CheckedNames,
     /// What every call needs; `None`: what the API type says of its method and path.
     pub(crate) fixed: Option<&'a Requirement>,
 }
@@ -148,19 +143,36 @@ impl Policy<'_> {
     ) -> Result<Requirement, Denial> {
         // Also where the requirement is fixed: a path that parsers read differently may reach
         // another handler behind a proxy.
+        let search = Search {
+            form,
+            if_none_exist: self.if_none_exist(call.headers)?,
+        };
         let requirement = self
             .api_type
-            .requirement(call.method, call.target, form)
+            .requirement(call.method, call.target, search)
             .map_err(|error| Denial::bad_request(error.to_string()))?;
-        if METHOD_OVERRIDES
-            .iter()
-            .any(|name| call.headers.contains_key(name))
-        {
-            return Err(Denial::bad_request(
-                "headers that override the method are not accepted",
-            ));
-        }
+        self.names.check(call.headers)?;
         Ok(self.fixed.cloned().unwrap_or(requirement))
+    }
+
+    /// The criteria of a conditional create, which are a search (FHIR).
+    ///
+    /// # Errors
+    /// `BadRequest` if there is more than one such header, or it is not text.
+    fn if_none_exist<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, Denial> {
+        if self.api_type.rules() != PathRules::Fhir {
+            return Ok(None);
+        }
+        let mut values = headers.get_all(IF_NONE_EXIST).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        match (value.to_str(), values.next()) {
+            (Ok(criteria), None) => Ok(Some(criteria)),
+            _ => Err(Denial::bad_request(
+                "`If-None-Exist` must be there once at most, percent-encoded",
+            )),
+        }
     }
 
     /// Who calls.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use super::api_type::{ApiType, Permission, Rights};
 use super::path::{PathError, Segments};
-use super::route::{Method, Requirement, SearchForm};
+use super::route::{Method, Requirement, Search, SearchForm};
 use super::scope_set::{ScopeIndex, ScopeSet};
 
 /// What a call needs by the FHIR rules.
@@ -20,7 +20,7 @@ pub(super) fn requirement(
     method: Method,
     segments: Segments<'_>,
     query: &str,
-    form: SearchForm<'_>,
+    search: Search<'_>,
 ) -> Result<Requirement, PathError> {
     let mut needs = Needs {
         api,
@@ -28,10 +28,11 @@ pub(super) fn requirement(
         unlisted: None,
     };
     let last = segments.clone().last();
-    interaction(&mut needs, method, segments);
+    interaction(&mut needs, method, segments.clone());
     query::read(&mut needs, query)?;
+    conditional(&mut needs, method, segments, query, search.if_none_exist)?;
     if method == Method::Post && last == Some("_search") {
-        match form {
+        match search.form {
             SearchForm::None => {}
             SearchForm::Read(body) => query::read(&mut needs, body)?,
             SearchForm::Unseen => needs.read_everything(),
@@ -64,10 +65,59 @@ fn interaction(needs: &mut Needs<'_>, method: Method, segments: Segments<'_>) {
         [Some(kind), Some(id), None, _] if is_type(kind) && is_id(id) => {
             needs.on(kind, method.permission());
         }
+        // SMART's `r`: an instance's earlier versions are that instance (SMART App Launch 2.2, "Scopes
+        // for requesting FHIR Resources").
+        [Some(kind), Some(id), Some("_history"), version]
+            if method == Method::Get
+                && is_type(kind)
+                && is_id(id)
+                && version.is_none_or(is_id)
+                && each.next().is_none() =>
+        {
+            needs.read(kind);
+        }
         // Search over all types, compartments, history and whatever is not FHIR.
         _ if method == Method::Get => needs.read_everything(),
         _ => needs.unlisted(""),
     }
+}
+
+/// Adds what a conditional create, update, patch or delete needs: its criteria are a search, and the
+/// answer tells what was found (<https://hl7.org/fhir/R4/http.html#cond-update>).
+fn conditional(
+    needs: &mut Needs<'_>,
+    method: Method,
+    mut segments: Segments<'_>,
+    query: &str,
+    if_none_exist: Option<&str>,
+) -> Result<(), PathError> {
+    let kind = segments.next().filter(|kind| is_type(kind));
+    let by_type = segments.next().is_none();
+    let writes = method != Method::Get;
+    let conditional = if_none_exist.is_some()
+        || writes && by_type && method != Method::Post
+        || writes && query::has_criteria(query)?;
+    if !conditional {
+        return Ok(());
+    }
+    match kind {
+        Some(kind) => needs.read(kind),
+        None => needs.read_everything(),
+    }
+    let Some(criteria) = if_none_exist else {
+        return Ok(());
+    };
+    // Some servers take `?criteria` and `Patient?criteria` as well.
+    let criteria = match criteria.split_once('?') {
+        None => criteria,
+        Some((before, criteria)) => {
+            if !before.is_empty() && Some(before) != kind {
+                needs.read_everything();
+            }
+            criteria
+        }
+    };
+    query::read(needs, criteria)
 }
 
 /// Adds what an `$operation` needs: it may read anything, and by POST also change it.

@@ -64,6 +64,24 @@ pub enum SearchForm<'a> {
     Unseen,
 }
 
+/// What a call says of a search outside of its target. Only FHIR rules look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Search<'a> {
+    /// The body of a search by POST.
+    pub form: SearchForm<'a>,
+    /// The criteria of a conditional create: the value of `If-None-Exist`.
+    pub if_none_exist: Option<&'a str>,
+}
+
+impl<'a> From<SearchForm<'a>> for Search<'a> {
+    fn from(form: SearchForm<'a>) -> Self {
+        Self {
+            form,
+            if_none_exist: None,
+        }
+    }
+}
+
 /// The six methods that the rules know (RFC 9110 §9.3, RFC 5789), GET and HEAD as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -99,11 +117,11 @@ impl ApiType {
     ///
     /// # Errors
     /// [`PathError`] if parsers could read the path, or a query that matters, differently.
-    pub fn requirement(
+    pub fn requirement<'a>(
         &self,
         method: &str,
         target: &str,
-        form: SearchForm<'_>,
+        search: impl Into<Search<'a>>,
     ) -> Result<Requirement, PathError> {
         let (path, query) = path::checked(target)?;
         let Some(segments) = path::below(path, &self.base_path) else {
@@ -121,7 +139,7 @@ impl ApiType {
         match self.rules {
             PathRules::FirstSegment => Ok(self.first_segment(method, segments)),
             PathRules::RoutesOnly => Ok(self.everything_else("")),
-            PathRules::Fhir => fhir::requirement(self, method, segments, query, form),
+            PathRules::Fhir => fhir::requirement(self, method, segments, query, search.into()),
         }
     }
 

@@ -140,10 +140,13 @@ pub(super) fn forward_auth_headers(text: &str) -> Result<ForwardAuthHeaders, Con
     match text {
         "x-forwarded" => Ok(ForwardAuthHeaders::XForwarded),
         "x-original" => Ok(ForwardAuthHeaders::XOriginal),
+        "x-original-url" => Ok(ForwardAuthHeaders::XOriginalUrl),
+        "path" => Ok(ForwardAuthHeaders::Path),
         other => Err(unknown(
             "--forward-auth-headers",
             other,
-            "`x-forwarded` (Traefik, Caddy) or `x-original` (nginx auth_request)",
+            "`x-forwarded` (Traefik, Caddy, HAProxy), `x-original` (nginx), `x-original-url` \
+             (ingress-nginx) or `path` (Envoy)",
         )),
     }
 }

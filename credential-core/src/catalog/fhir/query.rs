@@ -12,6 +12,7 @@ use super::{Needs, is_type};
 
 /// Parameters starting with `_` that reach nothing beyond the searched type.
 const HARMLESS: &[&str] = &[
+    "_at",
     "_contained",
     "_containedType",
     "_content",
@@ -25,6 +26,7 @@ const HARMLESS: &[&str] = &[
     "_profile",
     "_score",
     "_security",
+    "_since",
     "_sort",
     "_source",
     "_summary",
@@ -32,6 +34,20 @@ const HARMLESS: &[&str] = &[
     "_text",
     "_total",
 ];
+
+/// Parameters that say how an answer looks, not what it is about.
+const PRESENTATION: &[&str] = &["_elements", "_format", "_pretty", "_summary"];
+
+/// True if the query of a write chooses what is written: then it is a search.
+pub(super) fn has_criteria(query: &str) -> Result<bool, PathError> {
+    for pair in query.split(['&', ';']).filter(|pair| !pair.is_empty()) {
+        let key = decode(pair.split('=').next().unwrap_or_default())?;
+        if !PRESENTATION.contains(&&*key) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
 /// Adds what a query, or the form of a search by POST, needs.
 pub(super) fn read(needs: &mut Needs<'_>, query: &str) -> Result<(), PathError> {

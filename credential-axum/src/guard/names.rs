@@ -1,0 +1,85 @@
+//! Header names that mean something to others although they are not the header itself.
+//!
+//! CGI, WSGI and their heirs cannot tell `X_On_Behalf_Of` from `X-On-Behalf-Of` (RFC 3875 §4.1.18).
+//! A check that looks for one spelling only would let the other one through to them.
+
+use credential_core::ScopeCatalog;
+use http::HeaderMap;
+
+use super::decide::Denial;
+
+/// Headers by which some frameworks change the method after it was checked.
+const METHOD_OVERRIDES: &[&str] = &[
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// The criteria of a conditional create (HL7 FHIR R4, §3.1.0.8.1).
+pub(super) const IF_NONE_EXIST: &str = "if-none-exist";
+
+/// The names that a check depends on, and that are accepted in one spelling only.
+#[derive(Debug)]
+pub(crate) struct CheckedNames(Box<[Box<str>]>);
+
+impl CheckedNames {
+    /// Those of every API type: behind one gateway, one may be read for another.
+    pub(crate) fn of(catalog: &ScopeCatalog) -> Self {
+        let users = catalog.api_types().iter().filter_map(|api_type| {
+            let header = &api_type.on_behalf_of()?.header;
+            Some(header.to_ascii_lowercase().into())
+        });
+        Self(users.chain([IF_NONE_EXIST.into()]).collect())
+    }
+
+    /// Runs for every call: one pass, no allocation.
+    ///
+    /// # Errors
+    /// `BadRequest` for a header that overrides the method, and for a second spelling of a header
+    /// that is looked at.
+    #[inline]
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Denial> {
+        for name in headers.keys() {
+            let name = name.as_str();
+            if METHOD_OVERRIDES.iter().any(|known| reads_as(name, known)) {
+                return Err(Denial::bad_request(
+                    "headers that override the method are not accepted",
+                ));
+            }
+            let checked = self.0.iter().find(|known| reads_as(name, known));
+            if let Some(known) = checked
+                && **known != *name
+            {
+                return Err(Denial::bad_request(format!(
+                    "the header `{known}` is accepted in that spelling only"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True if somebody may take one header name for the other. Both are in lower case.
+#[inline]
+pub(crate) fn reads_as(name: &str, known: &str) -> bool {
+    name.len() == known.len() && starts_as(name, known)
+}
+
+/// True if somebody may take the beginning of `name` for `known`.
+#[inline]
+pub(crate) fn starts_as(name: &str, known: &str) -> bool {
+    name.len() >= known.len()
+        && name
+            .bytes()
+            .zip(known.bytes())
+            .all(|(one, other)| folded(one) == folded(other))
+}
+
+/// Whatever is not a letter or a digit becomes one character.
+fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte
+    } else {
+        b'-'
+    }
+}
