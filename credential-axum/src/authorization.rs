@@ -23,6 +23,17 @@ pub(crate) enum Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
+    /// Whether any of the headers is of that scheme, be there one or several.
+    pub(crate) fn any_is(headers: &HeaderMap, scheme: &str) -> bool {
+        headers.get_all(AUTHORIZATION).iter().any(|header| {
+            let sent = header
+                .as_bytes()
+                .split(|byte| matches!(byte, b' ' | b'\t' | b','))
+                .next();
+            sent.is_some_and(|sent| sent.eq_ignore_ascii_case(scheme.as_bytes()))
+        })
+    }
+
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         let mut all = headers.get_all(AUTHORIZATION).iter();
         let Some(header) = all.next() else {

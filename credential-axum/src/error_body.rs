@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use credential_core::catalog::ApiType;
 use http::{
     HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
 
@@ -68,8 +68,17 @@ fn render(denial: &Denial, realm: &str, shape: Shape) -> Response {
     if let Some(challenge) = challenge(denial, realm) {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
-    if *denial == Denial::Unavailable {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    match denial {
+        Denial::Unavailable => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Denial::Trace => {
+            headers.insert(
+                ALLOW,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
+            );
+        }
+        _ => {}
     }
     response
 }
@@ -91,6 +100,12 @@ impl Words {
                 "malformed",
                 "Malformed request",
                 "invalid",
+            ),
+            Denial::Trace => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Method not allowed",
+                "not-supported",
             ),
             Denial::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -141,7 +156,9 @@ fn challenge(denial: &Denial, realm: &str) -> Option<HeaderValue> {
         Denial::InsufficientScope { needed } => {
             format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{needed}""#)
         }
-        Denial::BadRequest(_) | Denial::TooLarge | Denial::Unavailable => return None,
+        Denial::BadRequest(_) | Denial::Trace | Denial::TooLarge | Denial::Unavailable => {
+            return None;
+        }
     };
     HeaderValue::try_from(text).ok()
 }

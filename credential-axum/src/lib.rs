@@ -16,6 +16,7 @@ mod cross_site;
 mod error_body;
 mod forward_auth;
 mod guard;
+mod media_type;
 mod oauth;
 #[cfg(feature = "page")]
 mod page;

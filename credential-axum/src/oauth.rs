@@ -7,6 +7,7 @@ mod client;
 mod config;
 mod form;
 mod metadata;
+mod resource;
 mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -25,16 +26,23 @@ use credential_core::{
     catalog::PathRules,
     id::TenantId,
 };
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE},
+};
 
 use self::{
     client::Presented,
     config::IntrospectionSecret,
-    form::Form,
+    form::{Form, Text},
     metadata::Metadata,
     wire::{ActiveToken, INACTIVE, OAuthError, TokenAnswer},
 };
-use crate::body::{BodyError, read_body};
+use crate::{
+    authorization::Authorization,
+    body::{BodyError, read_body},
+    media_type::is_form,
+};
 
 pub use config::{OAuthConfig, OAuthConfigError};
 
@@ -46,7 +54,8 @@ const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 /// The OAuth endpoints with the default [`OAuthConfig`].
 ///
 /// Merge it at the root of what the issuer's URL names: the paths in the metadata are the issuer
-/// followed by `/oauth2/…`.
+/// followed by `/oauth2/…`. Where the issuer has a path, which a proxy takes off, let the proxy pass
+/// `/.well-known/oauth-authorization-server<path>` as it is: RFC 8414 has the metadata there.
 pub fn oauth_router(credentials: &Credentials) -> Router {
     oauth_router_with(credentials, OAuthConfig::default())
 }
@@ -55,7 +64,7 @@ pub fn oauth_router(credentials: &Credentials) -> Router {
 ///
 /// | route | by |
 /// | --- | --- |
-/// | `POST /oauth2/token` and its aliases | RFC 6749 §4.4 |
+/// | `POST /oauth2/token` and its aliases, with and without a slash at the end | RFC 6749 §4.4, RFC 8707 |
 /// | `POST /oauth2/introspect` | RFC 7662 |
 /// | `POST /oauth2/revoke` | RFC 7009 |
 /// | `GET /.well-known/oauth-authorization-server` | RFC 8414 |
@@ -63,8 +72,12 @@ pub fn oauth_router(credentials: &Credentials) -> Router {
 pub fn oauth_router_with(credentials: &Credentials, config: OAuthConfig) -> Router {
     let metadata = Metadata::new(credentials, config.introspection_secret.is_some());
     // Sorted out first, since a router takes no path twice: an alias never replaces a route.
-    let mut taken = BTreeSet::from([TOKEN_PATH, INTROSPECT_PATH, REVOKE_PATH].map(str::to_owned));
+    let mut taken = BTreeSet::new();
     let mut documents = vec![(METADATA_PATH.to_owned(), metadata.server())];
+    if let Some(path) = resource::path_of(credentials.issuer()) {
+        // RFC 8414 §3.1: the issuer's path comes last.
+        documents.push((format!("{METADATA_PATH}{path}"), metadata.server()));
+    }
     for api_type in credentials.catalog().api_types() {
         if api_type.rules() == PathRules::Fhir {
             let path = format!("{}/.well-known/smart-configuration", api_type.base_path());
@@ -72,19 +85,18 @@ pub fn oauth_router_with(credentials: &Credentials, config: OAuthConfig) -> Rout
         }
     }
 
-    let mut router = Router::new()
-        .route(TOKEN_PATH, post_only(post(token)))
-        .route(INTROSPECT_PATH, post_only(post(introspect)))
-        .route(REVOKE_PATH, post_only(post(revoke)));
+    let mut router = Router::new();
     for (path, document) in documents {
         if taken.insert(path.clone()) {
             router = router.route(&path, document_route(document));
         }
     }
-    for alias in config.token_path_aliases {
-        if taken.insert(alias.clone()) {
-            router = router.route(&alias, post_only(post(token)));
-        }
+    router = router
+        .merge(endpoint(INTROSPECT_PATH, &mut taken, || post(introspect)))
+        .merge(endpoint(REVOKE_PATH, &mut taken, || post(revoke)))
+        .merge(endpoint(TOKEN_PATH, &mut taken, || post(token)));
+    for alias in &config.token_path_aliases {
+        router = router.merge(endpoint(alias, &mut taken, || post(token)));
     }
     router.with_state(Arc::new(Endpoints {
         credentials: credentials.clone(),
@@ -99,19 +111,46 @@ struct Endpoints {
 
 type Shared = State<Arc<Endpoints>>;
 
-fn post_only(route: MethodRouter<Arc<Endpoints>>) -> MethodRouter<Arc<Endpoints>> {
-    route.fallback(async || OAuthError::MethodNotAllowed("POST"))
+/// One endpoint under its path with and without a slash at the end, unless that path is taken.
+fn endpoint(
+    path: &str,
+    taken: &mut BTreeSet<String>,
+    handler: impl Fn() -> MethodRouter<Arc<Endpoints>>,
+) -> Router<Arc<Endpoints>> {
+    let path = path.trim_end_matches('/');
+    let mut router = Router::new();
+    for path in [path.to_owned(), format!("{path}/")] {
+        if !path.is_empty() && taken.insert(path.clone()) {
+            router = router.route(&path, with_others(handler(), "POST, OPTIONS"));
+        }
+    }
+    router
+}
+
+/// What the other methods are told (RFC 9110 §9.3.7 and §15.5.6).
+///
+/// No `Access-Control-Allow-Origin`: a client secret does not belong into a web page, so a
+/// browser's preflight has to fail.
+fn with_others<S>(route: MethodRouter<S>, allowed: &'static str) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    route
+        .options(async move || (StatusCode::NO_CONTENT, [(ALLOW, allowed)]))
+        .fallback(async move || OAuthError::MethodNotAllowed(allowed))
 }
 
 /// A document that was written at the start.
 fn document_route(document: Bytes) -> MethodRouter<Arc<Endpoints>> {
     let answer = async move || {
         let mut response = Response::new(Body::from(document.clone()));
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // Public, and SMART wants apps in browsers to find it.
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response
     };
-    get(answer).fallback(async || OAuthError::MethodNotAllowed("GET,HEAD"))
+    with_others(get(answer), "GET, HEAD, OPTIONS")
 }
 
 /// `POST /oauth2/token`.
@@ -126,11 +165,13 @@ async fn token(State(endpoints): Shared, request: Request) -> Result<Response, O
         Some(_) => return Err(OAuthError::UnsupportedGrantType),
         None => return Err(OAuthError::invalid_request("grant_type is missing")),
     }
+    endpoints.check_resources(&client, &form)?;
     let issued = endpoints
         .credentials
         .issue(&client, form.scope.as_deref())
         .map_err(|error| match error {
             IssueError::Scope(why) => OAuthError::InvalidScope(why.to_string()),
+            IssueError::Ending => OAuthError::InvalidClient { bearer: false },
             IssueError::Seal(_) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -152,7 +193,9 @@ async fn introspect(State(endpoints): Shared, request: Request) -> Result<Respon
     let (headers, body) = read(request).await?;
     let form = parse(&body)?;
     let presented = Presented::of(&headers, &form)?;
-    let asks = endpoints.who_introspects(presented, &form).await?;
+    let asks = endpoints
+        .who_introspects(&headers, presented, &form)
+        .await?;
     let token = form.token.as_deref().ok_or_else(token_missing)?;
     match endpoints.credentials.verify(token).await {
         Ok(access) if asks.may_see(access.tenant()) => {
@@ -187,11 +230,36 @@ impl Asks {
 }
 
 impl Endpoints {
+    /// Refuses a token for something else than what the client's tokens are for (RFC 8707).
+    fn check_resources(
+        &self,
+        client: &AuthenticatedClient,
+        form: &Form<'_>,
+    ) -> Result<(), OAuthError> {
+        let ours =
+            |resource: &Text<'_>| resource::denotes(resource, &self.credentials, client.api_type());
+        if form.resources.iter().all(ours) {
+            return Ok(());
+        }
+        let base = resource::base_url(self.credentials.issuer(), client.api_type());
+        Err(OAuthError::InvalidTarget(format!(
+            "this client gets tokens for {base} only"
+        )))
+    }
+
     async fn who_introspects(
         &self,
+        headers: &HeaderMap,
         presented: Presented<'_>,
         form: &Form<'_>,
     ) -> Result<Asks, OAuthError> {
+        // Two good ways at once are no left-over.
+        if let (Presented::Post { .. }, Some(secret)) = (&presented, &self.introspection_secret)
+            && let Authorization::One { value, .. } = Authorization::of(headers)
+            && secret.matches(value)
+        {
+            return Err(client::two_ways());
+        }
         if let (Presented::Bearer(value), Some(secret)) = (&presented, &self.introspection_secret)
             && secret.matches(value)
         {
@@ -220,6 +288,8 @@ fn active(access: &Access, issuer: &str) -> Response {
             .div_euclid(MICROS_PER_SECOND),
         iat: access.issued_at().as_micros().div_euclid(MICROS_PER_SECOND),
         iss: issuer,
+        sub: access.client_id().as_str(),
+        aud: &resource::base_url(issuer, access.api_type()),
         tenant: access.tenant().as_str(),
         api_type: access.api_type().id().as_str(),
     })
@@ -257,7 +327,11 @@ async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthError> {
             "credentials and tokens do not belong in the URL",
         ));
     }
-    form::check_content_type(&parts.headers).map_err(malformed)?;
+    if !is_form(&parts.headers) {
+        return Err(OAuthError::invalid_request(
+            "the body must be application/x-www-form-urlencoded",
+        ));
+    }
     let body = read_body(body).await.map_err(|error| match error {
         BodyError::TooLarge => OAuthError::TooLarge(error.to_string().into()),
         BodyError::Broken => OAuthError::invalid_request(error.to_string()),

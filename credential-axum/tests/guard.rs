@@ -177,13 +177,23 @@ async fn a_missing_scope_is_named() {
     assert_eq!(answer.header("content-type"), "application/fhir+json");
     insta::assert_snapshot!(answer.body, @r#"{"issue":[{"code":"forbidden","diagnostics":"the access token lacks what this call needs: system/Patient.read","severity":"error"}],"resourceType":"OperationOutcome"}"#);
     // A method that no scope covers.
-    let trace = bearer(Request::builder().method("TRACE").uri(PATIENTS), &key.token);
-    let answer = platform.send(trace, Body::empty()).await;
+    let find = bearer(
+        Request::builder().method("PROPFIND").uri(PATIENTS),
+        &key.token,
+    );
+    let answer = platform.send(find, Body::empty()).await;
     challenged(
         &answer,
         403,
         r#"Bearer realm="apiv2", error="insufficient_scope""#,
     );
+    // And one that nobody gets.
+    for path in [PATIENTS, "/fhir/r4/metadata", "/vitals"] {
+        let trace = bearer(Request::builder().method("TRACE").uri(path), &key.token);
+        let answer = platform.send(trace, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_ne!(answer.header("allow"), "", "{path}");
+    }
 }
 
 #[tokio::test]
@@ -440,6 +450,24 @@ async fn a_search_by_post_needs_what_its_body_names() {
         (form, false, "name=lee", 200),
         (form, false, "", 200),
         (None, false, "", 200),
+        (
+            Some("application/x-www-form-urlencoded; charset=\"utf-8\""),
+            false,
+            "name=lee",
+            200,
+        ),
+        (
+            Some("application/x-www-form-urlencoded ; charset=UTF-8"),
+            false,
+            "name=lee",
+            200,
+        ),
+        (
+            Some("application/x-www-form-urlencoded; charset=\"utf-16\""),
+            false,
+            "name=lee",
+            403,
+        ),
         (form, false, includes, 403),
         (form, false, "_revinclude=Provenance%3Atarget", 403),
         // What the guard cannot read could name anything.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     authorize::freshness::LiveCredential,
-    catalog::{self, RequestedScopes, ScopeRequestError},
+    catalog::{self, ApiType, RequestedScopes, ScopeRequestError},
     clock::Timestamp,
     credential::Status,
     host::Credentials,
@@ -41,6 +41,12 @@ impl AuthenticatedClient {
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
         &self.live.credential.tenant
+    }
+
+    /// The API type that its tokens are for.
+    #[must_use]
+    pub fn api_type(&self) -> &ApiType {
+        &self.live.api_type
     }
 
     pub(crate) fn live(&self) -> &LiveCredential {
@@ -101,6 +107,10 @@ pub enum IssueError {
     /// `400 invalid_scope`.
     #[error(transparent)]
     Scope(#[from] ScopeRequestError),
+    /// The credential or its secret ends within the second, too soon for a token: `401 invalid_client`,
+    /// as from then on.
+    #[error("the credential or its secret ends within the second")]
+    Ending,
     /// The token could not be sealed: `500`.
     #[error("could not seal the token")]
     Seal(#[from] SealError),
@@ -111,7 +121,7 @@ pub enum IssueError {
 pub struct IssuedToken {
     /// The token itself.
     pub access_token: AccessToken,
-    /// Seconds that it is live, counted down from now.
+    /// Seconds that it is live, counted down from now; at least 1.
     pub expires_in: u64,
     /// What it was issued with, in the client's own spelling where that said the same.
     pub scope: String,
@@ -256,7 +266,7 @@ impl Credentials {
     /// its credential. Writes nothing.
     ///
     /// # Errors
-    /// `Scope` if the client may not have what it asks for; `Seal`.
+    /// `Scope` if the client may not have what it asks for; `Ending`; `Seal`.
     pub fn issue(
         &self,
         client: &AuthenticatedClient,
@@ -271,6 +281,11 @@ impl Credentials {
             client.secret_expires_at,
         ];
         let expires_at = lifetimes.into_iter().flatten().min().unwrap_or(now);
+        let micros = expires_at.as_micros().saturating_sub(now.as_micros());
+        let expires_in = u64::try_from(micros / 1_000_000).unwrap_or(0);
+        if expires_in == 0 {
+            return Err(IssueError::Ending);
+        }
         let claims = TokenClaims {
             credential: live.credential.id,
             selector: client.selector,
@@ -285,10 +300,9 @@ impl Credentials {
         let access_token = self.sealer().seal(&claims)?;
         live.note_use(&client.selector, now);
         telemetry::token_issued();
-        let micros = expires_at.as_micros().saturating_sub(now.as_micros());
         Ok(IssuedToken {
             access_token,
-            expires_in: u64::try_from(micros / 1_000_000).unwrap_or(0),
+            expires_in,
             scope: echo,
         })
     }

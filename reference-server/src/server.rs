@@ -8,8 +8,8 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
-    middleware,
+    extract::{MatchedPath, Request, State},
+    middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -26,7 +26,7 @@ use credential_core::{
 };
 use credential_store_memory::MemoryStore;
 use credential_store_postgres::{ListenerState, PostgresStore};
-use http::StatusCode;
+use http::{Method, StatusCode, header};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -220,7 +220,20 @@ fn app(credentials: &Credentials, store: &Store, config: &Config) -> Result<Rout
     })?;
     Ok(app
         .route("/metrics", get(telemetry::scrape).with_state(metrics))
-        .layer(middleware::from_fn(telemetry::count)))
+        .layer(middleware::from_fn(first)))
+}
+
+/// What every request passes first. TRACE is refused wherever it is tried: it would send back what
+/// it was sent, tokens included.
+async fn first(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    if request.method() == Method::TRACE {
+        let allow = [(
+            header::ALLOW,
+            "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        )];
+        return (StatusCode::METHOD_NOT_ALLOWED, allow).into_response();
+    }
+    telemetry::count(route, request, next).await
 }
 
 async fn readyz(State((credentials, store)): State<(Credentials, Store)>) -> Response {

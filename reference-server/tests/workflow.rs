@@ -10,6 +10,38 @@ use serde_json::json;
 
 const CREDENTIALS: &str = "/api-access/v1/credentials";
 
+/// TRACE would send a token back to whoever made a browser send it.
+#[test]
+fn trace_is_refused_everywhere() {
+    let server = Server::start(&["--forward-auth-headers", "path"]);
+    let client = server.client();
+    for path in [
+        "/",
+        "/nowhere",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/sign-in",
+        "/settings/api-access",
+        "/settings/api-access/nowhere",
+        "/api-access/v1/catalog",
+        "/api-access/v1/nowhere",
+        "/oauth2/token",
+        "/oauth2/introspect",
+        "/.well-known/oauth-authorization-server",
+        "/api/2.0/patients/",
+        "/api/2.0/oauth2/token/",
+        "/fhir/r4/metadata",
+        "/fhir/r4",
+        "/forward-auth/api/2.0/patients/",
+        "/forward-auth",
+    ] {
+        let answer = client.send("TRACE", path, &[], None);
+        assert_eq!(answer.status, 405, "{path}: {}", answer.body);
+        assert!(answer.headers.contains_key("allow"), "{path}");
+    }
+}
+
 /// Create, token, call, narrow, widen, revoke: each change is in the very next answer. With
 /// everything logged, neither secret nor token is in any log line, and the secret is in exactly
 /// one answer.

@@ -13,6 +13,7 @@ use serde::{
 use super::input::Input;
 use crate::{
     body::{BODY_LIMIT, BodyError, read_body},
+    media_type,
     problem::Problem,
 };
 
@@ -43,16 +44,10 @@ impl<S: Sync> FromRequest<S> for JsonBody {
 
 /// One `Content-Type`, of JSON; for PATCH also of a JSON merge patch (RFC 7396), which ours are.
 fn is_json(headers: &HeaderMap, method: &Method) -> bool {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let Ok(value) = value.to_str() else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
-        || *method == Method::PATCH && essence.eq_ignore_ascii_case("application/merge-patch+json")
+    media_type::content_type(headers).is_some_and(|sent| {
+        media_type::is(&sent, "application/json")
+            || *method == Method::PATCH && media_type::is(&sent, "application/merge-patch+json")
+    })
 }
 
 fn decode(body: &[u8]) -> Result<Fields, Problem> {

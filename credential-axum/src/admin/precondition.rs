@@ -23,8 +23,11 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// Several lines count as one list (RFC 9110 §5.3). What is weak, not ours or no entity tag
-/// matches no version.
+/// Several lines count as one list (RFC 9110 §5.3). What is not ours or no entity tag matches no
+/// version.
+///
+/// A weak tag counts like a strong one, against RFC 9110 §13.1.1: proxies that compress an answer
+/// weaken its tag, and what is compared here is the version, not bytes.
 fn expected(headers: &HeaderMap) -> Option<Expected> {
     let lines: Vec<&[u8]> = headers
         .get_all(header::IF_MATCH)
@@ -52,10 +55,7 @@ fn versions(mut list: &[u8]) -> Option<Vec<u64>> {
         if list.is_empty() {
             return Some(versions);
         }
-        let (weak, quoted) = match list.strip_prefix(b"W/") {
-            Some(rest) => (true, rest),
-            None => (false, list),
-        };
+        let quoted = list.strip_prefix(b"W/").unwrap_or(list);
         let opaque = quoted.strip_prefix(b"\"")?;
         let end = opaque.iter().position(|byte| *byte == b'"')?;
         let (tag, rest) = opaque.split_at_checked(end)?;
@@ -63,9 +63,7 @@ fn versions(mut list: &[u8]) -> Option<Vec<u64>> {
         if !(list.is_empty() || list.starts_with(b",")) {
             return None;
         }
-        if let (false, Some(version)) = (weak, version(tag)) {
-            versions.push(version);
-        }
+        versions.extend(version(tag));
     }
 }
 
@@ -107,8 +105,13 @@ mod tests {
             (&["\"3\", \"5\""], &[3, 5]),
             (&["\"3\",,\"5\","], &[3, 5]),
             (&["\"3\"", "\"5\""], &[3, 5]),
-            (&["W/\"3\""], &[]),
-            (&["W/\"3\", \"5\""], &[5]),
+            (&["W/\"3\""], &[3]),
+            (&["W/\"3\", \"5\""], &[3, 5]),
+            (&["W/\"03\""], &[]),
+            (&["W/3"], &[]),
+            (&["W/ \"3\""], &[]),
+            (&["W/W/\"3\""], &[]),
+            (&["W/*"], &[]),
             (&["\"abc\", \"5\""], &[5]),
             (&["\"a,b\", \"5\""], &[5]),
             (&["\"03\""], &[]),

@@ -46,6 +46,9 @@ pub(crate) enum Denial {
     /// `400`: parsers could read the call differently.
     #[error("{0}")]
     BadRequest(Cow<'static, str>),
+    /// `405`: TRACE, which sends back what it was sent, tokens included.
+    #[error("the method TRACE is not accepted")]
+    Trace,
     /// `413`: the body of a search.
     #[error("the body is larger than 64 KiB")]
     TooLarge,
@@ -92,7 +95,7 @@ impl Policy<'_> {
     /// Decides on a call whose body is known, or known to be unseen.
     ///
     /// # Errors
-    /// In this order: `BadRequest` for its path, then for a header; `NoToken`, `InvalidToken`,
+    /// In this order: `Trace`; `BadRequest` for its path, then for a header; `NoToken`, `InvalidToken`,
     /// `Unavailable`; what [`Policy::admit`] says.
     pub(crate) async fn decide(
         &self,
@@ -135,12 +138,15 @@ impl Policy<'_> {
     /// What the call needs.
     ///
     /// # Errors
-    /// `BadRequest`.
+    /// `Trace`, `BadRequest`.
     pub(crate) fn requirement(
         &self,
         call: Call<'_>,
         form: SearchForm<'_>,
     ) -> Result<Requirement, Denial> {
+        if call.method == "TRACE" {
+            return Err(Denial::Trace);
+        }
         // Also where the requirement is fixed: a path that parsers read differently may reach
         // another handler behind a proxy.
         let search = Search {

@@ -2,13 +2,13 @@
 
 use axum::body::{Body, Bytes, HttpBody};
 use credential_core::catalog::{ApiType, PathRules, Requirement, SearchForm};
-use http::{
-    HeaderMap,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderMap, header::CONTENT_ENCODING};
 
 use super::decide::{Call, Decision, Denial, Policy};
-use crate::body::{BodyError, read_body};
+use crate::{
+    body::{BodyError, read_body},
+    media_type::is_utf8_form,
+};
 
 /// The body of a search, as far as it can be read.
 enum SearchBody {
@@ -59,7 +59,8 @@ impl SearchBody {
         if body.is_end_stream() {
             return Ok((Self::None, body));
         }
-        if !is_plain_form(headers) {
+        // Compressed, it is not what the handler reads.
+        if !is_utf8_form(headers) || headers.contains_key(CONTENT_ENCODING) {
             return Ok((Self::Unseen, body));
         }
         let bytes = read_body(body).await.map_err(|error| match error {
@@ -80,60 +81,6 @@ impl SearchBody {
             Self::Read(bytes) => std::str::from_utf8(bytes)
                 .map(SearchForm::Read)
                 .map_err(|_| Denial::bad_request("the body is not UTF-8")),
-        }
-    }
-}
-
-/// One `Content-Type` of a form in UTF-8, not compressed: then the handler reads what the rules
-/// read.
-fn is_plain_form(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(header), None, None) = (types.next(), types.next(), headers.get(CONTENT_ENCODING))
-    else {
-        return false;
-    };
-    let mut parts = header.as_bytes().split(|byte| *byte == b';');
-    let essence = parts.next().unwrap_or_default().trim_ascii();
-    essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        && parts.all(|parameter| {
-            parameter
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"charset=utf-8")
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::{HeaderName, HeaderValue};
-
-    fn plain(headers: &[(HeaderName, &'static str)]) -> bool {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(name, HeaderValue::from_static(value));
-        }
-        is_plain_form(&map)
-    }
-
-    #[test]
-    fn only_a_plain_form_is_read() {
-        let form = "application/x-www-form-urlencoded";
-        assert!(plain(&[(CONTENT_TYPE, form)]));
-        assert!(plain(&[(
-            CONTENT_TYPE,
-            "Application/x-www-form-urlencoded; charset=UTF-8"
-        )]));
-        for other in [
-            &[][..],
-            &[(CONTENT_TYPE, "application/fhir+json")],
-            &[(CONTENT_TYPE, form), (CONTENT_TYPE, form)],
-            &[(CONTENT_TYPE, form), (CONTENT_ENCODING, "gzip")],
-            &[(
-                CONTENT_TYPE,
-                "application/x-www-form-urlencoded; charset=utf-16",
-            )],
-        ] {
-            assert!(!plain(other), "{other:?}");
         }
     }
 }

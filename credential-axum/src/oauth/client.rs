@@ -35,19 +35,22 @@ pub(super) enum Presented<'a> {
 impl<'a> Presented<'a> {
     /// Finds the one way in which the client authenticates.
     ///
+    /// A client that authenticates in the body may send an `Authorization` header that is left over
+    /// from something else: it is ignored, unless it is of a scheme for clients.
+    ///
     /// # Errors
     /// `InvalidRequest` for more than one way (RFC 6749 §2.3).
     pub(super) fn of(headers: &'a HeaderMap, form: &'a Form<'_>) -> Result<Self, OAuthError> {
+        if let (Some(client_id), Some(client_secret)) = (&form.client_id, &form.client_secret)
+            && !Authorization::any_is(headers, "Basic")
+        {
+            return Ok(Self::Post {
+                client_id,
+                client_secret,
+            });
+        }
         let header = match Authorization::of(headers) {
-            Authorization::Absent => {
-                return Ok(match (&form.client_id, &form.client_secret) {
-                    (Some(client_id), Some(client_secret)) => Self::Post {
-                        client_id,
-                        client_secret,
-                    },
-                    _ => Self::Nothing,
-                });
-            }
+            Authorization::Absent => return Ok(Self::Nothing),
             Authorization::Repeated => {
                 return Err(OAuthError::invalid_request(
                     "the Authorization header is repeated",
@@ -65,9 +68,7 @@ impl<'a> Presented<'a> {
             }
         };
         if form.client_secret.is_some() {
-            return Err(OAuthError::invalid_request(
-                "the client authenticates in the Authorization header and in the body",
-            ));
+            return Err(two_ways());
         }
         Ok(header)
     }
@@ -130,6 +131,12 @@ impl<'a> Presented<'a> {
             }
         })
     }
+}
+
+pub(super) fn two_ways() -> OAuthError {
+    OAuthError::invalid_request(
+        "the client authenticates in the Authorization header and in the body",
+    )
 }
 
 /// The text of Basic credentials; wiped on drop.

@@ -32,6 +32,8 @@ pub(super) struct ActiveToken<'a> {
     pub(super) exp: i64,
     pub(super) iat: i64,
     pub(super) iss: &'a str,
+    pub(super) sub: &'a str,
+    pub(super) aud: &'a str,
     pub(super) tenant: &'a str,
     pub(super) api_type: &'a str,
 }
@@ -92,6 +94,8 @@ pub(super) enum OAuthError {
     UnsupportedGrantType,
     /// `400 invalid_scope`.
     InvalidScope(String),
+    /// `400 invalid_target` (RFC 8707 §2).
+    InvalidTarget(String),
     /// `405`, with the methods that are allowed.
     MethodNotAllowed(&'static str),
     /// `503`: nothing can be said about the request now.
@@ -126,6 +130,7 @@ impl OAuthError {
                 Some("only client_credentials is supported"),
             ),
             Self::InvalidScope(why) => (StatusCode::BAD_REQUEST, "invalid_scope", Some(why)),
+            Self::InvalidTarget(why) => (StatusCode::BAD_REQUEST, "invalid_target", Some(why)),
             Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "invalid_request",

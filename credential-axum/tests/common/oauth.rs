@@ -6,6 +6,7 @@ use axum::{Router, body::Body};
 use credential_core::{
     Credentials, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
+    clock::Timestamp,
     entropy::OsEntropy,
     manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
     secret::{hash::HashCost, keyring::Keyring},
@@ -22,7 +23,7 @@ pub const ISSUER: &str = "https://platform.example";
 pub struct Platform {
     pub credentials: Credentials,
     app: Router,
-    clock: ManualClock,
+    pub clock: ManualClock,
     store: ProbeStore<MemoryStore>,
 }
 
@@ -45,12 +46,20 @@ impl Platform {
     }
 
     pub fn with(catalog: ScopeCatalog, app: impl FnOnce(&Credentials) -> Router) -> Self {
+        Self::build(catalog, ISSUER, app)
+    }
+
+    pub fn build(
+        catalog: ScopeCatalog,
+        issuer: &str,
+        app: impl FnOnce(&Credentials) -> Router,
+    ) -> Self {
         let clock = ManualClock::new();
         let store = ProbeStore::new(MemoryStore::new());
         let credentials = Credentials::builder(store.clone())
             .catalog(catalog)
             .keyring(Keyring::generate(&OsEntropy))
-            .issuer(ISSUER)
+            .issuer(issuer)
             .clock(Arc::new(clock.clone()))
             .hash_cost(HashCost::cheap())
             .build()
@@ -71,6 +80,16 @@ impl Platform {
 
     /// A new key. Its name is its scopes, so a test needs other scopes for another key.
     pub async fn key(&self, tenant: &str, api_type: &str, scopes: &[&str]) -> Key {
+        self.key_until(tenant, api_type, scopes, None).await
+    }
+
+    pub async fn key_until(
+        &self,
+        tenant: &str,
+        api_type: &str,
+        scopes: &[&str],
+        expires_at: Option<Timestamp>,
+    ) -> Key {
         let admin = Actor {
             id: "admin".parse().unwrap(),
             tenant: tenant.parse().unwrap(),
@@ -82,6 +101,7 @@ impl Platform {
             name: Some(format!("{api_type} {}", scopes.join(" "))),
             api_type: Some(api_type.to_owned()),
             scopes: scopes.iter().map(ToString::to_string).collect(),
+            expires_at,
             ..CreateCredential::default()
         };
         let created = self.credentials.create(&admin, request).await.unwrap();

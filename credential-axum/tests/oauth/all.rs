@@ -33,8 +33,16 @@ async fn without_the_store_there_is_no_verdict() {
 #[tokio::test]
 async fn other_methods_are_told_which_are_allowed() {
     let platform = platform();
-    for path in [TOKEN, "/api/2.0/oauth2/token/", INTROSPECT, REVOKE] {
-        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
+    for path in [
+        TOKEN,
+        "/oauth2/token/",
+        "/api/2.0/oauth2/token",
+        "/api/2.0/oauth2/token/",
+        INTROSPECT,
+        "/oauth2/introspect/",
+        REVOKE,
+    ] {
+        for method in ["GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE"] {
             let request = Request::builder().method(method).uri(path);
             let answer = platform.send(request, Body::empty()).await;
             assert_eq!(
@@ -42,16 +50,35 @@ async fn other_methods_are_told_which_are_allowed() {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "{method} {path}"
             );
-            assert_eq!(answer.header("allow"), "POST");
+            assert_eq!(answer.header("allow"), "POST, OPTIONS");
             assert!(method == "HEAD" || answer.json()["error"] == "invalid_request");
         }
+        // A browser's preflight learns the methods, and that no web page may use them.
+        let preflight = Request::options(path)
+            .header("origin", "https://elsewhere.example")
+            .header("access-control-request-method", "POST");
+        let answer = platform.send(preflight, Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT, "{path}");
+        assert_eq!(answer.header("allow"), "POST, OPTIONS");
+        assert_eq!(answer.header("access-control-allow-origin"), "");
     }
     let metadata = "/.well-known/oauth-authorization-server";
     let answer = platform.send(Request::post(metadata), Body::empty()).await;
     refused(&answer, 405, "invalid_request");
-    assert_eq!(answer.header("allow"), "GET,HEAD");
-    let answer = platform.send(Request::head(metadata), Body::empty()).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("allow"), "GET, HEAD, OPTIONS");
+    for document in [metadata, "/fhir/r4/.well-known/smart-configuration"] {
+        let options = platform
+            .send(Request::options(document), Body::empty())
+            .await;
+        assert_eq!(options.status, StatusCode::NO_CONTENT);
+        assert_eq!(options.header("allow"), "GET, HEAD, OPTIONS");
+        let get = platform.send(Request::get(document), Body::empty()).await;
+        let head = platform.send(Request::head(document), Body::empty()).await;
+        assert_eq!((get.status, head.status), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(head.body, "");
+        assert_eq!(get.headers, head.headers);
+        assert_eq!(get.header("access-control-allow-origin"), "*");
+    }
 }
 
 #[tokio::test]
@@ -74,6 +101,8 @@ async fn an_alias_never_replaces_an_endpoint() {
     let form = format!("grant_type=client_credentials&{}&token=x", in_body(&key));
     let introspected = platform.send(post(INTROSPECT), form.clone()).await;
     assert_eq!(introspected.body, r#"{"active":false}"#);
-    let issued = platform.send(post("/t"), form).await;
-    assert_eq!(issued.status, StatusCode::OK);
+    for path in ["/t", "/t/"] {
+        let issued = platform.send(post(path), form.clone()).await;
+        assert_eq!(issued.status, StatusCode::OK, "{path}");
+    }
 }

@@ -32,6 +32,8 @@ async fn a_resource_server_introspects_every_token() {
             "exp": json["exp"],
             "iat": json["iat"],
             "iss": ISSUER,
+            "sub": secret(&key).0,
+            "aud": "https://platform.example/api/2.0",
             "tenant": "alder",
             "api_type": "apiv2",
         })
@@ -109,6 +111,18 @@ async fn introspection_is_not_for_everyone() {
         .send(both, format!("{body}&{}", in_body(&key)))
         .await;
     refused(&answer, 400, "invalid_request");
+    // A bearer token that is left over from a call is none of introspection's business.
+    for left_over in [
+        format!("Bearer {}", key.token),
+        "Bearer x".to_owned(),
+        String::new(),
+    ] {
+        let request = post(INTROSPECT).header("authorization", left_over);
+        let answer = platform
+            .send(request, format!("{body}&{}", in_body(&key)))
+            .await;
+        assert_eq!(answer.json()["active"], true, "{}", answer.body);
+    }
     for no_token in ["", "token="] {
         let request = post(INTROSPECT).header("authorization", basic_of(&key));
         refused(

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use credential_axum::oauth_router;
+use credential_core::ScopeCatalog;
 use http::{Request, StatusCode};
 use serde_json::json;
 
@@ -62,6 +63,29 @@ async fn the_metadata_is_true() {
         json["introspection_endpoint_auth_methods_supported"],
         json!(["client_secret_basic", "client_secret_post"])
     );
+}
+
+/// RFC 8414 §3.1: between host and path of the issuer.
+#[tokio::test]
+async fn an_issuer_with_a_path_has_its_metadata_where_clients_look() {
+    const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
+    for (issuer, path) in [
+        ("https://platform.example/auth", "/auth"),
+        ("https://platform.example/a/b-c/", "/a/b-c"),
+    ] {
+        let platform = Platform::build(ScopeCatalog::elation(), issuer, oauth_router);
+        for path in [WELL_KNOWN.to_owned(), format!("{WELL_KNOWN}{path}")] {
+            let answer = platform.send(Request::get(&path), Body::empty()).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            let named = answer.json()["issuer"].as_str().unwrap().to_owned();
+            assert_eq!(named, issuer.trim_end_matches('/'));
+        }
+    }
+    let platform = Platform::new(oauth_router);
+    let answer = platform
+        .send(Request::get(format!("{WELL_KNOWN}/auth")), Body::empty())
+        .await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! The token endpoint (RFC 6749 §4.4 and §5).
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use credential_core::clock::Clock;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
@@ -23,6 +26,38 @@ async fn a_token_by_every_way_in() {
             "/api/2.0/oauth2/token/",
             None,
             format!("{grant}&{}&", in_body(&key)),
+        ),
+        (
+            "/api/2.0/oauth2/token",
+            Some(basic(id, secret)),
+            grant.to_owned(),
+        ),
+        ("/oauth2/token/", None, format!("{grant}&{}", in_body(&key))),
+        // Left over from something else, beside credentials in the body.
+        (
+            TOKEN,
+            Some(String::new()),
+            format!("{grant}&{}", in_body(&key)),
+        ),
+        (
+            TOKEN,
+            Some("Bearer eyJhbGciOiJub25lIn0.e30.".to_owned()),
+            format!("{grant}&{}", in_body(&key)),
+        ),
+        (
+            TOKEN,
+            Some("Bearer".to_owned()),
+            format!("{grant}&{}", in_body(&key)),
+        ),
+        (
+            TOKEN,
+            Some("Digest username=\"a\"".to_owned()),
+            format!("{grant}&{}", in_body(&key)),
+        ),
+        (
+            TOKEN,
+            Some("Basically nothing".to_owned()),
+            format!("{grant}&{}", in_body(&key)),
         ),
         (TOKEN, Some(basic(id, secret)), grant.to_owned()),
         // Form-encoded before base64, as RFC 6749 §2.3.1 has it.
@@ -88,6 +123,18 @@ async fn what_is_no_request_is_refused_before_the_client_is_looked_at() {
         ),
         ("broken UTF-8", post(TOKEN), format!("{good}&scope=%ff")),
         ("secret in header and body", with_basic(), good.clone()),
+        (
+            "an empty Basic header beside the body",
+            post(TOKEN).header("authorization", "basic"),
+            good.clone(),
+        ),
+        (
+            "Basic among several headers beside the body",
+            post(TOKEN)
+                .header("authorization", "Bearer x")
+                .header("authorization", basic_of(&key)),
+            good.clone(),
+        ),
         (
             "another client in the body",
             with_basic(),
@@ -293,6 +340,108 @@ async fn scopes_are_granted_narrowed_or_refused() {
         let json = answer.json();
         let said = json["error_description"].as_str().unwrap();
         assert!(said.contains(why), "{asked}: {said}");
+    }
+}
+
+/// RFC 8707: what the token is for may be named, also twice; it must be what it will be for.
+#[tokio::test]
+async fn a_resource_must_be_the_api_of_the_client() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    for resources in [
+        &["https://platform.example/api/2.0"][..],
+        &["https://platform.example/api/2.0/"],
+        &["https://platform.example/api/2.0/patients"],
+        &["https%3A%2F%2Fplatform.example%2Fapi%2F2.0"],
+        &["HTTPS://Platform.Example:443/api/2.0"],
+        &[
+            "https://platform.example/api/2.0",
+            "https://platform.example/api/2.0/patients",
+        ],
+    ] {
+        let more = format!("&resource={}", resources.join("&resource="));
+        let answer = platform.ask(&key, &more).await;
+        assert_eq!(answer.status, StatusCode::OK, "{more}: {}", answer.body);
+    }
+    for resources in [
+        &[""][..],
+        &["https://platform.example"],
+        &["https://platform.example/"],
+        &["https://platform.example/fhir/r4"],
+        &["https://platform.example/api/2.00"],
+        &["https://platform.example/api/2.0/../../fhir/r4"],
+        &["https://platform.example/api/2.0/%252e%252e"],
+        &["https://platform.example//api/2.0"],
+        &["https://platform.example/API/2.0"],
+        &["https://platform.example/api/2.0%23fragment"],
+        &["https://platform.example/api/2.0?query"],
+        &["https://platform.example:8443/api/2.0"],
+        &["https://platform.example.evil.example/api/2.0"],
+        &["https://u@platform.example/api/2.0"],
+        &["http://platform.example/api/2.0"],
+        &["platform.example/api/2.0"],
+        &["/api/2.0"],
+        &["nonsense"],
+        &[
+            "https://platform.example/api/2.0",
+            "https://platform.example/fhir/r4",
+        ],
+    ] {
+        let more = format!("&resource={}", resources.join("&resource="));
+        let answer = platform.ask(&key, &more).await;
+        refused(&answer, 400, "invalid_target");
+        let said = answer.json()["error_description"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(said.contains("https://platform.example/api/2.0"), "{said}");
+    }
+    // Whom it is for is said to nobody else.
+    let stranger = "grant_type=client_credentials&client_id=a&client_secret=b&resource=x";
+    refused(
+        &platform.send(post(TOKEN), stranger).await,
+        401,
+        "invalid_client",
+    );
+}
+
+/// In its last second a key gets no token that would say `expires_in: 0`.
+#[tokio::test]
+async fn a_token_lives_for_a_second_at_least() {
+    let platform = platform();
+    let end = platform.clock.now().saturating_add(Duration::from_secs(10));
+    let key = platform
+        .key_until("alder", "apiv2", &["system/patients.read"], Some(end))
+        .await;
+    for (passed, expires_in) in [(0, 10), (8_999, 1), (1, 1)] {
+        platform.clock.advance(Duration::from_millis(passed));
+        let answer = platform.ask(&key, "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(answer.json()["expires_in"], expires_in);
+    }
+    for passed in [1, 998, 1, 1] {
+        platform.clock.advance(Duration::from_millis(passed));
+        refused(&platform.ask(&key, "").await, 401, "invalid_client");
+    }
+}
+
+#[tokio::test]
+async fn a_form_may_say_its_charset_in_every_spelling() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    for parameters in [
+        "; charset=utf-8",
+        ";charset=\"UTF-8\"",
+        " ; Charset=\"utf-8\" ",
+    ] {
+        let request = Request::post(TOKEN).header("content-type", format!("{FORM}{parameters}"));
+        let form = format!("grant_type=client_credentials&{}", in_body(&key));
+        let answer = platform.send(request, form).await;
+        assert_eq!(answer.status, StatusCode::OK, "{parameters}");
     }
 }
 
