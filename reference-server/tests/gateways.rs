@@ -1,0 +1,474 @@
+//! The configurations of `docs/gateways.md`, run by the real gateways in front of the real server.
+
+#![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use common::Server;
+use serde_json::json;
+
+const PAGE: &str = include_str!("../../docs/gateways.md");
+const CALLER: [&str; 4] = [
+    "x-credential-tenant",
+    "x-credential-client-id",
+    "x-credential-scope",
+    "x-credential-on-behalf-of",
+];
+const PATIENTS: &str = "/api/2.0/patients/";
+
+/// The only block of the page that is fenced so.
+fn block(language: &str) -> &'static str {
+    let fence = format!("```{language}\n");
+    let (_, behind) = PAGE.split_once(&fence).unwrap();
+    let (block, rest) = behind.split_once("\n```").unwrap();
+    assert!(!rest.contains(&fence), "{language} is there twice");
+    block
+}
+
+/// One exchange over a connection of its own, byte for byte.
+fn exchange(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A gateway that refuses a request line may reset the connection after its answer.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn status(answer: &str) -> u16 {
+    let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok());
+    status.unwrap_or_else(|| panic!("no answer: {answer:?}"))
+}
+
+/// The values of a header, in the order sent.
+fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    head.lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(sent, _)| sent.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .collect()
+}
+
+/// An API that keeps what it was sent and lets everybody in.
+struct Api {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Api {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let heads = Arc::clone(&seen);
+        // Ends with the process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                    head.push(byte[0]);
+                }
+                if head.is_empty() {
+                    continue; // a gateway looked whether somebody is there
+                }
+                heads
+                    .lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(&head).into_owned());
+                let _ = stream.write_all(
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nin\n",
+                );
+            }
+        });
+        Self { address, seen }
+    }
+
+    /// The requests since the last look.
+    fn seen(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+/// A gateway between clients and the API, with a key that may read patients and act for users.
+struct Deployment {
+    address: SocketAddr,
+    api: Api,
+    server: Server,
+    gateway: Child,
+    folder: PathBuf,
+    token: String,
+    client_id: String,
+}
+
+/// Where the parts of a deployment are.
+struct Places<'a> {
+    folder: &'a Path,
+    gateway: SocketAddr,
+    server: &'a str,
+    api: SocketAddr,
+}
+
+impl Places<'_> {
+    /// A configuration of the page with the addresses of this deployment.
+    fn fill(&self, text: &str) -> String {
+        for address in ["127.0.0.1:8080", "127.0.0.1:9000", "127.0.0.1:8000"] {
+            assert!(PAGE.contains(address), "{address}");
+        }
+        text.replace("127.0.0.1:8080", self.server)
+            .replace("127.0.0.1:9000", &self.api.to_string())
+            .replace("127.0.0.1:8000", &self.gateway.to_string())
+            .replace(":8000", &format!(":{}", self.gateway.port()))
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// A program, also where the administrator's folders are not on the path.
+fn program(name: &str) -> Command {
+    let places = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
+    let found = places
+        .iter()
+        .map(|place| Path::new(place).join(name))
+        .find(|path| path.exists());
+    Command::new(found.unwrap_or_else(|| {
+        panic!("`{name}` is not installed; scripts/test installs what the tests need")
+    }))
+}
+
+impl Deployment {
+    fn start(name: &str, family: &str, gateway: impl FnOnce(&Places<'_>) -> Command) -> Self {
+        let server = Server::start(&["--forward-auth-headers", family]);
+        let admin = server.signed_in("alder-admin");
+        let created = admin.json(
+            "POST",
+            "/api-access/v1/credentials",
+            &[],
+            &json!({
+                "name": "Lab",
+                "api_type": "apiv2",
+                "scopes": ["act_as_user", "system/patients.read"],
+            }),
+        );
+        let client_id = created.text("/credential/client_id");
+        let issued = admin.form(
+            "/oauth2/token",
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &client_id),
+                ("client_secret", &created.text("/client_secret")),
+            ],
+        );
+        let api = Api::start();
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        // Taken and given back: the gateway cannot say which port it would have drawn.
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut command = gateway(&Places {
+            folder: &folder,
+            gateway: address,
+            server: server.base.strip_prefix("http://").unwrap(),
+            api: api.address,
+        });
+        let mut gateway = command
+            .current_dir(&folder)
+            .env("HOME", &folder)
+            .env("XDG_DATA_HOME", &folder)
+            .env("XDG_CONFIG_HOME", &folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut tries = 0;
+        while TcpStream::connect(address).is_err() {
+            let ended = gateway.try_wait().unwrap();
+            let log = || fs::read_to_string(folder.join("log")).unwrap();
+            assert!(ended.is_none() && tries < 500, "{ended:?}\n{}", log());
+            tries += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self {
+            address,
+            api,
+            token: issued.text("/access_token"),
+            client_id,
+            server,
+            gateway,
+            folder,
+        }
+    }
+
+    /// A call through the gateway with the key's token.
+    fn call(&self, line: &str, headers: &[&str]) -> String {
+        let authorization = format!("authorization: Bearer {}", self.token);
+        self.send(line, &[&[authorization.as_str()], headers].concat())
+    }
+
+    fn send(&self, line: &str, headers: &[&str]) -> String {
+        exchange(self.address, &request(line, headers))
+    }
+}
+
+fn request(line: &str, headers: &[&str]) -> String {
+    let headers = headers.join("\r\n");
+    let separator = if headers.is_empty() { "" } else { "\r\n" };
+    format!("{line} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n{headers}{separator}\r\n")
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        let _ = self.gateway.kill();
+        let _ = self.gateway.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            // The process ends anyway: what the gateway said is why.
+            let _ = writeln!(std::io::stderr(), "the gateway's log:\n{log}");
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What each gateway must do.
+fn holds(deployment: &Deployment) {
+    allowed_calls_name_their_caller(deployment);
+    refusals_reach_the_client(deployment);
+    nothing_forged_reaches_the_api(deployment);
+    odd_request_lines_decide_like_the_guard(deployment);
+}
+
+fn allowed_calls_name_their_caller(deployment: &Deployment) {
+    for (headers, user) in [(&[][..], ""), (&["X-On-Behalf-Of: 42"], "42")] {
+        let answer = deployment.call(&format!("GET {PATIENTS}?a=b"), headers);
+        assert_eq!(status(&answer), 200, "{answer}");
+        let seen = deployment.api.seen();
+        let [head] = &seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert!(head.starts_with("GET /api/2.0/patients/?a=b HTTP/1"));
+        let scope = "act_as_user system/patients.read";
+        for (name, value) in CALLER
+            .into_iter()
+            .zip(["alder", &deployment.client_id, scope, user])
+        {
+            let sent = header(head, name);
+            // Absent and empty say the same.
+            assert_eq!(sent.join("|"), value, "{name}: {head}");
+            assert!(sent.len() <= 1, "{name}: {head}");
+        }
+        assert!(header(head, "x-on-behalf-of").is_empty(), "{head}");
+    }
+    // Public: nobody is named.
+    let answer = deployment.send("GET /fhir/r4/metadata", &[]);
+    assert_eq!(status(&answer), 200, "{answer}");
+    let head = deployment.api.seen().concat();
+    for name in CALLER {
+        assert_eq!(header(&head, name).join("|"), "", "{name}: {head}");
+    }
+}
+
+fn refusals_reach_the_client(deployment: &Deployment) {
+    let answer = deployment.send(&format!("GET {PATIENTS}"), &[]);
+    assert_eq!(status(&answer), 401, "{answer}");
+    assert_eq!(
+        header(&answer, "www-authenticate"),
+        [r#"Bearer realm="apiv2""#]
+    );
+    let answer = deployment.call(&format!("DELETE {PATIENTS}1"), &[]);
+    assert_eq!(status(&answer), 403, "{answer}");
+    assert_eq!(
+        header(&answer, "www-authenticate"),
+        [r#"Bearer realm="apiv2", error="insufficient_scope", scope="system/patients.write""#]
+    );
+    // A body does not get in the way.
+    let body = "content-length: 5\r\ncontent-type: text/plain\r\n\r\nhello";
+    let answer = deployment.call(&format!("POST {PATIENTS}"), &[body]);
+    assert_eq!(status(&answer), 403, "{answer}");
+    let answer = deployment.call(&format!("GET {PATIENTS}"), &["X-On-Behalf-Of: nobody"]);
+    assert!((400..500).contains(&status(&answer)), "{answer}");
+    assert_eq!(deployment.api.seen(), Vec::<String>::new());
+}
+
+fn nothing_forged_reaches_the_api(deployment: &Deployment) {
+    for name in [
+        "X-Credential-Tenant",
+        "x-credential-tenant",
+        "X_Credential_Tenant",
+        "X-Credential_On-Behalf_Of",
+        "X_CREDENTIAL_SCOPE",
+        "X-Credential-Client-Id",
+        "X_On_Behalf_Of",
+        "X_HTTP_Method_Override",
+        "X_Method-Override",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X-Forwarded-Method",
+        "X-Forwarded-Uri",
+        "X-Original-URL",
+    ] {
+        for line in [
+            format!("GET {PATIENTS}"),
+            "GET /fhir/r4/metadata".to_owned(),
+        ] {
+            let answer = deployment.call(&line, &[&format!("{name}: forged")]);
+            let seen = deployment.api.seen();
+            let what = format!("{line} {name}: {answer}\n{seen:?}");
+            // Refused, or dropped on the way.
+            match status(&answer) {
+                200 => assert_eq!(seen.len(), 1, "{what}"),
+                400..500 => assert!(seen.is_empty(), "{what}"),
+                _ => panic!("{what}"),
+            }
+            let forwarded = name.starts_with("X-Forwarded") || name.starts_with("X-Original");
+            assert!(forwarded || !seen.concat().contains("forged"), "{what}");
+        }
+    }
+    for name in [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+    ] {
+        let answer = deployment.call(&format!("GET {PATIENTS}"), &[&format!("{name}: DELETE")]);
+        assert!((400..500).contains(&status(&answer)), "{name}: {answer}");
+    }
+    assert_eq!(deployment.api.seen(), Vec::<String>::new());
+}
+
+/// What the guard refuses never reaches the API, and what does reach it is what was asked.
+fn odd_request_lines_decide_like_the_guard(deployment: &Deployment) {
+    let server: SocketAddr = deployment
+        .server
+        .base
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let authorization = format!("authorization: Bearer {}", deployment.token);
+    let mut passed = 0;
+    for line in [
+        "GET /api/2.0/patients",
+        "HEAD /api/2.0/patients/1",
+        "GET /api/2.0/patients/%C3%A9",
+        "GET /api/2.0/patients/1?next=/a/../b//c%2F",
+        "GET /api/2.0/vitals/../patients",
+        "GET /api/2.0/patients/../vitals",
+        "GET /api/2.0/patients/%2e%2e/vitals",
+        "GET /api/2.0/patients/..%2fvitals",
+        "GET /api/2.0/patients%2F1",
+        "GET //api/2.0/patients",
+        "GET /api//2.0/patients",
+        "GET /api/2.0/./patients",
+        "GET /api/2.0/%70atients",
+        "GET /api/2.0/patients;x=/../vitals",
+        "GET /api/2.0/patients\\..\\vitals",
+        "GET /api/2.0/patients/%00",
+        "GET /api/2.0/patients#/../vitals",
+        "GET /API/2.0/patients",
+        "GET /../api/2.0/patients",
+        "GET http://a.example/api/2.0/patients",
+        "GET http://a.example/api/2.0/vitals",
+        "get /api/2.0/patients",
+        "PROPFIND /api/2.0/patients",
+        "TRACE /api/2.0/patients",
+        "GET /",
+        "GET /elsewhere",
+        "GET /forward-auth",
+        "GET /_forward-auth",
+    ] {
+        let guarded = status(&exchange(server, &request(line, &[&authorization])));
+        let through = status(&deployment.call(line, &[]));
+        let seen = deployment.api.seen();
+        let what = format!("{line}: guard {guarded}, gateway {through}, the API saw {seen:?}");
+        if through < 400 {
+            passed += 1;
+            // The demo's own pages are not behind its guard.
+            assert_eq!(guarded, 200, "{what}");
+            let (method, target) = line.split_once(' ').unwrap();
+            let target = target.strip_prefix("http://a.example").unwrap_or(target);
+            let [head] = &seen[..] else {
+                panic!("{what}");
+            };
+            let asked = head.lines().next().unwrap().replace("http://a.example", "");
+            assert!(
+                asked.starts_with(&format!("{method} {target} HTTP/1.")),
+                "{what}"
+            );
+        } else {
+            assert!((400..500).contains(&through), "{what}");
+            assert!(seen.is_empty(), "{what}");
+        }
+    }
+    // The plain ones at least.
+    assert!(passed >= 4, "{passed}");
+}
+
+#[test]
+fn nginx() {
+    holds(&Deployment::start("nginx", "x-original", |places| {
+        let folder = places.folder.display();
+        // What is the system's in a real one: one process, no file outside of the test's folder.
+        let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let paths: String = kinds
+            .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
+            .concat();
+        let configuration = format!(
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
+             http {{\naccess_log off;\n{paths}{}\n}}\n",
+            places.fill(block("nginx"))
+        );
+        let path = places.write("nginx.conf", &configuration);
+        let mut command = program("nginx");
+        command.arg("-e").arg("stderr").arg("-c").arg(path);
+        command
+    }));
+}
+
+#[test]
+fn caddy() {
+    holds(&Deployment::start("caddy", "x-forwarded", |places| {
+        let configuration = format!("{{\n\tadmin off\n}}\n{}\n", places.fill(block("caddyfile")));
+        let path = places.write("Caddyfile", &configuration);
+        let mut command = program("caddy");
+        command
+            .args(["run", "--adapter", "caddyfile", "--config"])
+            .arg(path);
+        command
+    }));
+}
+
+#[test]
+fn haproxy() {
+    holds(&Deployment::start("haproxy", "x-forwarded", |places| {
+        let lua = places.write("forward-auth.lua", &places.fill(block("lua")));
+        let configuration = places
+            .fill(block("haproxy"))
+            .replace("/etc/haproxy/forward-auth.lua", &lua.display().to_string());
+        let path = places.write("haproxy.cfg", &format!("{configuration}\n"));
+        let mut command = program("haproxy");
+        command.arg("-db").arg("-f").arg(path);
+        command
+    }));
+}
