@@ -1,7 +1,7 @@
 //! The admin API: its routes, and who may come in.
 //!
 //! What several rules refuse is answered in one order: not signed in, from another site, not an
-//! admin (here, for every address); self-service off, body too large, of another type, not JSON
+//! admin, meant for another tenant (here, for every address); self-service off, body too large, of another type, not JSON
 //! (in the extractors, in that order); then whatever the use case refuses.
 
 use std::sync::Arc;
@@ -16,7 +16,10 @@ use axum::{
 use credential_core::{Credentials, actor::TenantAdmin};
 use http::{HeaderValue, Method, header, request::Parts};
 
-use crate::{cross_site::refuse_cross_site, problem::Problem, sign_in::SignIn};
+use crate::{
+    cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, problem::Problem,
+    sign_in::SignIn,
+};
 
 mod body;
 mod credentials;
@@ -29,7 +32,9 @@ mod read;
 /// The admin API, to be nested where the host likes, usually at `/api-access/v1`.
 ///
 /// Every address asks `sign_in` who is there, and lets in only admins of their own tenant's
-/// credentials; changes from other sites are refused ([`refuse_cross_site`]). `Location` headers
+/// credentials; changes from other sites are refused ([`refuse_cross_site`]). A request that says in
+/// `X-Expected-Tenant` for which tenant it was made, as the page's do, is refused if that is not the
+/// signed-in one. `Location` headers
 /// hold the address as the client sent it, so nesting changes nothing. No answer may be stored
 /// by caches.
 ///
@@ -126,5 +131,7 @@ async fn admit(sign_in: &dyn SignIn, parts: &Parts) -> Result<TenantAdmin, Probl
     let actor = sign_in.actor(parts).await?;
     let actor = actor.ok_or_else(Problem::unauthenticated)?;
     refuse_cross_site(&parts.headers, &parts.method)?;
-    actor.admin().map_err(|_| Problem::forbidden())
+    let admin = actor.admin().map_err(|_| Problem::forbidden())?;
+    refuse_other_tenant(&parts.headers, admin.tenant())?;
+    Ok(admin)
 }

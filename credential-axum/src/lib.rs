@@ -14,6 +14,7 @@ mod authorization;
 mod body;
 mod cross_site;
 mod error_body;
+mod expected_tenant;
 mod forward_auth;
 mod guard;
 mod media_type;

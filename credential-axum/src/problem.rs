@@ -120,6 +120,16 @@ impl Problem {
         &self.errors
     }
 
+    pub(crate) fn tenant_changed() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "tenant_changed",
+            "Signed in elsewhere",
+            "The request was made for another account than the one you are signed in to now. Nothing \
+             was done. Load the page anew.",
+        )
+    }
+
     pub(crate) fn no_such_credential() -> Self {
         Self {
             detail: "There is no such credential.".into(),

@@ -163,6 +163,70 @@ async fn every_route_refuses_everyone_but_the_tenants_admins() {
     }
 }
 
+/// What alder's page sends; pinned, because all nodes must agree on it.
+const ALDER: &str = "CHM1S4CpbjA1vzpsdE72oA";
+
+#[tokio::test]
+async fn every_route_refuses_what_was_made_for_another_tenant() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await;
+    let before = everything(&host).await;
+    let wrong: [&[&[u8]]; 6] = [
+        &[b"alder"],
+        &[b""],
+        &[b"\xff"],
+        &[b"chm1s4cpbja1vzpsde72oa"],
+        &[ALDER.as_bytes(), b"birch"],
+        &[b"birch", ALDER.as_bytes()],
+    ];
+    for route in ADMIN_ROUTES {
+        let row = row_of(route);
+        let name = format!("{} {}", row.method, row.path);
+        let meant_for = |values: &[&[u8]]| {
+            values.iter().fold(request(row, &path), |ask, value| {
+                ask.header("x-expected-tenant", value)
+            })
+        };
+        for values in wrong {
+            // Before whatever is wrong with the body.
+            let answer = host.send(meant_for(values).by(ADMIN).raw("{")).await;
+            assert_eq!(answer.problem(), (409, "tenant_changed".into()), "{name}");
+        }
+        // Whoever switched to birch acts on birch, with alder's page still open.
+        let answer = host
+            .send(with_body(
+                row,
+                meant_for(&[ALDER.as_bytes()]).by(OTHER_ADMIN),
+            ))
+            .await;
+        assert_eq!(answer.problem(), (409, "tenant_changed".into()), "{name}");
+
+        let answer = host.send(with_body(row, meant_for(&[b"birch"]))).await;
+        assert_eq!(answer.problem(), (401, "unauthenticated".into()), "{name}");
+        let answer = host
+            .send(with_body(row, meant_for(&[b"birch"]).by(STAFF)))
+            .await;
+        assert_eq!(answer.problem(), (403, "forbidden".into()), "{name}");
+        if row.method != "GET" {
+            let foreign = meant_for(&[b"birch"]).header("sec-fetch-site", "cross-site");
+            let answer = host.send(with_body(row, foreign.by(ADMIN))).await;
+            assert_eq!(answer.problem(), (403, "cross_site".into()), "{name}");
+        }
+    }
+    for (before, after) in before.iter().zip(everything(&host).await) {
+        assert_eq!(before.body, after.body);
+    }
+    for route in ADMIN_ROUTES {
+        let row = row_of(route);
+        let request = request(row, &path).by(ADMIN);
+        let answer = host
+            .send(with_body(row, request.header("x-expected-tenant", ALDER)))
+            .await;
+        assert!(answer.status.is_success() || answer.status == StatusCode::CONFLICT);
+        assert!(!String::from_utf8_lossy(&answer.body).contains("tenant_changed"));
+    }
+}
+
 #[tokio::test]
 async fn what_a_stranger_creates_is_only_theirs() {
     let host = Host::new();
