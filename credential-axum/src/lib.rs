@@ -32,6 +32,6 @@ pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
 pub use guard::{Guard, GuardError, GuardService};
 pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};
 #[cfg(feature = "page")]
-pub use page::{PageConfig, page_router};
+pub use page::{PageConfig, ShownNames, Words, WordsError, page_router};
 pub use problem::Problem;
 pub use sign_in::{SignIn, SignInError};

@@ -17,15 +17,17 @@ use credential_core::Credentials;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
-use crate::sign_in::SignIn;
+use crate::{expected_tenant, sign_in::SignIn};
 
 mod asset;
 mod config;
 mod html;
+mod words;
 
-pub use config::PageConfig;
+pub use config::{PageConfig, ShownNames};
+pub use words::{Words, WordsError};
 
-use html::View;
+use html::{Admin, View};
 
 /// The page, to be mounted where the host likes, usually at `/settings/api-access`.
 ///
@@ -38,6 +40,10 @@ use html::View;
 ///
 /// All that the browser loads comes from below the page's own address. The
 /// `Content-Security-Policy` allows nothing else and no inline script or style.
+///
+/// What it shows is a function of its state: a small library (Preact, vendored with its licence, no
+/// build step) draws it anew after every change. Its predecessor patched elements by hand, and buttons
+/// appeared twice, lost the focus or told of a state that was gone.
 pub fn page_router(credentials: &Credentials, sign_in: impl SignIn, config: PageConfig) -> Router {
     let page = Arc::new(Page {
         api_types: html::api_types(credentials.catalog(), &config),
@@ -67,28 +73,35 @@ async fn show(
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    let (status, view) = match page.sign_in.actor(&parts).await {
+    let signed_in = page.sign_in.actor(&parts).await;
+    let (mut expected, mut names) = (None, None);
+    let (status, view) = match &signed_in {
         Err(error) => {
             tracing::error!(
-                error = &error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 "sign-in gave no verdict"
             );
             (StatusCode::SERVICE_UNAVAILABLE, View::Unavailable)
         }
         Ok(None) => (StatusCode::UNAUTHORIZED, View::SignedOut),
         Ok(Some(actor)) if actor.admin().is_err() => (StatusCode::FORBIDDEN, View::NotAdmin),
-        Ok(Some(_)) => (
+        Ok(Some(actor)) => (
             StatusCode::OK,
-            View::Admin {
+            View::Admin(Admin {
                 environment: page.credentials.environment(),
                 self_service: page.credentials.self_service(),
                 api_types: &page.api_types,
-            },
+                actor: actor.id.as_str(),
+                expected_tenant: expected.insert(expected_tenant::mark(&actor.tenant)),
+                names: names.insert(page.config.names_for(&parts, actor)),
+            }),
         ),
     };
     let mount = page.config.mount_path.as_deref();
     let mount = mount.unwrap_or_else(|| uri.path()).trim_end_matches('/');
-    let mut response = (status, Html(html::render(&page.config, mount, view))).into_response();
+    let words = page.config.words_for(&parts);
+    let html = html::render(&page.config, &words, mount, view);
+    let mut response = (status, Html(html)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::SERVICE_UNAVAILABLE {

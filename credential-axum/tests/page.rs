@@ -192,8 +192,8 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
             .collect();
         assert_eq!(
             assets.len(),
-            10,
-            "icon, style, seven modules and the start: {assets:?}"
+            13,
+            "icon, style, nine modules, the watch and the start: {assets:?}"
         );
         for asset in assets {
             let (status, headers, _) = ask(&router, asset, &[]).await;

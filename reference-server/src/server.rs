@@ -14,8 +14,8 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    Guard, GuardError, OAuthConfig, OAuthConfigError, PageConfig, Problem, admin_router,
-    forward_auth_router, oauth_router_with, page_router,
+    Guard, GuardError, OAuthConfig, OAuthConfigError, PageConfig, Problem, Words, WordsError,
+    admin_router, forward_auth_router, oauth_router_with, page_router,
 };
 use credential_core::{
     Credentials,
@@ -62,6 +62,8 @@ pub enum ServerError {
     Build(#[from] BuildError),
     #[error("could not mount the guard: {0}")]
     Guard(#[from] GuardError),
+    #[error("could not mount the page: {0}")]
+    Page(#[from] WordsError),
     #[error("could not mount the OAuth endpoints: {0}")]
     OAuth(#[from] OAuthConfigError),
     #[error("could not collect metrics: {0}")]
@@ -202,7 +204,7 @@ fn app(credentials: &Credentials, store: &Store, config: &Config) -> Result<Rout
         .route("/", get(|| async { Redirect::to("/settings/api-access") }))
         .nest_service(
             "/settings/api-access",
-            page_router(credentials, sessions, page_words()),
+            page_router(credentials, sessions, page_config()?),
         )
         .fallback(|| async { Problem::not_found() });
     for api_type in credentials.catalog().api_types() {
@@ -255,15 +257,30 @@ async fn readyz(State((credentials, store)): State<(Credentials, Store)>) -> Res
 }
 
 /// Elation's words for the page.
-fn page_words() -> PageConfig {
-    PageConfig::default()
+///
+/// # Errors
+/// The sentences are not those of the table.
+fn page_config() -> Result<PageConfig, WordsError> {
+    let words = Words::parse("en", WORDS).map(Arc::new)?;
+    let config = PageConfig::default()
         .product("Elation")
         .tenant("practice")
         .admins("Practice Admins")
         .support("Elation support", None)
         .documentation("apiv2", "https://docs.elationhealth.com/")
         .documentation("fhir", "https://docs.elationhealth.com/")
+        .link("Switch user", "/sign-in")
+        .names(|_, actor| sign_in::shown_names(actor))
+        .words(move |_| Some(words.clone()));
+    Ok(config)
 }
+
+/// What Elation says beside the page's own sentences.
+const WORDS: &str = r#"{
+    "advice.integrations": "A named vendor or lab integration?",
+    "advice.integrations.rest": "It is set up for you: contact {support}.",
+    "create.integrations": "Connecting a named vendor or lab? That is set up for you: contact {support}."
+}"#;
 
 /// Tells the address, which programs wait for, and then what a newcomer needs.
 ///

@@ -13,7 +13,7 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use credential_axum::{Problem, SignIn, SignInError, refuse_cross_site};
+use credential_axum::{Problem, ShownNames, SignIn, SignInError, refuse_cross_site};
 use credential_core::{
     actor::{Actor, Role},
     entropy::{Entropy as _, OsEntropy},
@@ -30,6 +30,7 @@ const MOST_SESSIONS: usize = 10_000;
 struct User {
     name: &'static str,
     tenant: &'static str,
+    tenant_name: &'static str,
     role: Role,
     words: &'static str,
 }
@@ -38,18 +39,21 @@ const USERS: [User; 3] = [
     User {
         name: "alder-admin",
         tenant: "alder",
+        tenant_name: "Alder",
         role: Role::Admin,
         words: "Practice Admin of Alder",
     },
     User {
         name: "alder-staff",
         tenant: "alder",
+        tenant_name: "Alder",
         role: Role::Member,
         words: "staff of Alder, not an admin",
     },
     User {
         name: "birch-admin",
         tenant: "birch",
+        tenant_name: "Birch",
         role: Role::Admin,
         words: "Practice Admin of Birch",
     },
@@ -62,6 +66,15 @@ pub fn user_list() -> String {
         .map(|user| format!("{} ({})", user.name, user.words))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// What the page calls an actor's practice and the actor.
+pub fn shown_names(actor: &Actor) -> Option<ShownNames> {
+    let user = USERS.iter().find(|user| user.name == actor.id.as_str())?;
+    Some(ShownNames {
+        tenant: user.tenant_name.to_owned(),
+        person: user.name.to_owned(),
+    })
 }
 
 /// Who is signed in, by the random text in their cookie.

@@ -1,13 +1,18 @@
 //! What the host decides about the page: words, links, addresses, style.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use credential_core::actor::Actor;
+use http::request::Parts;
+
+use super::words::Words;
 
 /// The host's words and addresses. The defaults are neutral and suit the routes of the README.
 ///
 /// Texts and addresses are escaped, so any text is safe to show. Addresses that the page itself
 /// loads ([`admin_api`](Self::admin_api), [`stylesheet`](Self::stylesheet)) must be of the same
 /// origin; browsers refuse others, because the page's policy does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PageConfig {
     pub(super) product: String,
     pub(super) tenant: String,
@@ -19,6 +24,33 @@ pub struct PageConfig {
     pub(super) admin_api: String,
     pub(super) mount_path: Option<String>,
     pub(super) stylesheet: Option<String>,
+    pub(super) links: Vec<(String, String)>,
+    words: PerRequest<dyn Fn(&Parts) -> Option<Arc<Words>> + Send + Sync>,
+    names: PerRequest<dyn Fn(&Parts, &Actor) -> Option<ShownNames> + Send + Sync>,
+}
+
+/// How the page calls the tenant and the person who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownNames {
+    /// The tenant's name, such as `Alder Family Practice`.
+    pub tenant: String,
+    /// The person's name.
+    pub person: String,
+}
+
+/// What the host decides anew for each request.
+struct PerRequest<F: ?Sized>(Option<Arc<F>>);
+
+impl<F: ?Sized> Clone for PerRequest<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<F: ?Sized> fmt::Debug for PerRequest<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "given" } else { "default" })
+    }
 }
 
 impl Default for PageConfig {
@@ -34,6 +66,9 @@ impl Default for PageConfig {
             admin_api: "/api-access/v1".to_owned(),
             mount_path: None,
             stylesheet: None,
+            links: Vec::new(),
+            words: PerRequest(None),
+            names: PerRequest(None),
         }
     }
 }
@@ -107,5 +142,48 @@ impl PageConfig {
     pub fn stylesheet(mut self, url: &str) -> Self {
         self.stylesheet = Some(url.to_owned());
         self
+    }
+
+    /// A link in the bar on top, such as back to the host's settings; may be called again.
+    #[must_use]
+    pub fn link(mut self, label: &str, url: &str) -> Self {
+        self.links.push((label.to_owned(), url.to_owned()));
+        self
+    }
+
+    /// The page's sentences, chosen anew for each request, for example by a language that the host
+    /// knows or by `Accept-Language`. `None`: English.
+    ///
+    /// A host with one table says `.words(move |_| Some(table.clone()))`.
+    #[must_use]
+    pub fn words(
+        mut self,
+        choose: impl Fn(&Parts) -> Option<Arc<Words>> + Send + Sync + 'static,
+    ) -> Self {
+        self.words = PerRequest(Some(Arc::new(choose)));
+        self
+    }
+
+    /// How the page calls the tenant and the person; by default, and for `None`, by their ids.
+    #[must_use]
+    pub fn names(
+        mut self,
+        names: impl Fn(&Parts, &Actor) -> Option<ShownNames> + Send + Sync + 'static,
+    ) -> Self {
+        self.names = PerRequest(Some(Arc::new(names)));
+        self
+    }
+
+    pub(super) fn words_for(&self, parts: &Parts) -> Arc<Words> {
+        let chosen = self.words.0.as_ref().and_then(|choose| choose(parts));
+        chosen.unwrap_or_default()
+    }
+
+    pub(super) fn names_for(&self, parts: &Parts, actor: &Actor) -> ShownNames {
+        let names = self.names.0.as_ref().and_then(|names| names(parts, actor));
+        names.unwrap_or_else(|| ShownNames {
+            tenant: actor.tenant.as_str().to_owned(),
+            person: actor.id.as_str().to_owned(),
+        })
     }
 }

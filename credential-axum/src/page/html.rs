@@ -9,7 +9,11 @@ use credential_core::{
 };
 use serde_json::{Value, json};
 
-use super::{asset, config::PageConfig};
+use super::{
+    asset,
+    config::{PageConfig, ShownNames},
+    words::Words,
+};
 
 /// What is shown, decided by who asks.
 #[derive(Debug, Clone, Copy)]
@@ -17,25 +21,37 @@ pub(super) enum View<'a> {
     SignedOut,
     NotAdmin,
     Unavailable,
-    Admin {
-        environment: Environment,
-        self_service: bool,
-        api_types: &'a Value,
-    },
+    Admin(Admin<'a>),
+}
+
+/// What an admin's page is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admin<'a> {
+    pub(super) environment: Environment,
+    pub(super) self_service: bool,
+    pub(super) api_types: &'a Value,
+    /// Who is signed in, as the audit trail names them.
+    pub(super) actor: &'a str,
+    /// What the page sends as `X-Expected-Tenant`.
+    pub(super) expected_tenant: &'a str,
+    pub(super) names: &'a ShownNames,
 }
 
 /// The whole document. `mount` is the page's own path without a trailing slash.
-pub(super) fn render(config: &PageConfig, mount: &str, view: View<'_>) -> String {
+pub(super) fn render(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> String {
     let assets = format!("{mount}/assets/{}", *asset::VERSION);
     let assets = Escaped(&assets);
     let product = Escaped(&config.product);
+    let title = words.html("title", &[]);
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{}\" dir=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>API Access · {product}</title>\n\
+         <title>{title} · {product}</title>\n\
          <link rel=\"icon\" type=\"image/svg+xml\" href=\"{assets}/icon.svg\">\n\
-         <link rel=\"stylesheet\" href=\"{assets}/page.css\">\n"
+         <link rel=\"stylesheet\" href=\"{assets}/page.css\">\n",
+        Escaped(words.lang()),
+        words.dir(),
     );
     if let Some(url) = &config.stylesheet {
         put(
@@ -43,7 +59,7 @@ pub(super) fn render(config: &PageConfig, mount: &str, view: View<'_>) -> String
             format_args!("<link rel=\"stylesheet\" href=\"{}\">\n", Escaped(url)),
         );
     }
-    if matches!(view, View::Admin { .. }) {
+    if matches!(view, View::Admin(_)) {
         for file in asset::FILES.iter().filter(|file| file.is_module()) {
             put(
                 &mut page,
@@ -55,119 +71,172 @@ pub(super) fn render(config: &PageConfig, mount: &str, view: View<'_>) -> String
         }
         put(
             &mut page,
-            format_args!("<script type=\"module\" src=\"{assets}/main.js\"></script>\n"),
+            format_args!(
+                "<script src=\"{assets}/{}\" async></script>\n\
+                 <script type=\"module\" src=\"{assets}/main.js\"></script>\n",
+                asset::WATCH
+            ),
         );
     }
     put(
         &mut page,
         format_args!(
-            "</head>\n<body>\n<a class=\"skip\" href=\"#main\">Skip to content</a>\n\
-             <header class=\"bar\"><span class=\"product\">{product}</span></header>\n\
-             <main id=\"main\" tabindex=\"-1\">\n"
+            "</head>\n<body>\n<a class=\"skip\" href=\"#main\">{}</a>\n\
+             <header class=\"bar\"><div><span class=\"product\">{product}</span>",
+            words.html("skip", &[])
         ),
     );
-    body(&mut page, config, view);
+    if !config.links.is_empty() {
+        put(
+            &mut page,
+            format_args!("<nav aria-label=\"{}\">", words.html("navigation", &[])),
+        );
+        for (label, url) in &config.links {
+            put(
+                &mut page,
+                format_args!("<a href=\"{}\">{}</a>", Escaped(url), Escaped(label)),
+            );
+        }
+        page.push_str("</nav>");
+    }
+    page.push_str("</div></header>\n<main id=\"main\" tabindex=\"-1\">\n");
+    body(&mut page, config, words, view);
     page.push_str("</main>\n</body>\n</html>\n");
     page
 }
 
-fn body(page: &mut String, config: &PageConfig, view: View<'_>) {
-    let tenant = Escaped(&config.tenant);
-    match view {
-        View::SignedOut => put(
-            page,
-            format_args!(
-                "<div class=\"lone\"><h1>API Access</h1>\n<p>Sign in to manage the API keys of \
-                 your {tenant}.</p>\n<p><a class=\"button primary\" href=\"{}\">Sign in</a></p></div>\n",
-                Escaped(&config.sign_in_url)
-            ),
-        ),
-        View::NotAdmin => put(
-            page,
-            format_args!(
-                "<div class=\"lone\"><h1>API Access</h1>\n<p>Only {} manage the API keys of your \
-                 {tenant}.</p></div>\n",
-                Escaped(&config.admins)
-            ),
-        ),
-        View::Unavailable => page.push_str(
-            "<div class=\"lone\"><h1>API Access</h1>\n<p>This page is not available right now. \
-             Your API keys keep working. Try again in a moment.</p></div>\n",
-        ),
-        View::Admin {
-            environment,
-            self_service,
-            api_types,
-        } => admin(page, config, environment, self_service, api_types),
-    }
-}
-
-fn admin(
-    page: &mut String,
-    config: &PageConfig,
-    environment: Environment,
-    self_service: bool,
-    api_types: &Value,
-) {
-    let tenant = Escaped(&config.tenant);
-    let settings = json!({
-        "api": config.admin_api,
-        "apiTypes": api_types,
-        "selfService": self_service,
-        "signInUrl": config.sign_in_url,
-        "support": config.support,
-        "supportUrl": config.support_url,
-        "tenant": config.tenant,
-    });
-    let badge = match environment {
-        Environment::Sandbox => "<span class=\"badge\">Sandbox</span>",
-        Environment::Production => "",
+fn body(page: &mut String, config: &PageConfig, words: &Words, view: View<'_>) {
+    let tenant = Escaped(&config.tenant).to_string();
+    let admins = Escaped(&config.admins).to_string();
+    let values = [("tenant", &*tenant), ("admins", &*admins)];
+    let (key, link) = match view {
+        View::SignedOut => ("signed_out", true),
+        View::NotAdmin => ("not_admin", false),
+        View::Unavailable => ("page.unavailable", false),
+        View::Admin(view) => return admin(page, config, words, view),
     };
     put(
         page,
         format_args!(
-            "<div id=\"app\" data-settings=\"{}\">\n<div class=\"top\"><div>\
-             <div class=\"title\"><h1 tabindex=\"-1\">API Access</h1>{badge}</div>\n\
-             <p class=\"lead\">API keys let other software reach the data of your {tenant}. Each \
-             key can do only what its scopes allow.</p></div>\n\
-             <div id=\"actions\"></div></div>\n",
-            Escaped(&settings.to_string())
+            "<div class=\"lone\"><h1>{}</h1>\n<p>{}</p>",
+            words.html("title", &[]),
+            words.html(key, &values)
         ),
     );
-    let support = Support(config);
-    if !self_service {
+    if link {
         put(
             page,
             format_args!(
-                "<div class=\"note\" role=\"note\"><p>API keys cannot be created or changed here. \
-                 To create, change or revoke a key, contact {support}.</p></div>\n"
-            ),
-        );
-    }
-    page.push_str(
-        "<noscript><div class=\"note warn\"><p>This page needs JavaScript.</p></div></noscript>\n\
-         <div id=\"status\" role=\"status\"></div>\n\
-         <div id=\"list\"><p class=\"muted loading\">Loading API keys…</p></div>\n",
-    );
-    if self_service {
-        put(
-            page,
-            format_args!(
-                "<section class=\"advice\" aria-labelledby=\"advice\"><h2 id=\"advice\">Keep keys \
-                 safe</h2>\n<ul>\
-                 <li><strong>Store secrets in a secrets manager</strong>, never in code, e-mail or \
-                 chat.</li>\
-                 <li><strong>One key per integration</strong>, with the narrowest scopes that \
-                 work.</li>\
-                 <li><strong>In doubt, delete the key.</strong> It stops working at once.</li>\
-                 <li><strong>A named vendor or lab integration?</strong> It is set up for you: \
-                 contact {support}.</li></ul></section>\n"
+                "\n<p><a class=\"button primary\" href=\"{}\">{}</a></p>",
+                Escaped(&config.sign_in_url),
+                words.html("sign_in", &[])
             ),
         );
     }
     page.push_str("</div>\n");
 }
 
+fn admin(page: &mut String, config: &PageConfig, words: &Words, view: Admin<'_>) {
+    let [tenant, tenant_name, person_name] =
+        [&config.tenant, &view.names.tenant, &view.names.person].map(|text| Escaped(text));
+    let tenant = tenant.to_string();
+    let support = Support(config).to_string();
+    let [tenant_name, person_name] =
+        [tenant_name, person_name].map(|name| format!("<bdi>{name}</bdi>"));
+    let values = [
+        ("tenant", &*tenant),
+        ("support", &*support),
+        ("tenantName", &*tenant_name),
+        ("personName", &*person_name),
+    ];
+    let say = |key| words.html(key, &values);
+    let settings = json!({
+        "actor": view.actor,
+        "admins": config.admins,
+        "api": config.admin_api,
+        "apiTypes": view.api_types,
+        "expectedTenant": view.expected_tenant,
+        "selfService": view.self_service,
+        "signInUrl": config.sign_in_url,
+        "support": config.support,
+        "supportUrl": config.support_url,
+        "tenant": config.tenant,
+        "lang": words.lang(),
+        "words": words.own(),
+    });
+    let (badge, note) = match view.environment {
+        Environment::Sandbox => (
+            format!("<span class=\"badge\">{}</span>", say("sandbox")),
+            "sandbox.note",
+        ),
+        Environment::Production => (String::new(), "production.note"),
+    };
+    put(
+        page,
+        format_args!(
+            "<div id=\"app\" data-settings=\"{}\">\n<div class=\"top\"><div>\
+             <div class=\"title\"><h1 tabindex=\"-1\">{}</h1>{badge}</div>\n\
+             <p class=\"who\">{}</p>\n<p class=\"lead\">{}</p>\n",
+            Escaped(&settings.to_string()),
+            say("title"),
+            say("who"),
+            say("lead"),
+        ),
+    );
+    if view.self_service && !words.is_empty(note) {
+        put(page, format_args!("<p class=\"lead\">{}</p>\n", say(note)));
+    }
+    page.push_str("</div>\n<div id=\"actions\"></div></div>\n");
+    if !view.self_service {
+        put(
+            page,
+            format_args!(
+                "<div class=\"note\" role=\"note\"><p>{}</p></div>\n",
+                say("self_service_off")
+            ),
+        );
+    }
+    put(
+        page,
+        format_args!(
+            "<noscript><div class=\"note warn\"><p>{}</p></div></noscript>\n\
+             <div id=\"incomplete\" role=\"alert\" data-words=\"{}\" data-reload=\"{}\"></div>\n\
+             <div id=\"root\"><div id=\"list\"><p class=\"muted loading\">{}</p></div></div>\n",
+            say("page.no_script"),
+            words.html(
+                "page.incomplete",
+                &[("support", &Escaped(&config.support).to_string())]
+            ),
+            say("page.reload"),
+            say("list.loading"),
+        ),
+    );
+    if view.self_service {
+        put(
+            page,
+            format_args!(
+                "<section class=\"advice\" aria-labelledby=\"advice\"><h2 id=\"advice\">{}</h2>\n<ul>",
+                say("advice")
+            ),
+        );
+        let advice = [
+            ("advice.store", "advice.store.rest"),
+            ("advice.one", "advice.one.rest"),
+            ("advice.delete", "advice.delete.rest"),
+            ("advice.integrations", "advice.integrations.rest"),
+        ];
+        for (lead, rest) in advice {
+            if !words.is_empty(lead) {
+                put(
+                    page,
+                    format_args!("<li><strong>{}</strong> {}</li>", say(lead), say(rest)),
+                );
+            }
+        }
+        page.push_str("</ul></section>\n");
+    }
+    page.push_str("</div>\n");
+}
 /// What the page must know of each API type and the catalogue's JSON does not say: which scopes
 /// exclude others or need company, and where the scopes are documented.
 pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
@@ -211,7 +280,7 @@ impl Display for Support<'_> {
 }
 
 /// Text as it may stand in an element or a quoted attribute.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,15 +318,25 @@ mod tests {
             .documentation("apiv2", hostile)
             .sign_in_url(hostile)
             .admin_api(hostile)
-            .stylesheet(hostile);
+            .stylesheet(hostile)
+            .link(hostile, hostile);
         let api_types = api_types(&ScopeCatalog::elation(), &config);
-        let admin = View::Admin {
+        let names = ShownNames {
+            tenant: hostile.to_owned(),
+            person: hostile.to_owned(),
+        };
+        let admin = View::Admin(Admin {
             environment: Environment::Sandbox,
             self_service: false,
             api_types: &api_types,
-        };
+            actor: hostile,
+            expected_tenant: hostile,
+            names: &names,
+        });
+        let json = serde_json::json!({ "sign_in": hostile, "title": hostile }).to_string();
+        let words = Words::parse("en", &json).unwrap();
         for view in [View::SignedOut, View::NotAdmin, View::Unavailable, admin] {
-            let page = render(&config, hostile, view);
+            let page = render(&config, &words, hostile, view);
             assert!(!page.contains("<script>"), "{page}");
             assert!(!page.contains("alert('"), "{page}");
             assert!(page.contains("&quot;&gt;&lt;script&gt;"), "{page}");

@@ -1,27 +1,46 @@
-// Talks to the admin API. Every failure becomes a `Refused` that says what to tell the admin.
+// Talks to the admin API. Every failure becomes a `Refused`; what is said about it is up to the words.
 
 const PATIENCE_MS = 30_000;
 
-/** A request that did not succeed. `code` is the API's, or `unreachable`. */
+/** A request that did not succeed. `code` is the API's, or `unreachable`, or `not_ours`. */
 export class Refused extends Error {
-  constructor(code, message, { fields = [], unsure = false } = {}) {
-    super(message);
+  constructor(code, { fields = [], unsure = false, asked, answer } = {}) {
+    super(code);
     this.code = code;
-    /** What is wrong with which field: `{ field, code, message }`. */
+    /** What is wrong with which field: `{ field, code }`. */
     this.fields = fields;
     /** Whether the change may have happened all the same. */
     this.unsure = unsure;
+    /** Method and address, for whoever has to find out why. */
+    this.asked = asked;
+    /** Status and media type of an answer that is none of the API's. */
+    this.answer = answer;
   }
 }
 
-export function connect(base) {
-  const call = async (method, path, { body, version, idempotencyKey } = {}) => {
-    const headers = { Accept: "application/json" };
+/** How long until a change holds everywhere, in whole seconds, by the server's own clock; 0 if it does. */
+const secondsLeft = (response, { effective_everywhere_at: at }) => {
+  const left = (Date.parse(at) - Date.parse(response.headers.get("Date"))) / 1000;
+  // The header knows whole seconds only, so less than two may be none.
+  return left >= 2 ? Math.ceil(left) : 0;
+};
+
+const is = (id) => ({ credential }) => credential?.id === id;
+const isCatalog = ({ api_types: apiTypes }) => Array.isArray(apiTypes);
+const isList = ({ items }) => Array.isArray(items);
+const sameScopes = (a, b) => Array.isArray(a) && a.length === b.length && a.every((scope) => b.includes(scope));
+
+export function connect(base, expectedTenant) {
+  /** `isRight` looks at a success: nothing is believed that does not say so itself. */
+  const call = async (method, path, isRight, { body, version, idempotencyKey } = {}) => {
+    const headers = { Accept: "application/json", "X-Expected-Tenant": expectedTenant };
     if (body) headers["Content-Type"] = "application/json";
     if (version !== undefined) headers["If-Match"] = `"${version}"`;
     if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
+    const asked = `${method} ${base}${path.split("?")[0]}`;
+    const changes = method !== "GET";
     let response;
-    let json;
+    let text;
     try {
       response = await fetch(base + path, {
         method,
@@ -33,30 +52,41 @@ export function connect(base) {
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
       if (response.type === "opaqueredirect") throw new Refused("unauthenticated");
-      json = await response.json();
+      text = await response.text();
     } catch (error) {
       if (error instanceof Refused) throw error;
-      throw new Refused(
-        "unreachable",
-        "The server did not answer. Check your connection and try again.",
-        { unsure: method !== "GET" },
-      );
+      throw new Refused("unreachable", { asked, unsure: changes });
     }
-    if (response.ok) return json;
-    throw new Refused(json.code, json.detail ?? "Something went wrong. Try again.", {
-      fields: json.errors,
-      unsure: response.status >= 500 && json.code !== "unavailable" && method !== "GET",
-    });
+    let json;
+    try {
+      json = JSON.parse(text);
+    } catch {
+      // No JSON: not the API's, which is said below.
+    }
+    if (response.ok && json && isRight(json, response)) return { ...json, seconds: secondsLeft(response, json) };
+    // A list and the catalogue are always there: without them it is another server's address.
+    const isOurs = !response.ok && typeof json?.code === "string" && !(json.code === "not_found" && !path.includes("/credentials/"));
+    if (isOurs) {
+      throw new Refused(json.code, {
+        fields: Array.isArray(json.errors) ? json.errors : [],
+        unsure: response.status >= 500 && json.code !== "unavailable" && changes,
+      });
+    }
+    const answer = [response.status, response.statusText, response.headers.get("Content-Type")?.split(";")[0]].filter(Boolean).join(" ");
+    console.error(`API Access: asked ${asked}, and what came back is not from the admin API: ${answer}. Is PageConfig::admin_api right?`);
+    // A refusal by somebody in between is one; anything else may have reached the API.
+    throw new Refused("not_ours", { asked, answer, unsure: changes && !(response.status >= 400 && response.status < 500) });
   };
   const at = (id) => `/credentials/${encodeURIComponent(id)}`;
   return {
-    catalog: () => call("GET", "/catalog"),
-    list: (cursor) =>
-      call("GET", `/credentials?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`),
-    get: (id) => call("GET", at(id)),
-    create: (body, idempotencyKey) => call("POST", "/credentials", { body, idempotencyKey }),
-    setScopes: (id, version, scopes) =>
-      call("PUT", `${at(id)}/scopes`, { body: { scopes }, version }),
-    revoke: (id) => call("DELETE", at(id)),
+    catalog: () => call("GET", "/catalog", isCatalog),
+    list: (cursor) => call("GET", `/credentials?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, isList),
+    get: (id) => call("GET", at(id), (key) => key.id === id),
+    create: (body, idempotencyKey) => call("POST", "/credentials",
+      (made) => typeof made.credential?.id === "string" && typeof made.client_secret === "string", { body, idempotencyKey }),
+    rename: (id, version, name) => call("PATCH", at(id), (key) => key.id === id && typeof key.name === "string", { body: { name }, version }),
+    setScopes: (id, version, scopes) => call("PUT", `${at(id)}/scopes`,
+      (made) => is(id)(made) && sameScopes(made.credential.scopes, scopes), { body: { scopes }, version }),
+    revoke: (id) => call("DELETE", at(id), (gone, { status }) => status === 200 && is(id)(gone) && gone.credential.status === "revoked"),
   };
 }

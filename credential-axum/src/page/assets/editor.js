@@ -1,294 +1,340 @@
-// The dialog that edits a key's scopes.
+// The dialog that edits a key's scopes: which are chosen is the state, all else follows from it.
 
-import { explain, guardLeaving, h, hidden, icon, newId, note, openDialog, whileBusy } from "./dom.js";
-import { changeInWords, combine, holdsWrite, inWords, isLonely, lower, minus, readOnly, scopesOf, withoutWrite } from "./selection.js";
+import { Dialog, Working, bdi, button, explain, field, fold, guardLeaving, h, hasWords, hidden, icon, lastUse, newId, newTab, note, t } from "./ui.js";
+import { changeInWords, combine, effective, excludes, holdsWrite, inWords, lonely, minus, readNames, readOnly, same, scopesOf, unknown, withoutWrite } from "./selection.js";
 
-const same = (a, b) => a.size === b.size && minus(a, b).size === 0;
-
-export function openEditor(context, key, { changed, gone, closed }) {
-  const { api, apiTypes, settings, say } = context;
-  const { index, rules, label } = apiTypes.get(key.api_type);
-  const known = (scopes) => new Set(scopes.filter((scope) => index.scopes.has(scope)));
-  let base = known(key.scopes);
-  let version = key.version;
-  let chosen = new Set(base);
-  let outcome = null; // what to do once the dialog is gone
-
-  const { dialog, heading, body, alert, actions, close } = openDialog({
-    title: "Edit Scopes",
-    className: "editor",
-    lead: [h("strong", {}, key.name), ` · ${label}`],
-    mayClose: () => {
-      if (same(base, wanted())) return true;
-      const discard = h("button", { type: "button", class: "small", onclick: close }, "Discard changes");
-      alert.replaceChildren(note("warn", h("p", {}, "You have changes that are not saved."), h("div", { class: "inline" }, discard,
-        h("button", { type: "button", class: "small", onclick: () => {
-          alert.replaceChildren();
-          save.focus();
-        } }, "Keep editing"))));
-      discard.focus();
-      return false;
-    },
-    closed: () => {
-      stopGuard();
-      outcome?.();
-      closed();
-    },
-  });
-  const stopGuard = guardLeaving(() => !same(base, wanted()));
-
-  const boxes = new Map();
-  const box = (scope, name, described) => {
-    const input = h("input", { type: "checkbox", "data-scope": scope, "aria-label": name, "aria-describedby": described });
-    boxes.set(scope, input);
-    return input;
-  };
-
-  // Tools
-  const search = h("input", { type: "search", placeholder: "Search scopes", autocomplete: "off", spellcheck: "false" });
-  const found = h("span", { class: "unseen", role: "status" });
-  const narrow = h("button", { type: "button", onclick: () => choose(withoutWrite(index, wanted(), rules)) }, "Remove write access");
-  const onlyRead = h("button", { type: "button", onclick: () => choose(readOnly(index)) }, "Set All to Read-Only");
-  const tools = h("div", { class: "tools" }, h("label", { class: "search" }, hidden("Search scopes"), search), narrow, onlyRead, found);
-  dialog.querySelector("header").after(tools);
-  if (rules.documentation) {
-    dialog.querySelector("header p").append(" · ", h("a", { href: rules.documentation, target: "_blank", rel: "noopener" }, "About these scopes", hidden(" (new tab)")));
+export class Editor extends Working {
+  constructor(props) {
+    super(props);
+    const { apiKey, apiType: { index } } = props;
+    const base = new Set(apiKey.scopes);
+    const isPartly = (category) => {
+      const scopes = category.resources.flatMap(scopesOf);
+      const { length } = scopes.filter((scope) => base.has(scope));
+      return length > 0 && length < scopes.length;
+    };
+    this.version = apiKey.version;
+    this.ids = { panel: newId(), count: newId(), about: newId(), paste: newId() };
+    this.state = {
+      base, chosen: base, query: "", only: null, lastUsed: apiKey.last_used_at, pasting: false, paste: "", pasted: null, gone: false,
+      open: new Set(index.categories.filter(isPartly).map(({ id }) => id)),
+      // First where something of it is held, so that nobody misses it; last otherwise, because least is best.
+      broadFirst: index.broad.some(({ scope }) => base.has(scope)),
+    };
+    this.texts = new Map(index.categories.flatMap((category) => category.resources.map((resource) => [resource, textOf(category, resource)])));
   }
 
-  // Categories
-  const categories = index.categories.map((category, at) => categoryOf(category, at, box));
-  const listed = h("fieldset", { class: "listed" }, h("legend", { class: "unseen" }, "Scopes by category"), categories.map(({ element }) => element));
-  const covered = h("p", { class: "muted covered", hidden: true }, "Full access covers all of these.");
-  const nothing = h("p", { class: "muted nothing", hidden: true });
-  body.append(covered, listed, nothing);
-  // Last, because least is best; first where something of it is held, so that nobody misses it.
-  if (index.broad.length) body[index.broad.some(({ scope }) => base.has(scope)) ? "prepend" : "append"](broadOf(index.broad, box));
-
-  // Footer
-  const summary = h("p", { class: "summary", role: "status" });
-  const save = h("button", { type: "button", class: "primary" }, "Save");
-  actions.before(summary);
-  actions.append(h("button", { type: "button", onclick: close }, "Cancel"), save);
-
-  const full = index.broad.find(({ right }) => right === "full_access")?.scope;
-  const excluding = () => Boolean(rules.fullAccessExcludes && full && chosen.has(full));
-
-  /** What Save sends. Under full access the other ticks are kept on the screen, not in the key. */
-  function wanted() {
-    if (!excluding()) return chosen;
-    return new Set([...chosen].filter((scope) => !["read", "write"].includes(index.scopes.get(scope).right)));
+  componentDidMount() {
+    this.stopGuard = guardLeaving(() => this.isChanged());
   }
 
-  function choose(scopes) {
-    chosen = new Set(scopes);
-    refresh();
+  componentWillUnmount() {
+    this.stopGuard();
   }
 
-  function refresh() {
-    for (const [scope, input] of boxes) {
-      input.checked = chosen.has(scope);
-      const { right } = index.scopes.get(scope);
-      input.disabled = excluding() && (right === "read" || right === "write");
-    }
-    listed.classList.toggle("off", excluding());
-    covered.hidden = !excluding();
-    const filtering = search.value.trim() !== "";
-    for (const category of categories) category.refresh(chosen, filtering || excluding());
-    narrow.hidden = !holdsWrite(index, wanted());
-    const words = changeInWords(index, base, wanted());
-    const empty = wanted().size === 0 && "This key cannot call anything yet.";
-    const lonely = isLonely(index, wanted(), rules) && "“Act as a user” needs at least one other scope beside it.";
-    const text = [words || "No changes", empty || lonely].filter(Boolean).join(". ");
-    if (summary.textContent !== text) summary.textContent = text;
-    summary.classList.toggle("attention", Boolean(empty || lonely));
+  wanted({ chosen } = this.state) {
+    const { index, rules } = this.props.apiType;
+    return effective(index, chosen, rules);
   }
 
-  body.addEventListener("change", ({ target }) => {
-    const { scope, category } = target.dataset;
-    if (scope) {
-      if (target.checked) chosen.add(scope);
+  isChanged() {
+    return !this.state.gone && !same(this.state.base, this.wanted());
+  }
+
+  // Choosing
+
+  choose(scopes, then) {
+    this.setState({ chosen: new Set(scopes), pasted: null }, then);
+  }
+
+  tick(scopes, on) {
+    const chosen = new Set(this.state.chosen);
+    for (const scope of scopes) {
+      if (on) chosen.add(scope);
       else chosen.delete(scope);
-    } else if (category) {
-      for (const each of categories[category].scopes) {
-        if (target.checked) chosen.add(each);
-        else chosen.delete(each);
-      }
     }
-    refresh();
-  });
-
-  search.addEventListener("input", () => filter());
-  search.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !search.value) return;
-    event.preventDefault();
-    event.stopPropagation();
-    search.value = "";
-    filter();
-  });
-  function filter() {
-    const text = search.value.trim();
-    const hits = categories.reduce((sum, category) => sum + category.filter(text.toLowerCase()), 0);
-    nothing.hidden = hits > 0;
-    nothing.textContent = hits ? "" : `No scope matches “${text}”.`;
-    found.textContent = text ? `${hits} ${hits === 1 ? "resource" : "resources"} found` : "";
-    const broad = body.querySelector(".broad");
-    if (broad) broad.hidden = text !== "";
-    refresh();
+    this.choose(chosen);
   }
 
-  save.addEventListener("click", () => {
-    const scopes = wanted();
-    if (isLonely(index, scopes, rules)) {
-      alert.replaceChildren(note("danger", h("p", {}, "“Act as a user” opens nothing alone. Choose at least one other scope.")));
-      return;
-    }
-    if (same(base, scopes)) {
-      outcome = () => say("", `The scopes of “${key.name}” did not change.`);
-      close();
-      return;
-    }
-    let isSaved = false;
-    whileBusy(save, "Saving…", alert, async () => {
-      try {
-        saved((await api.setScopes(key.id, version, [...scopes].sort())).credential);
-        isSaved = true;
-      } catch (error) {
-        isSaved = await failed(error, scopes);
-      }
-    }).then(() => isSaved && close());
-  });
-
-  function saved(newer) {
-    changed(newer);
-    outcome = () => say("ok", `Saved. The scopes of “${newer.name}” are in effect now.`);
+  paste() {
+    const { index, rules } = this.props.apiType;
+    const { listed, broad, unknown: names } = readNames(index, this.state.paste);
+    const chosen = new Set([...this.state.chosen, ...listed]);
+    const labels = [...broad].filter((scope) => !chosen.has(scope)).map((scope) => index.scopes.get(scope).name);
+    const isNothing = !listed.size && !broad.size && !names.length;
+    const pasted = [
+      isNothing && t("editor.paste.none"),
+      listed.size > 0 && t("editor.paste.done", { count: listed.size }),
+      listed.size > 0 && excludes(index, chosen, rules) && t("editor.paste.covered"),
+      names.length > 0 && t("editor.paste.unknown", { names: names.join(", ") }),
+      labels.length > 0 && t("editor.paste.broad", { names: labels.join(", ") }),
+    ].filter(Boolean).map((text) => h("p", {}, text));
+    const touched = index.categories.filter(({ resources }) => resources.flatMap(scopesOf).some((scope) => listed.has(scope)));
+    this.setState(({ open }) => ({ chosen, pasted, query: "", only: null, paste: names.length || isNothing ? this.state.paste : "",
+      open: new Set([...open, ...touched.map(({ id }) => id)]) }));
   }
 
-  /** Says what went wrong. True if the key holds what was wanted all the same. */
-  async function failed(error, scopes) {
+  // Leaving and saving
+
+  leave() {
+    if (this.isBusy) return;
+    if (!this.isChanged()) {
+      this.close();
+      return;
+    }
+    this.alert(note("warn", h("p", {}, t("editor.unsaved")), h("div", { class: "inline" },
+      button({ class: "small keep", onclick: () => this.alert(null, ".primary") }, t("editor.keep")),
+      button({ class: "small", onclick: () => this.close() }, t("editor.discard")))), ".keep");
+  }
+
+  close(said) {
+    if (this.state.gone) this.props.onGone();
+    this.props.onClose(said);
+  }
+
+  say(kind, key, values = {}) {
+    return { kind, content: [t(key, { name: bdi(this.props.apiKey.name), ...values })] };
+  }
+
+  save(isConfirmed = false) {
+    if (this.isBusy) return;
+    const { index, rules } = this.props.apiType;
+    const { base, lastUsed } = this.state;
+    const scopes = this.wanted();
+    const alone = lonely(index, scopes, rules);
+    if (alone) {
+      this.alert(note("danger", h("p", {}, t("editor.lonely.save", { name: alone.name }))));
+    } else if (same(base, scopes)) {
+      this.close(this.say("", "editor.unchanged"));
+    } else if (!scopes.size && lastUsed && !isConfirmed) {
+      this.alert(note("danger", h("p", {}, h("strong", {}, t("editor.empty.confirm", { name: bdi(this.props.apiKey.name) })), " ", lastUse(lastUsed).text),
+        h("div", { class: "inline" },
+          button({ class: "small keep", onclick: () => this.alert(null, ".primary") }, t("editor.keep")),
+          button({ class: "small danger", onclick: () => this.save(true) }, t("editor.save.anyway")))), ".keep");
+    } else {
+      this.work(() => this.send(scopes));
+    }
+  }
+
+  async send(scopes) {
+    try {
+      this.saved(await this.props.api.setScopes(this.props.apiKey.id, this.version, [...scopes].sort()));
+    } catch (error) {
+      await this.failed(error, scopes);
+    }
+  }
+
+  saved({ credential, seconds }) {
+    this.props.onChanged(credential);
+    this.close(seconds ? this.say("ok", "editor.done.soon", { count: seconds }) : this.say("ok", "editor.done"));
+  }
+
+  async failed(error, scopes) {
+    this.props.onRefused(error);
     if (error.code === "stale_version") {
       try {
-        return conflict(await api.get(key.id), scopes);
+        this.conflict(await this.props.api.get(this.props.apiKey.id), scopes);
       } catch (second) {
-        return failed(second, scopes);
+        await this.failed(second, scopes);
       }
+    } else if (error.code === "revoked") {
+      this.removed();
+    } else {
+      this.setState({ alert: explain(error, h("p", {}, t("editor.kept"))) });
     }
-    if (error.code === "revoked" || error.code === "not_found") return removed();
-    alert.replaceChildren(explain(error, settings, h("p", {}, "Your selection is still here.")));
-    return false;
   }
 
-  function removed() {
-    alert.replaceChildren(note("danger", h("p", {}, "This key was deleted in the meantime, so its scopes can no longer be changed.")));
-    save.hidden = true;
-    base = wanted();
-    outcome = gone;
-    return false;
+  removed() {
+    this.setState({ gone: true });
+    this.alert(note("danger", h("p", {}, t("editor.gone"))), "footer button");
   }
 
   /** Somebody else saved first: nothing is overwritten until the admin has seen it. */
-  function conflict(newer, mine) {
-    if (newer.status === "revoked") return removed();
-    const theirs = known(newer.scopes);
-    changed(newer);
+  conflict(newer, mine) {
+    if (newer.status === "revoked") {
+      this.removed();
+      return;
+    }
+    const { index } = this.props.apiType;
+    const theirs = new Set(newer.scopes);
     if (same(theirs, mine)) {
-      saved(newer); // an earlier attempt of ours, or the same idea
-      return true;
+      this.saved({ credential: newer }); // an earlier attempt of ours, or the same idea
+      return;
     }
-    const before = base;
-    base = theirs;
-    version = newer.version;
-    refresh();
+    this.props.onChanged(newer);
+    const before = this.state.base;
+    this.version = newer.version;
+    this.setState({ base: theirs });
     if (same(before, theirs)) {
-      alert.replaceChildren(note("warn", h("p", {}, "Somebody else changed this key while you were editing, but not its scopes. Save again to apply your selection.")));
-      return false;
+      this.setState({ alert: note("warn", h("p", {}, t("editor.other.elsewhere"))) });
+      return;
     }
-    const button = (words, scopes) => h("button", { type: "button", class: "small", onclick: () => {
-      alert.replaceChildren();
-      choose(scopes);
-      save.focus();
-    } }, words);
-    alert.replaceChildren(note("warn",
-      h("p", {}, h("strong", {}, "Somebody else changed these scopes while you were editing. "),
-        `Their change: ${lower(changeInWords(index, before, theirs))}. The key now holds ${inWords(index, theirs) || "no scopes"}.`),
-      h("p", {}, "Your selection is still here and is not saved yet. Saving it as it is replaces theirs."),
-      h("div", { class: "inline" }, button("Combine both", combine(before, mine, theirs)), button("Use theirs", theirs))));
-    return false;
+    const use = (words, scopes) => button({ class: "small", onclick: () => this.choose(scopes, () => this.alert(null, ".primary")) }, t(words));
+    const { text } = changeInWords(index, before, theirs);
+    this.setState({ alert: note("warn",
+      h("p", {}, h("strong", {}, t("editor.other")), " ",
+        t("editor.other.change", { change: text.charAt(0).toLowerCase() + text.slice(1), held: inWords(index, theirs) || t("editor.other.nothing") })),
+      h("p", {}, t("editor.other.hint")),
+      h("div", { class: "inline" }, use("editor.other.both", combine(before, mine, theirs)), use("editor.other.theirs", theirs))) });
   }
 
-  refresh();
-  // Where it would bring up an on-screen keyboard, the title gets the focus instead.
-  (matchMedia("(pointer: coarse)").matches ? heading : search).focus();
-}
+  // What is seen
 
-/** One category: an expander and a tri-state checkbox side by side, and the table they are about. */
-function categoryOf(category, at, box) {
-  const [panelId, countId] = [newId(), newId()];
-  const scopes = category.resources.flatMap(scopesOf);
-  const all = h("input", { type: "checkbox", "data-category": at, "aria-label": category.label, "aria-describedby": countId });
-  const expander = h("button", { type: "button", class: "expander", "aria-expanded": "false", "aria-controls": panelId }, icon("chevron"), category.label);
-  const held = h("span", { id: countId, class: "held" });
-  const rows = category.resources.map((resource) => rowOf(resource, box));
-  const panel = h("div", { id: panelId, class: "panel", hidden: true },
-    h("table", {}, h("caption", { class: "unseen" }, category.label),
-      h("thead", {}, h("tr", {}, ["Resource", "Read", "Write"].map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", {}, rows.map(({ element }) => element))));
-  const element = h("section", { class: "category" }, h("div", { class: "head" }, all, h("h3", {}, expander), held), panel);
-  let open = false;
-  let forced = false;
-  const show = () => {
-    expander.setAttribute("aria-expanded", String(open || forced));
-    panel.hidden = !(open || forced);
-  };
-  expander.addEventListener("click", () => {
-    open = !(open || forced);
-    forced = false;
-    show();
-  });
-  return {
-    element,
-    scopes,
-    refresh(chosen, disabled) {
-      const number = scopes.filter((scope) => chosen.has(scope)).length;
-      all.checked = number === scopes.length;
-      all.indeterminate = number > 0 && number < scopes.length;
-      all.disabled = disabled;
-      held.textContent = `${number} of ${scopes.length}`;
-      held.classList.toggle("some", number > 0);
+  render({ apiKey, apiType }, state) {
+    const { index, rules, label } = apiType;
+    const { chosen, broadFirst } = state;
+    const wanted = this.wanted(state);
+    const isCovered = excludes(index, chosen, rules);
+    const looked = this.look(state, isCovered);
+    const broad = looked.broad.length > 0 && this.broad(looked.broad, state);
+    return h(Dialog, {
+      title: t("editor"), className: "editor", alert: this.alerts(state), leave: () => this.leave(),
+      lead: [h("strong", {}, bdi(apiKey.name)), ` · ${label}`, rules.documentation && [" · ", newTab(rules.documentation, t("editor.about"))]],
+      // Where it would bring up an on-screen keyboard, the title gets the focus instead.
+      opened: (dialog) => dialog.querySelector(matchMedia("(pointer: coarse)").matches ? "h2" : "input[type=search]").focus(),
+      tools: this.tools(state, looked, wanted),
+      summary: this.summary(state, wanted),
+      actions: [
+        this.action({ onclick: () => this.leave() }, t("cancel")),
+        !state.gone && this.action({ class: "primary", onclick: () => this.save() }, t(state.busy ? "editor.busy" : "editor.save")),
+      ],
     },
-    filter(text) {
-      let hits = 0;
-      for (const row of rows) {
-        const hit = !text || row.text.includes(text) || category.label.toLowerCase().includes(text);
-        row.element.hidden = !hit;
-        hits += hit;
-      }
-      element.hidden = hits === 0;
-      forced = Boolean(text) && hits > 0;
-      show();
-      return hits;
-    },
-  };
+    this.pasteBox(state),
+    this.unknown(state),
+    broadFirst && broad,
+    isCovered && h("p", { class: "muted covered" }, t("editor.covered")),
+    h("fieldset", { class: isCovered ? "listed off" : "listed" }, h("legend", { class: "unseen" }, t("editor.categories")), looked.categories),
+    looked.hits === 0 && h("p", { class: "muted nothing" }, state.query.trim() ? t("editor.no_match", { text: state.query.trim() }) : t("editor.selected.none")),
+    !broadFirst && broad);
+  }
+
+  tools(state, { hits }, wanted) {
+    const { index } = this.props.apiType;
+    // Full access has no half that reads: it is replaced by what does.
+    const narrows = holdsWrite(index, wanted) && !(index.full && wanted.has(index.full));
+    const view = (only, words) => button({ class: "chip", "aria-pressed": String((state.only !== null) === only),
+      onclick: () => this.setState({ only: only ? new Set([...state.chosen, ...state.base]) : null }) }, t(words));
+    return h("div", { class: "tools" },
+      h("label", { class: "search" }, hidden(t("editor.search")),
+        h("input", { type: "search", placeholder: t("editor.search"), autocomplete: "off", spellcheck: false, value: state.query,
+          onkeydown: (event) => {
+            if (event.key !== "Escape" || !state.query) return;
+            event.preventDefault();
+            this.setState({ query: "" });
+          },
+          ...field((query) => this.setState({ query }), () => this.warnOfSecret()) })),
+      h("div", { class: "chips", role: "group", "aria-label": t("editor.view") }, view(false, "editor.all"), view(true, "editor.selected")),
+      h("div", { class: "bulk" },
+        narrows && button({ onclick: () => this.choose(withoutWrite(index, wanted, this.props.apiType.rules), () => {
+          if (!this.find(".narrows")) this.find(".read-only").focus();
+        }), class: "narrows" }, t("editor.narrow")),
+        button({ class: "read-only", onclick: () => this.choose(readOnly(index, state.chosen)) }, t("editor.read_only")),
+        button({ "aria-expanded": String(state.pasting), "aria-controls": this.ids.paste, onclick: () => this.setState({ pasting: !state.pasting, pasted: null }, () => this.find("textarea")?.focus()) }, t("editor.paste"))),
+      h("span", { class: "unseen", role: "status" }, state.query.trim() && t("editor.found", { count: hits })));
+  }
+
+  pasteBox(state) {
+    return h("div", { id: this.ids.paste, class: "paste" }, state.pasting && [
+      h("label", { class: "label", for: `${this.ids.paste}-box` }, t("editor.paste.label")),
+      h("p", { class: "muted", id: `${this.ids.paste}-hint` }, t("editor.paste.hint")),
+      h("div", { class: "row" },
+        h("textarea", { id: `${this.ids.paste}-box`, rows: 2, spellcheck: false, autocomplete: "off", "aria-describedby": `${this.ids.paste}-hint`, value: state.paste,
+          ...field((paste) => this.setState({ paste }), () => this.setState({ paste: "", pasted: h("p", {}, t("leak.elsewhere")) })) }),
+        button({ onclick: () => this.paste() }, t("editor.paste.add"))),
+      h("div", { class: "said", role: "status" }, state.pasted)]);
+  }
+
+  warnOfSecret() {
+    this.setState({ query: "", alert: note("danger", h("p", {}, t("leak.elsewhere"))) });
+  }
+
+  summary({ base, lastUsed }, wanted) {
+    const { index, rules } = this.props.apiType;
+    const { everything, text } = changeInWords(index, base, wanted);
+    const alone = lonely(index, wanted, rules);
+    const isEmpty = wanted.size === 0;
+    const rest = isEmpty ? t(lastUsed ? "editor.empty.used" : "editor.empty.yet") : alone && t("editor.lonely", { name: alone.name });
+    const kind = isEmpty && lastUsed ? " alarm" : rest || everything ? " attention" : "";
+    return h("p", { class: `summary${kind}`, role: "status" }, [text || t("change.none"), rest].filter(Boolean).join(". "));
+  }
+
+  /** What of the catalogue is looked for, and how much that is. */
+  look({ query, only, chosen, open }, isCovered) {
+    const { index } = this.props.apiType;
+    const isNarrowed = query.trim() !== "" || only !== null;
+    const names = readNames(index, query);
+    const pasted = new Set([...names.listed, ...names.broad]);
+    // Names of scopes are looked for one beside the other, other words together.
+    const fits = (text, scopes) => (pasted.size ? scopes.some((scope) => pasted.has(scope)) : hasWords(text, query.trim()));
+    const isSeen = (text, scopes) => (only === null || scopes.some((scope) => only.has(scope))) && (query.trim() === "" || fits(text, scopes));
+    const categories = [];
+    let hits = 0;
+    index.categories.forEach((category, at) => {
+      const rows = isNarrowed ? category.resources.filter((resource) => isSeen(this.texts.get(resource), scopesOf(resource))) : category.resources;
+      if (!rows.length) return;
+      hits += rows.length;
+      categories.push(this.category(category, at, rows, { chosen, isOpen: isNarrowed || open.has(category.id), isFixed: isNarrowed, isCovered }));
+    });
+    const broad = index.broad.filter(({ scope, name, description }) =>
+      !isNarrowed || isSeen(fold([t("editor.broad"), name, scope, description].join(" ")), [scope]));
+    return { categories, broad, hits: hits + (isNarrowed ? broad.length : 0) };
+  }
+
+  /** An expander and a tri-state checkbox side by side, and the table they are about. */
+  category(category, at, rows, { chosen, isOpen, isFixed, isCovered }) {
+    const scopes = category.resources.flatMap(scopesOf);
+    const { length } = scopes.filter((scope) => chosen.has(scope));
+    const [panel, count] = [`${this.ids.panel}-${at}`, `${this.ids.count}-${at}`];
+    const toggle = () => this.setState(({ open }) => ({ open: open.has(category.id) ? minus(open, new Set([category.id])) : new Set([...open, category.id]) }));
+    return h("section", { class: "category", key: category.id },
+      h("div", { class: "head" },
+        h("input", { type: "checkbox", "data-category": at, "aria-label": category.label, "aria-describedby": count, checked: length === scopes.length,
+          indeterminate: length > 0 && length < scopes.length, disabled: isFixed || isCovered, onchange: ({ currentTarget }) => this.tick(scopes, currentTarget.checked) }),
+        h("h3", {}, button({ class: "expander", "aria-expanded": String(isOpen), "aria-controls": panel, "aria-disabled": isFixed ? "true" : undefined, onclick: () => isFixed || toggle() }, icon("chevron"), category.label)),
+        h("span", { id: count, class: length ? "held some" : "held" }, t("editor.of", { count: length, total: scopes.length }))),
+      h("div", { id: panel, class: "panel", hidden: !isOpen }, isOpen && h("table", {}, h("caption", { class: "unseen" }, category.label),
+        h("thead", {}, h("tr", {}, ["resource", "read", "write"].map((head) => h("th", { scope: "col" }, t(`editor.${head}`))))),
+        h("tbody", {}, rows.map((resource) => this.resource(resource, chosen, isCovered))))));
+  }
+
+  resource({ id, label, read, write }, chosen, isCovered) {
+    const about = (right) => `${this.ids.about}-${id}-${right}`;
+    const line = (scope, right) => scope && h("span", { class: "right" },
+      h("span", { class: "word" }, t(`editor.${right}`)), h("span", { id: about(right), class: "muted" }, scope.description, " ", h("code", { translate: false }, scope.scope)));
+    const cell = (scope, right, only) => h("td", {}, scope
+      ? h("label", { class: "tick" }, h("input", { type: "checkbox", "data-scope": scope.scope, "aria-label": t("editor.scope", { resource: label, right: t(`editor.${right}`).toLowerCase() }),
+        "aria-describedby": about(right), checked: chosen.has(scope.scope), disabled: isCovered, onchange: ({ currentTarget }) => this.tick([scope.scope], currentTarget.checked) }))
+      : h("span", { class: "muted" }, t(only)));
+    return h("tr", { key: id }, h("th", { scope: "row" }, label, line(read, "read"), line(write, "write")),
+      cell(read, "read", "editor.write.only"), cell(write, "write", "editor.read.only"));
+  }
+
+  /** What opens more than one resource: marked, and ticked by nothing but its own checkbox. */
+  broad(scopes, { chosen }) {
+    const { index, rules } = this.props.apiType;
+    return h("fieldset", { class: "broad" }, h("legend", {}, t("editor.broad")), h("p", { class: "muted" }, t("editor.broad.hint")),
+      scopes.map(({ scope, name, description, right }) =>
+        this.choice({ scope, name, about: [`${description}. `, h("code", { translate: false }, scope)], chosen,
+          disabled: excludes(index, chosen, rules) && (right === "read" || right === "write") })));
+  }
+
+  /** What the key holds and this version of the catalogue does not know. Nothing but its own checkbox takes it away. */
+  unknown({ base, chosen }) {
+    const { index } = this.props.apiType;
+    const names = unknown(index, new Set([...base, ...chosen])).sort();
+    return names.length > 0 && h("fieldset", { class: "broad" }, h("legend", {}, t("editor.unknown")), h("p", { class: "muted" }, t("editor.unknown.hint")),
+      names.map((scope) => this.choice({ scope, name: scope, chosen })));
+  }
+
+  choice({ scope, name, about, chosen, disabled }) {
+    const id = `${this.ids.about}-${scope}`;
+    return h("div", { class: "choice", key: scope },
+      h("input", { type: "checkbox", id, "data-scope": scope, checked: chosen.has(scope), disabled, "aria-describedby": about && `${id}-about`, onchange: ({ currentTarget }) => this.tick([scope], currentTarget.checked) }),
+      h("label", { for: id }, name), about && h("p", { id: `${id}-about`, class: "muted" }, about));
+  }
 }
 
-function rowOf({ label, read, write }, box) {
-  const cell = (scope, right, only) => h("td", {}, scope
-    ? h("label", { class: "tick", title: `${scope.description} (${scope.scope})` }, box(scope.scope, `${label}: ${right}`))
-    : h("span", { class: "muted" }, only));
-  const described = (read ?? write).description;
-  const element = h("tr", {}, h("th", { scope: "row" }, label, h("span", { class: "muted" }, described)),
-    cell(read, "read", "Write only"), cell(write, "write", "Read only"));
-  const text = [label, read?.description, read?.scope, write?.description, write?.scope].join(" ").toLowerCase();
-  return { element, text };
-}
-
-/** What opens more than one resource: marked, and ticked by nothing but its own checkbox. */
-function broadOf(scopes, box) {
-  return h("fieldset", { class: "broad" }, h("legend", {}, "Broad access"),
-    h("p", { class: "muted" }, "Leave these off unless the integration cannot work without them. No button ticks them."),
-    scopes.map(({ scope, name, description }) => {
-      const describe = newId();
-      const input = box(scope, name, describe);
-      input.id = newId();
-      return h("div", { class: "choice" }, input, h("label", { for: input.id }, name), h("p", { id: describe, class: "muted" }, `${description}. `, h("code", {}, scope)));
-    }));
+function textOf(category, { label, read, write }) {
+  const right = (scope, name) => scope && [scope.scope, scope.description, t(`editor.${name}`)];
+  return fold([category.label, label, right(read, "read"), right(write, "write")].flat().filter(Boolean).join(" "));
 }

@@ -1,242 +1,343 @@
-// The dialogs of a key's life: create, the one sight of its secret, delete.
+// The dialogs of a key's life: create, the one sight of its secret, rename, delete.
 
-import { ago, copyButton, exact, explain, guardLeaving, h, icon, newId, note, openDialog, whileBusy } from "./dom.js";
+import { Copy, Dialog, Working, bdi, button, explain, field, fold, guardLeaving, h, icon, isSaid, lastUse, newId, note, selectorOf, settings, t } from "./ui.js";
 
 const LONGEST_NAME = 100;
-const DAY_MS = 86_400_000;
 
-export function openCreate({ api, apiTypes, settings }, { isTaken, created, unsure, done, closed }) {
-  let result = null;
-  let lost = false;
-  const { body, alert, actions, close } = openDialog({
-    title: "Create API Key",
-    className: "narrow",
-    closed: () => {
-      if (result) showSecret(result, { done });
-      else {
-        closed();
-        if (lost) unsure();
-      }
-      result = null;
-    },
-  });
-
-  const name = field({ label: "Name", hint: "What uses the key, such as “Lab results sync”. Up to 100 characters.",
-    control: h("input", { type: "text", autocomplete: "off", required: true }) });
-  const typeName = newId();
-  const radios = [...apiTypes.values()].map((apiType) => {
-    const describe = newId();
-    const radio = h("input", { type: "radio", name: typeName, value: apiType.id, id: newId(), "aria-describedby": describe,
-      checked: apiTypes.size === 1, required: true });
-    return h("div", { class: "choice" }, radio, h("label", { for: radio.id }, apiType.label),
-      h("p", { id: describe, class: "muted" }, apiType.description));
-  });
-  const type = group({ label: "API type", hint: "The API type cannot be changed later.", controls: radios });
-  const submit = h("button", { type: "submit", class: "primary", form: newId() }, "Create");
-  const form = h("form", { id: submit.getAttribute("form"), novalidate: true }, name.element, type.element,
-    h("p", { class: "muted fine" }, "Connecting a named vendor or lab? That is set up for you: contact ", support(settings), "."));
-  body.append(form);
-  actions.append(h("button", { type: "button", onclick: close }, "Cancel"), submit);
-  name.control.focus();
-
-  // One per intended key: the same attempt repeated must not make two.
-  let attempt = { of: null, key: null };
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (submit.hasAttribute("aria-disabled")) return;
-    const wanted = { name: name.control.value.trim(), api_type: form.querySelector(":checked")?.value };
-    name.fault(faultOfName(wanted.name, isTaken));
-    type.fault(wanted.api_type ? null : "Choose what the key is for.");
-    if (focusFirstFault(form)) return;
-    const of = JSON.stringify(wanted);
-    if (attempt.of !== of) attempt = { of, key: randomText() };
-    whileBusy(submit, "Creating…", alert, async () => {
-      try {
-        result = await api.create(wanted, attempt.key);
-        created(result.credential);
-      } catch (error) {
-        lost ||= error.unsure === true;
-        const fields = error.fields ?? [];
-        name.fault(error.code === "name_taken" ? "Another key has this name. Choose a different one." : sentence(fields, "name"));
-        type.fault(sentence(fields, "api_type"));
-        if (!form.querySelector("[aria-invalid]")) {
-          alert.replaceChildren(explain(error, settings, error.unsure && h("p", {},
-            `It is not known whether the key was created. If “${wanted.name}” appears in the list, delete it: its secret can no longer be shown.`)));
-        }
-      }
-    }).then(() => (result ? close() : focusFirstFault(form)));
-  });
+function faultOfName(name) {
+  if (!name) return t("fault.name.required");
+  if (selectorOf(name) !== null) return t("leak.elsewhere");
+  const { length } = [...name];
+  return length > LONGEST_NAME ? t("fault.name.too_long", { count: LONGEST_NAME, actual: length }) : null;
 }
 
-function faultOfName(name, isTaken) {
-  if (!name) return "Enter a name.";
-  if ([...name].length > LONGEST_NAME) return `Use at most ${LONGEST_NAME} characters; this has ${[...name].length}.`;
-  if (isTaken(name)) return "Another key has this name. Choose a different one.";
-  return null;
-}
-
-function sentence(fields, name) {
+/** What the server found wrong with a field, in the page's words. */
+function faultFrom(fields, name, words) {
   const fault = fields.find(({ field: of }) => of === name);
-  return fault ? `${fault.message[0].toUpperCase()}${fault.message.slice(1)}.` : null;
+  if (!fault) return null;
+  const key = `fault.${words}.${fault.code}`;
+  return t(isSaid(key) ? key : `fault.${words}.other`, { count: LONGEST_NAME, actual: "" });
 }
 
-function focusFirstFault(form) {
-  const first = form.querySelector("[aria-invalid]");
-  (first?.matches("fieldset") ? first.querySelector("input") : first)?.focus();
-  return first !== null;
+const fault = (id, text) => h("p", { id, class: "error" }, text && [icon("alert"), text]);
+
+function nameField(ids, { name, nameFault }, change) {
+  return h("div", { class: "field" },
+    h("label", { for: ids.name }, t("field.name")),
+    h("p", { id: ids.nameHint, class: "muted" }, t("field.name.hint", { count: LONGEST_NAME })),
+    h("input", { type: "text", id: ids.name, dir: "auto", autocomplete: "off", "aria-required": "true", value: name,
+      "aria-invalid": String(Boolean(nameFault)), "aria-describedby": `${ids.nameFault} ${ids.nameHint}`,
+      ...field((text) => change({ name: text }), () => change({ name: "", nameFault: t("leak.elsewhere") })) }),
+    fault(ids.nameFault, nameFault));
 }
 
-const support = ({ support: who, supportUrl }) => (supportUrl ? h("a", { href: supportUrl, target: "_blank", rel: "noopener" }, who) : who);
+const idsOf = (...names) => Object.fromEntries(names.map((name) => [name, newId()]));
 
-function field({ label, hint, control }) {
-  const [id, hintId, errorId] = [newId(), newId(), newId()];
-  control.id = id;
-  control.setAttribute("aria-describedby", `${errorId} ${hintId}`);
-  const error = h("p", { id: errorId, class: "error" });
-  const element = h("div", { class: "field" }, h("label", { for: id }, label), h("p", { id: hintId, class: "muted" }, hint), control, error);
-  return { element, control, fault: (text) => showFault(control, error, text) };
+const randomText = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+export class Create extends Working {
+  constructor(props) {
+    super(props);
+    const { size } = props.apiTypes;
+    this.state = { name: "", type: size === 1 ? [...props.apiTypes.keys()][0] : null };
+    this.ids = idsOf("form", "name", "nameHint", "nameFault", "type", "typeHint", "typeFault");
+    /** Names whose creation may have happened although no answer came, and which keys were there before. */
+    this.lost = new Map();
+    // One per intended key: the same attempt repeated must not make two.
+    this.attempt = { of: null, key: null };
+  }
+
+  leave() {
+    if (!this.isBusy) this.props.onClose(this.lost);
+  }
+
+  submit() {
+    if (this.isBusy) return;
+    const name = this.state.name.trim();
+    const faults = { nameFault: faultOfName(name), typeFault: this.state.type ? null : t("fault.type.required") };
+    this.setState(faults, () => this.focusFault());
+    if (faults.nameFault || faults.typeFault) return;
+    this.work(() => this.create({ name, api_type: this.state.type }));
+  }
+
+  focusFault() {
+    const first = this.find('[aria-invalid="true"]');
+    (first?.matches("fieldset") ? first.querySelector("input") : first)?.focus();
+    return Boolean(first);
+  }
+
+  async create(wanted) {
+    const { api, known, onCreated } = this.props;
+    const of = JSON.stringify(wanted);
+    if (this.attempt.of !== of) this.attempt = { of, key: randomText() };
+    const before = this.lost.get(wanted.name) ?? known();
+    try {
+      const made = await api.create(wanted, this.attempt.key);
+      this.lost.delete(wanted.name);
+      onCreated(made, this.lost);
+    } catch (error) {
+      if (error.unsure || (error.code === "name_taken" && this.lost.has(wanted.name))) {
+        this.lost.set(wanted.name, before);
+        await this.lookForOrphan(error, wanted);
+        return;
+      }
+      const fields = error.fields ?? [];
+      const nameFault = error.code === "name_taken" ? t("fault.name.taken") : faultFrom(fields, "name", "name");
+      const typeFault = faultFrom(fields, "api_type", "type");
+      this.props.onRefused(error);
+      this.setState({ nameFault, typeFault, alert: nameFault || typeFault ? null : explain(error) }, () => this.focusFault());
+    }
+  }
+
+  /** The answer got lost. Whether the key is there decides what can be done. */
+  async lookForOrphan(error, wanted) {
+    let orphan;
+    try {
+      orphan = findOrphan((await this.props.api.list()).items, wanted.name, this.lost.get(wanted.name));
+    } catch {
+      this.setState({ alert: explain(error, h("p", {}, t("create.lost"), " ", t("create.lost.unchecked", { name: bdi(wanted.name) }))) });
+      return;
+    }
+    if (orphan) {
+      this.alert(note("danger", h("p", {}, t("create.orphan", { name: bdi(wanted.name) })),
+        h("div", { class: "inline" }, button({ class: "small again", onclick: () => this.work(() => this.replace(orphan, wanted)) }, t("create.orphan.again")))), ".again");
+    } else if (error.code === "name_taken") {
+      this.setState({ nameFault: t("fault.name.taken") }, () => this.focusFault());
+    } else {
+      this.setState({ alert: explain(error, h("p", {}, t("create.lost"), " ", t("create.lost.absent", { name: bdi(wanted.name) }))) });
+    }
+  }
+
+  async replace(orphan, wanted) {
+    try {
+      this.props.onReplaced((await this.props.api.revoke(orphan.id)).credential);
+    } catch (error) {
+      this.props.onRefused(error);
+      this.setState({ alert: explain(error, h("p", {}, t("create.orphan", { name: bdi(wanted.name) }))) });
+      return;
+    }
+    this.lost.delete(wanted.name);
+    this.attempt = { of: null, key: null };
+    await this.create(wanted);
+  }
+
+  render({ apiTypes }, state) {
+    const { ids } = this;
+    const radios = [...apiTypes.values()].map(({ id, label, description }, at) => {
+      const [radio, describe] = [`${ids.type}-${at}`, `${ids.type}-${at}-about`];
+      return h("div", { class: "choice" },
+        h("input", { type: "radio", name: ids.type, value: id, id: radio, checked: state.type === id, "aria-describedby": state.typeFault ? `${ids.typeFault} ${describe}` : describe,
+          onchange: () => this.setState({ type: id, typeFault: null }) }),
+        h("label", { for: radio }, label), h("p", { id: describe, class: "muted" }, description));
+    });
+    return h(Dialog, {
+      title: t("create"), className: "narrow", alert: this.alerts(state), leave: () => this.leave(),
+      opened: (dialog) => dialog.querySelector("input").focus(),
+      actions: [
+        this.action({ onclick: () => this.leave() }, t("cancel")),
+        this.action({ type: "submit", class: "primary", form: ids.form }, t(state.busy ? "create.busy" : "create.submit")),
+      ],
+    }, h("form", { id: ids.form, novalidate: true, onsubmit: (event) => {
+      event.preventDefault();
+      this.submit();
+    } },
+    nameField(ids, state, (changes) => this.setState({ nameFault: null, ...changes })),
+    h("fieldset", { class: "field", role: "radiogroup", "aria-required": "true", "aria-invalid": String(Boolean(state.typeFault)), "aria-describedby": `${ids.typeFault} ${ids.typeHint}` },
+      h("legend", {}, t("field.type")), h("p", { id: ids.typeHint, class: "muted" }, t("field.type.hint")),
+      h("div", { class: "choices" }, radios), fault(ids.typeFault, state.typeFault)),
+    isSaid("create.integrations") && h("p", { class: "muted fine" }, t("create.integrations"))));
+  }
 }
 
-function group({ label, hint, controls }) {
-  const [hintId, errorId] = [newId(), newId()];
-  const error = h("p", { id: errorId, class: "error" });
-  const element = h("fieldset", { class: "field", "aria-describedby": `${errorId} ${hintId}` }, h("legend", {}, label),
-    h("p", { id: hintId, class: "muted" }, hint), h("div", { class: "choices" }, controls), error);
-  const radios = element.querySelectorAll("input");
-  return { element, fault: (text) => {
-    showFault(radios[0], error, text);
-    for (const radio of radios) describe(radio, errorId, Boolean(text));
-  } };
-}
-
-function describe(control, id, on) {
-  const others = (control.getAttribute("aria-describedby") ?? "").split(" ").filter((each) => each && each !== id);
-  control.setAttribute("aria-describedby", (on ? [id, ...others] : others).join(" "));
-}
-
-function showFault(control, error, text) {
-  if (text) control.setAttribute("aria-invalid", "true");
-  else control.removeAttribute("aria-invalid");
-  error.replaceChildren(...(text ? [icon("alert"), text] : []));
-}
-
-function randomText() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+/** The key that a lost answer was about: of that name, made by this person, and not there before. */
+export const findOrphan = (keys, name, before) =>
+  keys.find((key) => fold(key.name) === fold(name) && !before.has(key.id) && key.created_by === settings.actor);
 
 /** The one sight of the secret. Nothing but the ticked checkbox and its buttons closes it. */
-function showSecret({ credential, client_secret: secret }, { done }) {
-  let thenEdit = false;
-  const warn = () => {
-    alert.replaceChildren(note("danger", h("p", {}, h("strong", {}, "Save the secret first. "),
-      "It cannot be shown again. Copy or download it, then tick the box below.")));
-    saved.focus();
-    return false;
-  };
-  const mayClose = () => saved.checked || warn();
-  const forget = () => {
-    secret = null;
-    secretText.textContent = "";
-  };
-  const { dialog, heading, body, alert, actions, close } = openDialog({
-    title: "API Key Created",
-    className: "narrow secret",
-    lead: `${credential.name}`,
-    mayClose,
-    clickOutside: () => mayClose(),
-    closed: () => {
-      stopGuard();
-      removeEventListener("pagehide", forget);
-      forget();
-      done(credential, thenEdit);
+export class Secret extends Working {
+  constructor(props) {
+    super(props);
+    this.state = { saved: false, secret: props.secret };
+    this.ids = idsOf("saved", "warning", "id", "secret");
+  }
+
+  componentDidMount() {
+    this.stopGuard = guardLeaving(() => !this.state.saved);
+    this.forget = () => this.setState({ secret: "" });
+    addEventListener("pagehide", this.forget);
+  }
+
+  componentWillUnmount() {
+    this.stopGuard();
+    removeEventListener("pagehide", this.forget);
+  }
+
+  leave(thenEdit = false) {
+    if (this.state.saved) {
+      this.props.onClose(thenEdit);
+      return;
+    }
+    this.alert(note("danger", h("p", {}, h("strong", {}, t("created.save_first")), " ", t("created.save_first.rest"))), `#${this.ids.saved}`);
+  }
+
+  render({ credential }, { saved, secret, alert }) {
+    const { ids } = this;
+    const value = (label, id, text) => h("div", { class: "value", role: "group", "aria-labelledby": id },
+      h("div", { id, class: "label" }, label),
+      h("div", { class: "line" }, h("code", { translate: false }, text), h(Copy, { what: label, text: () => text, labelled: true })));
+    return h(Dialog, {
+      title: t("created"), className: "narrow secret", lead: bdi(credential.name), describedBy: ids.warning, alert, outside: true,
+      leave: () => this.leave(),
+      opened: (dialog) => {
+        dialog.querySelector("h2").focus();
+        dialog.scrollTop = 0;
+      },
+      actions: [
+        button({ disabled: !saved, onclick: () => this.leave() }, t("created.done")),
+        button({ class: "primary", disabled: !saved, onclick: () => this.leave(true) }, t("created.edit")),
+      ],
     },
-  });
-  const stopGuard = guardLeaving(() => !saved.checked);
-  addEventListener("pagehide", forget);
-
-  const secretText = h("code", { translate: "no" }, secret);
-  const saved = h("input", { type: "checkbox", id: newId() });
-  const finish = (edit) => () => {
-    if (!saved.checked) return;
-    thenEdit = edit;
-    close();
-  };
-  const doneButton = h("button", { type: "button", disabled: true, onclick: finish(false) }, "Done");
-  const editButton = h("button", { type: "button", class: "primary", disabled: true, onclick: finish(true) }, "Close and Edit Scopes");
-  saved.addEventListener("change", () => {
-    doneButton.disabled = editButton.disabled = !saved.checked;
-    if (saved.checked) alert.replaceChildren();
-  });
-  const download = h("button", { type: "button", class: "wide", onclick: () => secret && save(credential, secret) }, icon("download"), "Download Credentials");
-
-  body.append(
-    note("warn", h("p", {}, h("strong", {}, "The client secret is shown only once."), " Store it in a secrets manager now. Nobody can show it to you again.")),
-    value("Client ID", h("code", { translate: "no" }, credential.client_id), () => credential.client_id),
-    value("Client Secret", secretText, () => secret ?? ""),
-    download,
-    h("div", { class: "choice gate" }, saved, h("label", { for: saved.id }, "I have saved my credentials securely")),
-  );
-  actions.append(doneButton, editButton);
-  heading.focus();
-  dialog.scrollTop = 0;
-}
-
-function value(label, code, text) {
-  const id = newId();
-  code.id = newId();
-  return h("div", { class: "value", role: "group", "aria-labelledby": id }, h("div", { id, class: "label" }, label),
-    h("div", { class: "line" }, code, ...copyButton(label, text, { label: "Copy" })));
+    h("div", { id: ids.warning }, note("warn", h("p", {}, h("strong", {}, t("created.warning")), " ", t("created.warning.rest")))),
+    value(t("created.client_id"), ids.id, credential.client_id),
+    value(t("created.secret"), ids.secret, secret),
+    button({ class: "wide", onclick: () => secret && save(credential, secret) }, icon("download"), t("created.download")),
+    h("div", { class: "choice gate" },
+      h("input", { type: "checkbox", id: ids.saved, checked: saved, onchange: ({ currentTarget }) => this.setState({ saved: currentTarget.checked, alert: currentTarget.checked ? null : alert }) }),
+      h("label", { for: ids.saved }, t("created.saved"))));
+  }
 }
 
 /** Built here from the one answer, so the secret crosses the network once. */
 function save({ name, api_type: apiType, environment, client_id: clientId, created_at: createdAt }, secret) {
   const content = { name, api_type: apiType, environment, client_id: clientId, client_secret: secret, created_at: createdAt };
   const url = URL.createObjectURL(new Blob([`${JSON.stringify(content, null, 2)}\n`], { type: "application/json" }));
-  const stem = name.normalize("NFKC").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "");
-  h("a", { href: url, download: `${stem || "api-key"}-credentials.json` }).click();
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = `${fileStem(name)}-credentials.json`;
+  link.click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-export function openDelete({ api, settings }, key, { deleted, closed }) {
-  let gone = false;
-  const { body, alert, actions, close } = openDialog({
-    title: `Delete “${key.name}”?`,
-    className: "narrow",
-    role: "alertdialog",
-    lead: "This cannot be undone.",
-    closed: () => {
-      if (gone) deleted();
-      closed();
-    },
-  });
-  const used = h("div", {});
-  const showUse = (at) => used.replaceChildren(lastUse(at));
-  showUse(key.last_used_at);
-  body.append(used,
-    h("p", {}, "Every program that uses this key is refused at once. Access tokens that it already has stop working too."),
-    h("dl", {}, h("dt", {}, "Client ID"), h("dd", {}, h("code", {}, key.client_id))));
-  const remove = h("button", { type: "button", class: "primary danger" }, "Delete");
-  const cancel = h("button", { type: "button", onclick: close }, "Cancel");
-  actions.append(cancel, remove);
-  cancel.focus();
-  remove.addEventListener("click", () =>
-    whileBusy(remove, "Deleting…", alert, async () => {
-      try {
-        await api.revoke(key.id);
-        gone = true;
-      } catch (error) {
-        if (error.code === "not_found") gone = true;
-        else alert.replaceChildren(explain(error, settings, error.unsure && h("p", {}, "The key may still work. Deleting again does no harm.")));
-      }
-    }).then(() => gone && close()));
-  // The list may be old, and the last use is what the decision rests on.
-  api.get(key.id).then((newer) => showUse(newer.last_used_at), () => {});
+/**
+ * The name as a part of a file's name. File systems take 255 bytes, and browsers add to what they are
+ * given while they load, so it is cut, at whole characters as people see them.
+ */
+export function fileStem(name, most = 180) {
+  const stem = name.normalize("NFKC").toLowerCase().replace(/[^\p{L}\p{N}\p{M}]+/gu, "-").replace(/^-+|-+$/g, "");
+  const bytes = (text) => new TextEncoder().encode(text).length;
+  let cut = "";
+  let length = 0;
+  for (const { segment } of new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(stem)) {
+    length += bytes(segment);
+    if (length > most) break;
+    cut += segment;
+  }
+  return cut.replace(/-+$/, "") || "api-key";
 }
 
-function lastUse(at) {
-  if (!at) return h("p", {}, "This key was never used.");
-  const words = [`Last used ${ago(at)}`, h("span", { class: "muted" }, ` (${exact(at)})`)];
-  if (Date.now() - new Date(at) >= DAY_MS) return h("p", {}, ...words, ".");
-  return note("danger", h("p", {}, h("strong", {}, ...words, "."), " Something still depends on this key."));
+export class Rename extends Working {
+  constructor(props) {
+    super(props);
+    this.state = { name: props.apiKey.name };
+    this.ids = idsOf("form", "name", "nameHint", "nameFault");
+    this.version = props.apiKey.version;
+  }
+
+  leave() {
+    if (!this.isBusy) this.props.onClose();
+  }
+
+  submit() {
+    if (this.isBusy) return;
+    const name = this.state.name.trim();
+    const nameFault = faultOfName(name);
+    this.setState({ nameFault }, () => nameFault && this.find("input").focus());
+    if (!nameFault) this.work(() => this.rename(name));
+  }
+
+  async rename(name) {
+    const { api, apiKey, onRefused, onRenamed } = this.props;
+    try {
+      onRenamed(await api.rename(apiKey.id, this.version, name));
+    } catch (error) {
+      onRefused(error);
+      const nameFault = error.code === "name_taken" ? t("fault.name.taken") : faultFrom(error.fields ?? [], "name", "name");
+      if (nameFault) {
+        this.setState({ nameFault }, () => this.find("input").focus());
+      } else if (error.code === "stale_version") {
+        await this.again(error);
+      } else {
+        this.setState({ alert: explain(error, error.unsure && h("p", {}, t("rename.unsure"))) });
+      }
+    }
+  }
+
+  /** Somebody else changed the key. Their change is kept: a name is all that this one sends. */
+  async again(error) {
+    try {
+      this.version = (await this.props.api.get(this.props.apiKey.id)).version;
+      this.setState({ alert: note("warn", h("p", {}, t("rename.stale"))) });
+    } catch {
+      this.setState({ alert: explain(error) });
+    }
+  }
+
+  render({ apiKey }, state) {
+    const { ids } = this;
+    return h(Dialog, {
+      title: t("rename.title"), className: "narrow", lead: bdi(apiKey.name), alert: this.alerts(state), leave: () => this.leave(),
+      opened: (dialog) => dialog.querySelector("input").select(),
+      actions: [
+        this.action({ onclick: () => this.leave() }, t("cancel")),
+        this.action({ type: "submit", class: "primary", form: ids.form }, t(state.busy ? "rename.busy" : "rename.save")),
+      ],
+    }, h("form", { id: ids.form, novalidate: true, onsubmit: (event) => {
+      event.preventDefault();
+      this.submit();
+    } }, nameField(ids, state, (changes) => this.setState({ nameFault: null, ...changes }))));
+  }
+}
+
+export class Delete extends Working {
+  constructor(props) {
+    super(props);
+    this.state = { lastUsed: props.apiKey.last_used_at };
+    this.ids = idsOf("use", "effect");
+  }
+
+  componentDidMount() {
+    // The list may be old, and the last use is what the decision rests on.
+    this.props.api.get(this.props.apiKey.id).then(({ last_used_at: lastUsed }) => this.setState({ lastUsed }), () => {});
+  }
+
+  leave() {
+    if (!this.isBusy) this.props.onClose();
+  }
+
+  async remove() {
+    const { api, apiKey, onRefused, onDeleted } = this.props;
+    try {
+      onDeleted(await api.revoke(apiKey.id));
+    } catch (error) {
+      onRefused(error);
+      this.setState({ alert: explain(error, error.unsure && h("p", {}, t("delete.unsure"))) });
+    }
+  }
+
+  render({ apiKey }, { lastUsed, busy, ...state }) {
+    const { ids } = this;
+    const use = lastUse(lastUsed);
+    return h(Dialog, {
+      title: t("delete.title", { name: bdi(apiKey.name) }), className: "narrow", role: "alertdialog", lead: t("delete.final"),
+      describedBy: `${ids.use} ${ids.effect}`, alert: this.alerts(state), leave: () => this.leave(),
+      opened: (dialog) => dialog.querySelector("footer button").focus(),
+      actions: [
+        this.action({ onclick: () => this.leave() }, t("cancel")),
+        this.action({ class: "primary danger", onclick: () => this.work(() => this.remove()) }, t(busy ? "delete.busy" : "delete")),
+      ],
+    },
+    h("div", { id: ids.use }, use.isRecent ? note("danger", h("p", {}, h("strong", {}, use.text), " ", t("use.recent"))) : h("p", {}, use.text)),
+    h("p", { id: ids.effect }, t("delete.effect")),
+    h("dl", {}, h("dt", {}, t("created.client_id")), h("dd", {}, h("code", { translate: false }, apiKey.client_id))));
+  }
 }
