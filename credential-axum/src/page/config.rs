@@ -25,8 +25,8 @@ pub struct PageConfig {
     pub(super) mount_path: Option<String>,
     pub(super) stylesheet: Option<String>,
     pub(super) links: Vec<(String, String)>,
-    words: PerRequest<dyn Fn(&Parts) -> Option<Arc<Words>> + Send + Sync>,
-    names: PerRequest<dyn Fn(&Parts, &Actor) -> Option<ShownNames> + Send + Sync>,
+    words: PerRequest<ChooseWords>,
+    names: PerRequest<ChooseNames>,
 }
 
 /// How the page calls the tenant and the person who is signed in.
@@ -37,6 +37,9 @@ pub struct ShownNames {
     /// The person's name.
     pub person: String,
 }
+
+type ChooseWords = dyn Fn(&Parts) -> Option<Arc<Words>> + Send + Sync;
+type ChooseNames = dyn Fn(&Parts, &Actor) -> Option<ShownNames> + Send + Sync;
 
 /// What the host decides anew for each request.
 struct PerRequest<F: ?Sized>(Option<Arc<F>>);

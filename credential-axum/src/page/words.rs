@@ -147,12 +147,14 @@ impl Default for Words {
 #[error("{0}")]
 pub struct WordsError(String);
 
+/// The plural categories of Unicode CLDR.
+const CATEGORIES: [&str; 6] = ["zero", "one", "two", "few", "many", "other"];
+
 fn check(key: &str, sentence: &Sentence, english: &Sentence) -> Result<(), WordsError> {
     if let Sentence::ByNumber(forms) = sentence {
         if matches!(english, Sentence::One(_)) {
             return Err(WordsError(format!("`{key}` is not about a number")));
         }
-        const CATEGORIES: [&str; 6] = ["zero", "one", "two", "few", "many", "other"];
         if let Some(form) = forms.keys().find(|form| !CATEGORIES.contains(&&***form)) {
             let message = format!("`{form}` of `{key}` is not a plural category");
             return Err(WordsError(message));

@@ -99,21 +99,37 @@ export class Editor extends Working {
   save(isConfirmed = false) {
     if (this.isBusy) return;
     const { index, rules } = this.props.apiType;
-    const { base, lastUsed } = this.state;
+    const { base } = this.state;
     const scopes = this.wanted();
     const alone = lonely(index, scopes, rules);
     if (alone) {
       this.alert(note("danger", h("p", {}, t("editor.lonely.save", { name: alone.name }))));
     } else if (same(base, scopes)) {
       this.close(this.say("", "editor.unchanged"));
-    } else if (!scopes.size && lastUsed && !isConfirmed) {
-      this.alert(note("danger", h("p", {}, h("strong", {}, t("editor.empty.confirm", { name: bdi(this.props.apiKey.name) })), " ", lastUse(lastUsed).text),
-        h("div", { class: "inline" },
-          button({ class: "small keep", onclick: () => this.alert(null, ".primary") }, t("editor.keep")),
-          button({ class: "small danger", onclick: () => this.save(true) }, t("editor.save.anyway")))), ".keep");
+    } else if (!scopes.size && !isConfirmed) {
+      this.work(() => this.confirmEmpty());
     } else {
       this.work(() => this.send(scopes));
     }
+  }
+
+  /** Asks before a key that is used loses everything. The list may be old, so its last use is asked for anew. */
+  async confirmEmpty() {
+    let { lastUsed } = this.state;
+    try {
+      lastUsed = (await this.props.api.get(this.props.apiKey.id)).last_used_at;
+    } catch {
+      // What the list knew has to do; saving says what is wrong.
+    }
+    if (!lastUsed) {
+      await this.send(this.wanted());
+      return;
+    }
+    this.setState({ lastUsed });
+    this.alert(note("danger", h("p", {}, h("strong", {}, t("editor.empty.confirm", { name: bdi(this.props.apiKey.name) })), " ", lastUse(lastUsed).text),
+      h("div", { class: "inline" },
+        button({ class: "small keep", onclick: () => this.alert(null, ".primary") }, t("editor.keep")),
+        button({ class: "small danger", onclick: () => this.save(true) }, t("editor.save.anyway")))), ".keep");
   }
 
   async send(scopes) {
