@@ -1,18 +1,22 @@
 //! A connection for one call, its transaction, and their limits in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use credential_core::store::StoreError;
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::{
     error::{TookTooLong, backend, store_error},
     pooler::Pooler,
+    sessions::{Session, Sessions},
     unnamed::On,
 };
 
-/// How long one call of the store may take, waiting for a connection included. Less than the 5 s
-/// that core waits, so that the call ends here, where its connection is closed with it.
+/// How long one call of the store may take, waiting for a connection included.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Begins a transaction, in one round trip.
@@ -43,16 +47,38 @@ pub(crate) async fn in_time<T>(
 pub(crate) struct Pool {
     pub(crate) connections: PgPool,
     pub(crate) pooler: Pooler,
+    pub(crate) sessions: Arc<Sessions>,
+    /// As many as the pool has connections. Whoever waits waits here, where giving up costs
+    /// nothing.
+    places: Arc<Semaphore>,
 }
 
-/// A pooled connection that is closed, not reused, unless its call came to an end: what was given
-/// up half way, by a time-out or a caller that went away, must neither stay open on the server nor
-/// meet the next call.
+impl Pool {
+    pub(crate) fn new(pooler: Pooler, connections: PgPool) -> Self {
+        let places = usize::try_from(connections.options().get_max_connections());
+        Self {
+            sessions: Arc::new(Sessions::new(connections.clone())),
+            places: Arc::new(Semaphore::new(
+                places.map_or(Semaphore::MAX_PERMITS, |it| it.min(Semaphore::MAX_PERMITS)),
+            )),
+            connections,
+            pooler,
+        }
+    }
+}
+
+/// A pooled connection for one call. If the call does not come to an end, because of a time-out or a
+/// caller that went away, what it left on the server must neither stay there nor meet the next
+/// call: see [`Sessions::settle`].
 #[derive(Debug)]
 pub(crate) struct Lease {
-    connection: PoolConnection<Postgres>,
+    /// `None` once the call came to an end.
+    connection: Option<(PoolConnection<Postgres>, OwnedSemaphorePermit)>,
     pooler: Pooler,
-    came_to_an_end: bool,
+    sessions: Arc<Sessions>,
+    /// `None` behind a pooler, which sees to its sessions itself: each call carries limits there.
+    session: Option<Session>,
+    in_transaction: bool,
 }
 
 impl Lease {
@@ -71,21 +97,43 @@ impl Lease {
     /// [`roll_back`](Self::roll_back).
     pub(crate) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
         let mut lease = Self::acquire(pool).await?;
+        lease.in_transaction = true;
         lease.simple(BEGIN).await?;
         Ok(lease)
     }
 
     async fn acquire(pool: &Pool) -> Result<Self, StoreError> {
-        Ok(Self {
-            connection: pool.connections.acquire().await.map_err(store_error)?,
+        let place = Arc::clone(&pool.places).acquire_owned().await;
+        let place = place.map_err(backend)?;
+        // Why a task: a caller that goes away while the pool tests or makes a connection would cost
+        // it that connection. In a task the pool comes to an end, and the connection goes back.
+        let connection = pool.connections.acquire();
+        let acquired = tokio::spawn(async move { (connection.await, place) }).await;
+        let (connection, place) = acquired.map_err(backend)?;
+        let connection = connection.map_err(store_error)?;
+        let mut lease = Self {
+            connection: Some((connection, place)),
             pooler: pool.pooler,
-            came_to_an_end: false,
-        })
+            sessions: Arc::clone(&pool.sessions),
+            session: None,
+            in_transaction: false,
+        };
+        if pool.pooler == Pooler::None {
+            let session = pool.sessions.of(lease.connection()).await;
+            lease.session = Some(session.map_err(store_error)?);
+        }
+        Ok(lease)
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        let connection = self.connection.as_mut();
+        &mut connection.expect("it is there until the end").0
     }
 
     /// Where the next statement runs.
     pub(crate) fn on(&mut self) -> On<'_> {
-        On::new(&mut self.connection, self.pooler)
+        let pooler = self.pooler;
+        On::new(self.connection(), pooler)
     }
 
     /// Ends what [`take`](Self::take) began: the statement has taken effect.
@@ -118,12 +166,12 @@ impl Lease {
 
     /// The call came to an end: the connection may serve the next.
     fn finish(mut self) {
-        self.came_to_an_end = true;
+        drop(self.connection.take());
     }
 
     async fn simple(&mut self, sql: &'static str) -> Result<(), StoreError> {
         sqlx::raw_sql(sql)
-            .execute(&mut *self.connection)
+            .execute(self.connection())
             .await
             .map_err(store_error)?;
         Ok(())
@@ -132,8 +180,19 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.came_to_an_end {
-            self.connection.close_on_drop();
+        let Some((mut connection, place)) = self.connection.take() else {
+            return;
+        };
+        match (self.session, Handle::try_current()) {
+            (Some(session), Ok(runtime)) => {
+                let sessions = Arc::clone(&self.sessions);
+                let in_transaction = self.in_transaction;
+                runtime.spawn(async move {
+                    sessions.settle(connection, session, in_transaction).await;
+                    drop(place);
+                });
+            }
+            _ => connection.close_on_drop(),
         }
     }
 }

@@ -19,6 +19,7 @@
 //! | what a row holds | `migrations/`, then `row.rs` |
 //! | what an error means | `error.rs` |
 //! | how long a call may take | `lease.rs` |
+//! | what becomes of a call that was given up | `sessions.rs` |
 //! | what is different behind a pooler | `pooler.rs`, `unnamed.rs` |
 //! | how a change wakes other nodes | `listen.rs` |
 //!
@@ -26,9 +27,11 @@
 //!
 //! Nothing special. A transaction sets its own isolation level and time limits in the round trip
 //! that begins it, and they end with it; changes and heartbeats raise `synchronous_commit` to at
-//! least `on`. A call ends within 4 s, waiting for a connection included; a connection whose call
-//! was given up is closed. Beside the pool, each store opens one connection that listens
-//! (`application_name = credential-listener`).
+//! least `on`. A call ends within 4 s, waiting for a connection included. One that was given up keeps
+//! its place in the pool until the server has ended it; a second later its session is terminated.
+//! Beside the pool, each store opens one connection that listens
+//! (`application_name = credential-listener`), and while a session is to be terminated one more
+//! (`credential-control`).
 //!
 //! Roles: who migrates needs `create` on the database; who runs needs `usage` on the schema, and
 //! `select`, `insert`, `update` and `delete` on its tables.
@@ -67,6 +70,7 @@ mod listen;
 mod migrate;
 mod pooler;
 mod row;
+mod sessions;
 mod unnamed;
 
 use std::{
@@ -120,10 +124,7 @@ impl PostgresStore {
     /// names of its statements would be found again on the shared connections.
     #[must_use]
     pub fn behind(pooler: Pooler, pool: PgPool) -> Self {
-        let pool = Pool {
-            connections: pool,
-            pooler,
-        };
+        let pool = Pool::new(pooler, pool);
         Self {
             listener: Arc::new(Listener::new(pool.clone())),
             pool,

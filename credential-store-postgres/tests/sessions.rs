@@ -1,0 +1,252 @@
+//! Server sessions of calls that were given up: never more than the pool has, and one that ends
+//! them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
+
+#[expect(dead_code, reason = "shared by all test files")]
+mod common;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use credential_core::{
+    clock::Timestamp,
+    id::CredentialId,
+    store::{CredentialStore as _, Heartbeat, NodeId},
+};
+use credential_store_postgres::PostgresStore;
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use test_postgres::{Database, Forwarder, Server};
+use tokio::{task::JoinSet, time::timeout};
+
+/// The pool's size.
+const POOL: u32 = 5;
+/// The pool, and the connection that ends sessions.
+const SESSIONS: i64 = POOL as i64 + 1;
+/// What a call may take, with a margin for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(20);
+/// How long the callers here wait: core waits for longer, and then goes on just the same.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// As long as one that was given up may stay, several times over.
+const A_WHILE: Duration = Duration::from_secs(8);
+
+const NOBODY: CredentialId = CredentialId::from_bytes([0; 16]);
+
+fn heartbeat(node: u8) -> Heartbeat {
+    Heartbeat {
+        node: NodeId([node; 16]),
+        applied: None,
+        max_staleness: Duration::from_secs(1),
+        at: Timestamp::from_micros(0),
+    }
+}
+
+async fn store_at(url: &str) -> (PostgresStore, PgPool) {
+    let pool = PgPoolOptions::new()
+        .max_connections(POOL)
+        .acquire_timeout(Duration::from_secs(2))
+        .connect(url)
+        .await
+        .unwrap();
+    PostgresStore::migrate(&pool).await.unwrap();
+    let store = PostgresStore::new(pool.clone());
+    store.state(NOBODY).await.unwrap();
+    (store, pool)
+}
+
+/// A connection beside the node's.
+async fn beside(database: &Database<'_>) -> PgConnection {
+    let options: PgConnectOptions = database.url().parse().unwrap();
+    options.application_name("beside").connect().await.unwrap()
+}
+
+/// The node's server sessions.
+async fn sessions(beside: &mut PgConnection) -> BTreeSet<i32> {
+    let sessions: Vec<i32> = sqlx::query_scalar(
+        "select pid from pg_stat_activity
+        where datname = current_database() and application_name <> 'beside'",
+    )
+    .fetch_all(beside)
+    .await
+    .unwrap();
+    sessions.into_iter().collect()
+}
+
+/// Callers that give up and try again, in turns, for a while; the most sessions that there were.
+async fn most_sessions(store: &PostgresStore, beside: &mut PgConnection) -> i64 {
+    let mut callers = JoinSet::new();
+    for caller in 0..20 {
+        let store = store.clone();
+        callers.spawn(async move {
+            loop {
+                if caller % 2 == 0 {
+                    let beat = timeout(PATIENCE, store.catch_up(&heartbeat(caller))).await;
+                    assert!(!matches!(beat, Ok(Ok(_))), "a heartbeat was confirmed");
+                } else {
+                    let _given_up = timeout(PATIENCE, store.state(NOBODY)).await;
+                }
+            }
+        });
+    }
+    let mut most = 0;
+    let watch = async {
+        loop {
+            most = most.max(i64::try_from(sessions(beside).await.len()).unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(A_WHILE, watch).await.unwrap_err();
+    assert!(callers.try_join_next().is_none(), "a caller ended badly");
+    callers.shutdown().await;
+    most
+}
+
+async fn works_again(store: &PostgresStore) {
+    let work = async {
+        while store.catch_up(&heartbeat(100)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        store.state(NOBODY).await.unwrap();
+    };
+    timeout(IN_TIME, work).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_table_costs_no_more_sessions_than_the_pool_has() {
+    let server = Server::start();
+    let database = server.database();
+    let (store, _pool) = store_at(&database.url()).await;
+    let (mut blocker, mut beside) = (beside(&database).await, beside(&database).await);
+    let mut locked = blocker.begin().await.unwrap();
+    sqlx::query(
+        "lock table credential_management.change_counter, credential_management.node
+        in access exclusive mode",
+    )
+    .execute(&mut *locked)
+    .await
+    .unwrap();
+    let most = most_sessions(&store, &mut beside).await;
+    assert!((2..=SESSIONS).contains(&most), "{most} sessions");
+    none_waits(&mut beside).await;
+    locked.rollback().await.unwrap();
+    works_again(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_standby_costs_no_more_sessions_than_the_pool_has() {
+    let primary = Server::start();
+    let database = primary.database();
+    let (store, _pool) = store_at(&database.url()).await;
+    let standby = primary.standby("s1");
+    primary.set("synchronous_standby_names", "s1");
+    store.catch_up(&heartbeat(100)).await.unwrap();
+    let mut beside = beside(&database).await;
+    standby.pause();
+    // No heartbeat is confirmed, however often its session was ended in the wait for the standby.
+    let most = most_sessions(&store, &mut beside).await;
+    assert!((2..=SESSIONS).contains(&most), "{most} sessions");
+    none_waits(&mut beside).await;
+    standby.resume();
+    works_again(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hang_up_cost_no_session() {
+    let server = Server::start();
+    let database = server.database();
+    let (store, _pool) = store_at(&database.url()).await;
+    let mut beside = beside(&database).await;
+    // All at once, so that the pool is as large as it gets.
+    let mut callers = JoinSet::new();
+    for _ in 0..POOL * 2 {
+        let store = store.clone();
+        callers.spawn(async move { store.state(NOBODY).await.map(|_| ()).unwrap() });
+    }
+    callers.join_all().await;
+    let before = sessions(&mut beside).await;
+    for round in 0..200_u8 {
+        let beat = heartbeat(round);
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                _ = store.catch_up(&beat) => {}
+                // At another place each time.
+                () = turns(u32::from(round) % 40) => {}
+            }
+        }
+        store.state(NOBODY).await.unwrap();
+    }
+    let after = sessions(&mut beside).await;
+    assert!(
+        after.is_subset(&before),
+        "opened anew: {after:?}, not {before:?}"
+    );
+}
+
+async fn turns(count: u32) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The connections of running calls carry nothing more and do not end; new ones work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_behind_connections_that_died_silently_are_ended() {
+    let server = Server::start();
+    let database = server.database();
+    let forwarder = Forwarder::start(&server);
+    let (store, _pool) = store_at(&forwarder.url(database.name())).await;
+    let (mut blocker, mut beside) = (beside(&database).await, beside(&database).await);
+    let mut locked = blocker.begin().await.unwrap();
+    sqlx::query("lock table credential_management.change_counter in access exclusive mode")
+        .execute(&mut *locked)
+        .await
+        .unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..3 {
+        let store = store.clone();
+        calls.spawn(async move { store.state(NOBODY).await.map(|_| ()) });
+    }
+    let all_wait = async {
+        while waiting(&mut beside).await != 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(IN_TIME, all_wait).await.unwrap();
+    forwarder.silence();
+    calls.shutdown().await;
+    none_waits(&mut beside).await;
+    locked.rollback().await.unwrap();
+    works_again(&store).await;
+}
+
+/// Sessions that wait for a lock or for a standby.
+async fn waiting(beside: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "select count(*) from pg_stat_activity where datname = current_database()
+        and (wait_event_type = 'Lock' or wait_event = 'SyncRep')",
+    )
+    .fetch_one(beside)
+    .await
+    .unwrap()
+}
+
+/// Sessions that wait have been ended, though what they wait for is still away.
+async fn none_waits(beside: &mut PgConnection) {
+    let ended = async {
+        while waiting(beside).await != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    if timeout(IN_TIME, ended).await.is_err() {
+        let left: Vec<String> = sqlx::query_scalar(
+            "select a::text from pg_stat_activity as a where datname = current_database()",
+        )
+        .fetch_all(beside)
+        .await
+        .unwrap();
+        panic!("still waiting: {left:#?}");
+    }
+}
