@@ -1,11 +1,13 @@
-//! A platform that embeds the library: its own sign-in, its own catalogue, its own API.
+//! A platform that embeds the library: its own sign-in, its own catalogue, its own API. The same on
+//! PostgreSQL: `embed_postgres.rs`.
 use async_trait::async_trait;
-use axum::{Router, routing::post};
+use axum::{Router, routing::get, routing::post};
 use credential_axum::{Access, Guard, SignIn, SignInError, admin_router, oauth_router};
+use credential_axum::{ServeConfig, Stop, ready, serve};
 use credential_core::actor::{Actor, Role};
 use credential_core::{Credentials, ScopeCatalog, entropy::OsEntropy, secret::keyring::Keyring};
 use credential_store_memory::MemoryStore;
-use http::request::Parts;
+use http::{StatusCode, request::Parts};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -16,19 +18,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .issuer("http://127.0.0.1:8090")
         .build()?; // cheap to clone
     let running = credentials.start().await?; // catches up in the background
+    let stop = Stop::on_signals()?; // SIGTERM, SIGINT
 
     let guard = Guard::new(&credentials, "payments")?;
     let refunds = Router::new().route("/v1/charges/{id}/refunds", post(refund));
     let payouts = post(pay).layer(guard.requires("payouts.write")?);
+    let probed = (credentials.clone(), stop.clone());
+    let readyz = get(async move || match ready(&probed.0, &probed.1) {
+        Ok(()) => (StatusCode::OK, "ready".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_string()),
+    });
     let app = Router::new()
         .nest("/api-access/v1", admin_router(&credentials, OurSignIn))
         .merge(oauth_router(&credentials))
         .merge(refunds.route_layer(guard)) // method and path name the scope
-        .route("/payouts", payouts);
+        .route("/payouts", payouts)
+        .route("/readyz", readyz);
 
+    // Opened last, when checks can be answered. Until the signal; then drained: docs/operations.md.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8090").await?;
-    axum::serve(listener, app).await?;
-    running.shutdown().await;
+    serve(listener, app, ServeConfig::default(), stop).await;
+    running.shutdown().await; // writes the last uses
     Ok(())
 }
 

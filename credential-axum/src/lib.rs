@@ -7,6 +7,7 @@
 //! | give out and check tokens | [`oauth_router`] |
 //! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
 //! | protect what stands behind a gateway | [`forward_auth_router`] |
+//! | serve all that, bounded and drained | `serve` (feature `serve`), or [`DrainUnread`] around `axum::serve`'s app |
 
 mod access;
 mod admin;
@@ -22,7 +23,10 @@ mod oauth;
 #[cfg(feature = "page")]
 mod page;
 mod problem;
+#[cfg(feature = "serve")]
+mod serve;
 mod sign_in;
+mod unread;
 mod wire;
 
 pub use access::Access;
@@ -34,4 +38,7 @@ pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};
 #[cfg(feature = "page")]
 pub use page::{PageConfig, ShownNames, Words, WordsError, page_router};
 pub use problem::Problem;
+#[cfg(feature = "serve")]
+pub use serve::{NotReady, ServeConfig, Stop, ready, serve};
 pub use sign_in::{SignIn, SignInError};
+pub use unread::{DrainUnread, DrainUnreadFuture, DrainUnreadService};

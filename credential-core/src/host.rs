@@ -49,6 +49,7 @@ struct Inner {
     prefix: ClientIdPrefix,
     issuer: String,
     limit: u32,
+    max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     verifier: Verifier,
@@ -107,6 +108,13 @@ impl Credentials {
     #[must_use]
     pub fn freshness_age(&self) -> Option<Duration> {
         self.states().age()
+    }
+
+    /// How long this node may answer from its cache after its last proof that it is fresh; zero: not
+    /// at all.
+    #[must_use]
+    pub fn max_staleness(&self) -> Duration {
+        self.0.max_staleness
     }
 
     /// Counters of secret checks since the start.
@@ -487,6 +495,7 @@ impl CredentialsBuilder {
             prefix: self.prefix,
             issuer: self.issuer,
             limit: self.limit,
+            max_staleness: self.max_staleness,
             clock: self.clock,
             entropy: self.entropy,
             catalog,
