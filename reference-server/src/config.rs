@@ -4,7 +4,7 @@ mod value;
 
 use std::{
     fmt,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use credential_axum::ForwardAuthHeaders;
+use credential_axum::{ForwardAuthHeaders, ServeConfig};
 use credential_core::{
     ScopeCatalog,
     entropy::OsEntropy,
@@ -149,6 +149,12 @@ pub struct Options {
     )]
     introspection_secret: Option<String>,
 
+    /// How long it goes on serving after SIGTERM or SIGINT, while `/readyz` fails and every answer closes
+    /// its connection, so that load balancers look elsewhere: up to `300s`; by default `5s`, and `0` on a
+    /// terminal.
+    #[arg(long, env = "CREDENTIAL_DRAIN", value_name = "DURATION")]
+    drain: Option<String>,
+
     /// How many verified secrets are remembered.
     #[arg(
         long,
@@ -190,6 +196,7 @@ pub struct Config {
     pub issuer: Option<String>,
     pub forward_auth_headers: Option<ForwardAuthHeaders>,
     pub introspection_secret: Option<Zeroizing<String>>,
+    pub serve: ServeConfig,
     pub verified_cache: usize,
     pub log: String,
 }
@@ -258,6 +265,7 @@ impl Config {
                 .introspection_secret
                 .map(value::introspection_secret)
                 .transpose()?,
+            serve: serve_config(options.drain.as_deref())?,
             verified_cache: value::verified_cache(&options.verified_cache)?,
             log: options.log,
         })
@@ -301,6 +309,17 @@ impl Options {
     pub fn log(&self) -> &str {
         &self.log
     }
+}
+
+fn serve_config(drain: Option<&str>) -> Result<ServeConfig, ConfigError> {
+    let mut config = ServeConfig::default();
+    if let Some(text) = drain {
+        config.drain = value::drain(text)?;
+    } else if io::stdin().is_terminal() || io::stdout().is_terminal() {
+        // Whoever stops it by hand has no load balancer, and waits.
+        config.drain = Duration::ZERO;
+    }
+    Ok(config)
 }
 
 const DATABASE_URLS: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";

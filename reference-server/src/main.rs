@@ -4,7 +4,6 @@
 //! `reference-server --help` lists the options; the first line on standard output is the address.
 
 mod config;
-mod connections;
 mod database;
 mod demo;
 mod server;

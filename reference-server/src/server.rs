@@ -14,8 +14,8 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    Guard, GuardError, OAuthConfig, OAuthConfigError, PageConfig, Problem, Words, WordsError,
-    admin_router, forward_auth_router, oauth_router_with, page_router,
+    Guard, GuardError, NotReady, OAuthConfig, OAuthConfigError, PageConfig, Problem, Stop, Words,
+    WordsError, admin_router, forward_auth_router, oauth_router_with, page_router, ready, serve,
 };
 use credential_core::{
     Credentials,
@@ -27,15 +27,10 @@ use credential_core::{
 use credential_store_memory::MemoryStore;
 use credential_store_postgres::{ListenerState, PostgresStore};
 use http::{Method, StatusCode, header};
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::net::TcpSocket;
 
 use crate::{
     config::{Config, ConfigError, Database},
-    connections,
     database::{self, DatabaseError},
     demo, sign_in,
     telemetry::{self, Metrics},
@@ -43,6 +38,9 @@ use crate::{
 
 /// Where Elation's own clients ask for tokens.
 const ELATION_TOKEN_PATH: &str = "/api/2.0/oauth2/token/";
+
+/// Connections that the kernel accepts before the server does.
+const BACKLOG: u32 = 1024;
 
 /// Why the server did not start or stopped badly.
 #[derive(Debug, thiserror::Error)]
@@ -102,28 +100,37 @@ pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
 /// [`ServerError`] says what could not be done.
 pub async fn run(config: Config) -> Result<(), ServerError> {
     // Before the address is told: who knows it may send the signal at once.
-    let mut stopped = stop_signal()?;
-    let listener =
-        TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| ServerError::Listen {
-                address: config.listen,
-                source,
-            })?;
-    let address = listener.local_addr().map_err(ServerError::Serve)?;
+    let stop = Stop::on_signals().map_err(ServerError::Runtime)?;
+    let listen_error = |source| ServerError::Listen {
+        address: config.listen,
+        source,
+    };
+    let socket = bind(config.listen).map_err(listen_error)?;
+    let address = socket.local_addr().map_err(ServerError::Serve)?;
     let base = format!("http://{address}");
     let store = Store::open(config.database.clone()).await?;
     let credentials = credentials(&store, &config, &base)?;
     let running = credentials.start().await?;
-    let app = app(&credentials, &store, &config)?;
+    let app = app(&credentials, &store, &config, &stop)?;
+    // Not before: a load balancer that can connect sends requests.
+    let listener = socket.listen(BACKLOG).map_err(listen_error)?;
 
     greet(&mut io::stdout().lock(), &base, &store).map_err(ServerError::Output)?;
-    connections::serve(listener, app, async move {
-        let _ = stopped.changed().await; // an error means that nobody can stop us any more
-    })
-    .await;
+    serve(listener, app, config.serve, stop).await;
     running.shutdown().await;
     Ok(())
+}
+
+/// A socket that has its address, and refuses connections until it listens.
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // As tokio does by itself: connections of a process that has just ended may still be there.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 /// Where credentials are kept.
@@ -183,7 +190,12 @@ fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials
 }
 
 /// Everything that is served.
-fn app(credentials: &Credentials, store: &Store, config: &Config) -> Result<Router, ServerError> {
+fn app(
+    credentials: &Credentials,
+    store: &Store,
+    config: &Config,
+    stop: &Stop,
+) -> Result<Router, ServerError> {
     let sessions = sign_in::Sessions::default();
     let mut oauth = OAuthConfig::default().token_path_alias(ELATION_TOKEN_PATH)?;
     if let Some(secret) = &config.introspection_secret {
@@ -199,7 +211,7 @@ fn app(credentials: &Credentials, store: &Store, config: &Config) -> Result<Rout
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",
-            get(readyz).with_state((credentials.clone(), store.clone())),
+            get(readyz).with_state((credentials.clone(), store.clone(), stop.clone())),
         )
         .route("/", get(|| async { Redirect::to("/settings/api-access") }))
         .nest_service(
@@ -238,14 +250,12 @@ async fn first(route: Option<MatchedPath>, request: Request, next: Next) -> Resp
     telemetry::count(route, request, next).await
 }
 
-async fn readyz(State((credentials, store)): State<(Credentials, Store)>) -> Response {
-    let ready = credentials.ready().await;
-    if let Err(error) = &ready {
-        tracing::warn!(error = error as &dyn std::error::Error, "not ready");
-    }
-    let (status, word) = match ready {
+/// By what this node knows already: probes, and whoever else asks, cost the store nothing.
+async fn readyz(State((credentials, store, stop)): State<(Credentials, Store, Stop)>) -> Response {
+    let (status, word) = match ready(&credentials, &stop) {
         Ok(()) => (StatusCode::OK, "ready"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Err(NotReady::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Err(NotReady::Stale) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     let details = Json(serde_json::json!({
         "status": word,
@@ -316,22 +326,6 @@ Create an API key and get a token:
         tracing::debug!(%error, "nobody reads on after the address");
     }
     Ok(())
-}
-
-/// Fires once SIGTERM or SIGINT arrives.
-fn stop_signal() -> Result<watch::Receiver<()>, ServerError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
-    let (stop, stopped) = watch::channel(());
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let _ = stop.send(()); // nobody listens any more: already stopped
-        stop.closed().await;
-    });
-    Ok(stopped)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ fn bad_configuration_names_option_fault_and_what_is_accepted() {
         &["--forward-auth-headers", "both"],
         &["--introspection-secret", "short"],
         &["--verified-cache", "0"],
+        &["--drain", "5m"],
         &["--log", "not=a=filter"],
         &["--database-url", "no url", "--keyring", ENTRY],
         &["--database-pooler", "maybe"],
@@ -104,6 +105,7 @@ fn help_and_keygen_answer_on_standard_output() {
         "--keyring",
         "--max-staleness",
         "--database-pooler",
+        "--drain",
         "CREDENTIAL_KEYRING",
         "keygen",
     ] {
@@ -141,6 +143,31 @@ fn both_signals_end_it_with_success() {
         server.signal(signal);
         assert_eq!(server.stop_is_over(), Some(0), "{signal}");
     }
+}
+
+/// Load balancers learn of a stop before anybody is refused.
+#[test]
+fn a_stopping_server_says_so_and_serves_on() {
+    let server = Server::start(&["--drain", "2s"]);
+    let client = server.client();
+    assert_eq!(client.get("/readyz", &[]).json()["status"], "ready");
+    server.signal("TERM");
+    let mut asked = 0;
+    let draining = loop {
+        let answer = client.get("/readyz", &[]);
+        if answer.status == 503 {
+            break answer;
+        }
+        asked += 1;
+        assert!(asked < 1_000, "it never says so");
+    };
+    assert_eq!(draining.json()["status"], "draining");
+    assert_eq!(draining.header("connection"), "close");
+    let live = client.get("/livez", &[]);
+    assert_eq!((live.status, live.header("connection")), (200, "close"));
+    assert_eq!(server.stop_is_over(), Some(0));
+    let address = client.base().trim_start_matches("http://").to_owned();
+    std::net::TcpStream::connect(address).unwrap_err();
 }
 
 #[test]

@@ -88,6 +88,22 @@ pub(super) fn catalog(path: Option<PathBuf>) -> Result<ScopeCatalog, ConfigError
 
 pub(super) fn max_staleness(text: &str) -> Result<Duration, ConfigError> {
     const ACCEPTED: &str = "`0`, or a duration from `500ms` to `60s`";
+    let bounds = |millis| millis == 0 || (500..=60_000).contains(&millis);
+    duration("--max-staleness", text, bounds, ACCEPTED)
+}
+
+pub(super) fn drain(text: &str) -> Result<Duration, ConfigError> {
+    const ACCEPTED: &str = "`0`, or a duration up to `300s`";
+    duration("--drain", text, |millis| millis <= 300_000, ACCEPTED)
+}
+
+/// `0`, or a number of `ms` or `s`.
+fn duration(
+    option: &'static str,
+    text: &str,
+    within_bounds: impl FnOnce(u64) -> bool,
+    accepted: &'static str,
+) -> Result<Duration, ConfigError> {
     let millis = match text.trim() {
         "0" | "0s" | "0ms" => Some(0),
         text => match (text.strip_suffix("ms"), text.strip_suffix('s')) {
@@ -100,15 +116,13 @@ pub(super) fn max_staleness(text: &str) -> Result<Duration, ConfigError> {
         },
     };
     match millis {
-        Some(millis) if millis == 0 || (500..=60_000).contains(&millis) => {
-            Ok(Duration::from_millis(millis))
-        }
+        Some(millis) if within_bounds(millis) => Ok(Duration::from_millis(millis)),
         Some(_) => Err(ConfigError::new(
-            "--max-staleness",
+            option,
             format_args!("`{}` is out of bounds", text.escape_debug()),
-            ACCEPTED,
+            accepted,
         )),
-        None => Err(unknown("--max-staleness", text, ACCEPTED)),
+        None => Err(unknown(option, text, accepted)),
     }
 }
 
@@ -198,6 +212,16 @@ mod tests {
             "99999999999999999999s",
         ] {
             assert!(max_staleness(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_drain_may_last_up_to_five_minutes() {
+        for (text, millis) in [("0", 0), ("250ms", 250), ("5s", 5_000), ("300s", 300_000)] {
+            assert_eq!(drain(text).unwrap().as_millis(), millis, "{text}");
+        }
+        for text in ["301s", "5", "-1s", "5m", ""] {
+            assert!(drain(text).is_err(), "{text}");
         }
     }
 

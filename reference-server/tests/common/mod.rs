@@ -43,8 +43,20 @@ pub fn run(arguments: &[&str]) -> Output {
 }
 
 impl Server {
+    /// On a free port and, unless the arguments say otherwise, without a time for draining.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut process = command(&[&["--listen", "127.0.0.1:0"], arguments].concat())
+        let mut all = arguments.to_vec();
+        for default in [["--listen", "127.0.0.1:0"], ["--drain", "0"]] {
+            if !arguments.contains(&default[0]) {
+                all.extend(default);
+            }
+        }
+        Self::spawn(command(&all))
+    }
+
+    /// By a command that ends in the server's own.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -150,6 +162,10 @@ impl Client {
             cookie: None,
             seen: Arc::default(),
         }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// One request; the body as it is.
