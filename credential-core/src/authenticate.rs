@@ -9,15 +9,16 @@ use crate::{
     authorize::freshness::LiveCredential,
     catalog::{self, ApiType, RequestedScopes, ScopeRequestError},
     clock::Timestamp,
-    credential::Status,
+    credential::{Credential, Status},
     host::Credentials,
-    id::{ClientId, CredentialId, Selector, TenantId},
+    id::{ClientId, Selector, TenantId},
     secret::{
         self, GenuineSecret,
         hash::SecretHash,
         verify::{Verified, VerifyError},
     },
     store::{ReplaceHash, StoreError},
+    store_work::Side,
     telemetry,
     token::{AccessToken, SealError, TokenClaims, TokenScopes},
 };
@@ -186,12 +187,15 @@ impl Credentials {
         let Some(stored) = client.live.credential.secret(&secret.selector()) else {
             return Err(AuthenticateError::Refused(Refusal::UnknownClient));
         };
-        match self.verifier().verify(secret, &stored.hash).await {
+        let credential = &client.live.credential;
+        let verified = self
+            .verifier()
+            .verify(&credential.tenant, secret, &stored.hash);
+        match verified.await {
             Ok(Verified::Cached) => Ok(client),
             Ok(Verified::Hashed { rehash }) => {
                 if rehash {
-                    self.rehash(client.live.credential.id, secret, &stored.hash)
-                        .await;
+                    self.rehash(credential, secret, &stored.hash).await;
                 }
                 // Hashing takes its time: what changed meanwhile counts.
                 self.live_client(client_id, secret).await
@@ -242,23 +246,28 @@ impl Credentials {
 
     /// Stores the secret's hash under the current parameters and pepper. A failure is logged
     /// and costs nothing but another try at the next first use.
-    async fn rehash(&self, id: CredentialId, secret: &GenuineSecret<'_>, old: &SecretHash) {
-        let new = match self.verifier().rehash(secret).await {
+    async fn rehash(&self, credential: &Credential, secret: &GenuineSecret<'_>, old: &SecretHash) {
+        let new = match self.verifier().rehash(&credential.tenant, secret).await {
             Ok(new) => new,
+            Err(VerifyError::Overloaded { .. }) => return, // counted there
             Err(error) => {
                 tracing::warn!(%error, "a secret was not rehashed");
                 return;
             }
         };
         let change = ReplaceHash {
-            id,
+            id: credential.id,
             selector: secret.selector(),
             old: old.clone(),
             new: new.clone(),
         };
-        match self.store().replace_hash(change).await {
-            Ok(()) => self.verifier().remember(secret, &new),
-            Err(error) => tracing::warn!(%error, "a rehashed secret was not stored"),
+        let replace = self.store().replace_hash(change);
+        let replaced = self
+            .call_store_again(&credential.tenant, Side::Clients, replace)
+            .await;
+        // Why a failure is not said here: the store's own are, and the next first use tries again.
+        if replaced.is_ok() {
+            self.verifier().remember(secret, &new);
         }
     }
 

@@ -32,7 +32,9 @@ use crate::{
     host::Credentials,
     id::{ClientId, TenantId},
     store::{RevokeToken, StoreError},
+    store_work::{CallError, Side},
     telemetry,
+    tenant_share::Refused,
 };
 
 /// The most single tokens of a credential that are remembered as revoked; above it, all tokens
@@ -160,6 +162,21 @@ pub enum AuthorizeError {
     Store(#[source] Arc<StoreError>),
 }
 
+/// Why a token was not revoked: it is still live.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeTokenError {
+    /// Too many requests of this tenant's clients are waiting already: `503` with `Retry-After`
+    /// (RFC 7009 §2.2.1).
+    #[error("too many requests of this tenant are waiting; try again in {} s", .retry_after.as_secs())]
+    Busy {
+        /// When to try again: whole seconds, 1 to 120. Follows the tenant's own queue.
+        retry_after: Duration,
+    },
+    /// It could not be recorded: `503`.
+    #[error("the store did not answer")]
+    Store(#[source] StoreError),
+}
+
 impl Credentials {
     /// Opens a bearer token and reads the live state of its credential.
     ///
@@ -249,12 +266,12 @@ impl Credentials {
     /// is taken without a word.
     ///
     /// # Errors
-    /// `Store` if it could not be recorded.
+    /// `Busy` or `Store` if it was not recorded: the token is still live.
     pub async fn revoke_token(
         &self,
         client: &AuthenticatedClient,
         token: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), RevokeTokenError> {
         let now = self.clock().now();
         let id = client.live().credential.id;
         let Ok(claims) = self.sealer().open(token) else {
@@ -263,20 +280,26 @@ impl Credentials {
         if claims.credential != id || claims.expires_at <= now {
             return Ok(());
         }
+        let revoke = self.store().revoke_token(RevokeToken {
+            credential_id: id,
+            token: RevokedToken {
+                id: claims.id,
+                issued_at: claims.issued_at,
+                expires_at: claims.expires_at,
+            },
+            at: now,
+            forget_expired_by: now.saturating_sub(CLOCK_SKEW),
+            limit: REVOKED_TOKENS_LIMIT,
+        });
         let committed = self
-            .store()
-            .revoke_token(RevokeToken {
-                credential_id: id,
-                token: RevokedToken {
-                    id: claims.id,
-                    issued_at: claims.issued_at,
-                    expires_at: claims.expires_at,
-                },
-                at: now,
-                forget_expired_by: now.saturating_sub(CLOCK_SKEW),
-                limit: REVOKED_TOKENS_LIMIT,
-            })
-            .await?;
+            .call_store(client.tenant(), Side::Clients, revoke)
+            .await
+            .map_err(|error| match error {
+                CallError::Refused(Refused { retry_after }) => {
+                    RevokeTokenError::Busy { retry_after }
+                }
+                CallError::Store(error) => RevokeTokenError::Store(error),
+            })?;
         self.states().own_change(id, committed.change);
         // Brings this node up to date before the client hears of it; what keeps it from that
         // is logged there, and its own cache is already right.

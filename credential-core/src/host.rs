@@ -21,6 +21,7 @@ use crate::{
         verify::{Verifier, VerifierConfig, VerifierStats},
     },
     store::{CredentialStore, KeyCheck, NodeId, StoreError},
+    store_work::StoreWork,
     telemetry,
     token::{TokenIds, TokenSealer},
 };
@@ -59,6 +60,7 @@ struct Inner {
     tokens: TokenCache,
     refusals: RefusalLog,
     brake: Brake,
+    store_work: StoreWork,
 }
 
 impl Credentials {
@@ -126,7 +128,11 @@ impl Credentials {
     /// Brings the metrics that are read on demand up to date; see
     /// [`telemetry`].
     pub fn report_metrics(&self) {
-        telemetry::report(&self.verifier_stats(), self.freshness_age());
+        telemetry::report(
+            &self.verifier_stats(),
+            self.store_work().refused(),
+            self.freshness_age(),
+        );
     }
 
     /// The scopes and API types on offer.
@@ -201,6 +207,10 @@ impl Credentials {
 
     pub(crate) fn refusals(&self) -> &RefusalLog {
         &self.0.refusals
+    }
+
+    pub(crate) fn store_work(&self) -> &StoreWork {
+        &self.0.store_work
     }
 
     pub(crate) fn brake(&self) -> &Brake {
@@ -486,6 +496,7 @@ impl CredentialsBuilder {
             ),
             tokens: TokenCache::new(self.token_cache, &*self.entropy),
             refusals: RefusalLog::new(Arc::clone(&self.clock)),
+            store_work: StoreWork::new(self.verifier.workers),
             brake: Brake::new(Arc::clone(&self.clock)),
             self_service: self
                 .self_service

@@ -86,7 +86,9 @@ pub mod manage;
 mod refusals;
 pub mod secret;
 pub mod store;
+mod store_work;
 pub mod telemetry;
+mod tenant_share;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;

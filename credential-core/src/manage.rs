@@ -20,8 +20,9 @@ use crate::{
     credential::{Credential, CredentialName, NameError, Revocation, Status, StoredSecret},
     host::Credentials,
     id::{ClientId, CredentialId},
-    secret::ClientSecret,
+    secret::{ClientSecret, verify::VerifyError},
     store::{AuditQuery, Edit, ListPosition, ListQuery, NewCredential, Revoke, StoreError},
+    store_work::{CallError, Side},
 };
 
 /// The most items of one page, of credentials and of audit events.
@@ -55,12 +56,13 @@ impl Credentials {
         };
         let limit = self.limit();
         let refused = |error| match error {
-            StoreError::LimitReached => ManageError::LimitReached { limit },
+            CallError::Store(StoreError::LimitReached) => ManageError::LimitReached { limit },
             other => other.into(),
         };
         // INVARIANT: nothing is hashed that will be refused. Only who wins a race is left to `insert`.
-        self.store()
-            .may_insert(admin.tenant(), &name, limit)
+        let creating = self.store_work().creating(admin.tenant()).await?;
+        let look = self.store().may_insert(admin.tenant(), &name, limit);
+        self.call_store(admin.tenant(), Side::Admins, look)
             .await
             .map_err(refused)?;
 
@@ -72,9 +74,12 @@ impl Credentials {
         );
         let hash = self
             .verifier()
-            .hash(&client_secret)
+            .hash(admin.tenant(), &client_secret)
             .await
-            .map_err(ManageError::Overloaded)?;
+            .map_err(|error| match error {
+                VerifyError::Overloaded { retry_after } => ManageError::RateLimited { retry_after },
+                error => ManageError::Hash(error),
+            })?;
         let credential = Credential {
             id: CredentialId::random(self.entropy()),
             tenant: admin.tenant().clone(),
@@ -109,15 +114,16 @@ impl Credentials {
                 expires_at: credential.expires_at.map(|at| at.to_string()),
             },
         );
+        let insert = self.store().insert(NewCredential {
+            credential: credential.clone(),
+            limit,
+            event,
+        });
         let committed = self
-            .store()
-            .insert(NewCredential {
-                credential: credential.clone(),
-                limit,
-                event,
-            })
+            .call_store_again(admin.tenant(), Side::Admins, insert)
             .await
             .map_err(refused)?;
+        drop(creating);
         self.states().own_change(credential.id, committed.change);
         Ok(Created {
             credential,
@@ -134,10 +140,19 @@ impl Credentials {
         admin: &TenantAdmin,
         id: CredentialId,
     ) -> Result<Credential, ManageError> {
-        self.store()
-            .get(admin.tenant(), id)
+        let found = self.store().get(admin.tenant(), id);
+        self.call_store(admin.tenant(), Side::Admins, found)
             .await?
             .ok_or(ManageError::NotFound)
+    }
+
+    /// Whether one more request of the tenant's admins would find room now; every use case asks by
+    /// itself. For who wants to refuse a request before reading it.
+    ///
+    /// # Errors
+    /// `RateLimited`.
+    pub fn check_room(&self, admin: &TenantAdmin) -> Result<(), ManageError> {
+        Ok(self.room_for_admins(admin.tenant())?)
     }
 
     /// A page of the tenant's credentials, newest first.
@@ -156,7 +171,8 @@ impl Credentials {
             limit: limit + 1,
             ..query
         };
-        let items = self.store().list(admin.tenant(), &one_more).await?;
+        let items = self.store().list(admin.tenant(), &one_more);
+        let items = self.call_store(admin.tenant(), Side::Admins, items).await?;
         Ok(page(items, limit, |credential| ListPosition {
             created_at: credential.created_at,
             id: credential.id,
@@ -321,16 +337,16 @@ impl Credentials {
                 client_id: before.client_id.as_str(),
             },
         );
+        let revoke = self.store().revoke(Revoke {
+            tenant: admin.tenant().clone(),
+            id,
+            expected_version,
+            at: revocation.at,
+            by: revocation.by,
+            event,
+        });
         let committed = self
-            .store()
-            .revoke(Revoke {
-                tenant: admin.tenant().clone(),
-                id,
-                expected_version,
-                at: revocation.at,
-                by: revocation.by,
-                event,
-            })
+            .call_store(admin.tenant(), Side::Admins, revoke)
             .await?;
         self.states().own_change(id, committed.change);
         self.in_effect(committed.value).await
@@ -352,7 +368,8 @@ impl Credentials {
             limit: limit + 1,
             ..query
         };
-        let items = self.store().audit_events(admin.tenant(), &one_more).await?;
+        let items = self.store().audit_events(admin.tenant(), &one_more);
+        let items = self.call_store(admin.tenant(), Side::Admins, items).await?;
         Ok(page(items, limit, |event| event.seq))
     }
 
@@ -383,8 +400,9 @@ impl Credentials {
     }
 
     async fn commit(&self, edit: Edit) -> Result<Changed, ManageError> {
-        let id = edit.id;
-        let committed = self.store().replace(edit).await?;
+        let (id, tenant) = (edit.id, edit.tenant.clone());
+        let replace = self.store().replace(edit);
+        let committed = self.call_store(&tenant, Side::Admins, replace).await?;
         self.states().own_change(id, committed.change);
         self.in_effect(committed.value).await
     }

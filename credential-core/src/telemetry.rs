@@ -17,6 +17,8 @@
 //! | `credential_changes_applied_total` | counter | |
 //! | `credential_change_delay_seconds` | histogram | |
 //! | `credential_caches_dropped_total` | counter | |
+//! | `credential_store_calls_failed_total` | counter | |
+//! | `credential_store_calls_refused_total` | counter | |
 //! | `credential_freshness_age_seconds` | gauge | |
 //! | `credential_use_flushes_total` | counter | `outcome`: `ok`, `error` |
 //! | `credential_uses_written_total` | counter | |
@@ -29,9 +31,13 @@
 //! [`Credentials::report_metrics`](crate::Credentials::report_metrics): call it when metrics are
 //! asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use metrics::{counter, gauge, histogram};
+use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
@@ -66,6 +72,11 @@ pub(crate) fn state_read(ok: bool) {
     counter!("credential_state_reads_total", "outcome" => outcome(ok)).increment(1);
 }
 
+/// A call of an admin or a client, not of a check.
+pub(crate) fn store_call_failed() {
+    counter!("credential_store_calls_failed_total").increment(1);
+}
+
 pub(crate) fn catch_up(ok: bool) {
     counter!("credential_catch_ups_total", "outcome" => outcome(ok)).increment(1);
 }
@@ -97,16 +108,50 @@ fn outcome(ok: bool) -> &'static str {
     clippy::cast_precision_loss,
     reason = "gauges are floats; these counts are small"
 )]
-pub(crate) fn report(stats: &VerifierStats, freshness_age: Option<Duration>) {
+pub(crate) fn report(
+    stats: &VerifierStats,
+    store_calls_refused: u64,
+    freshness_age: Option<Duration>,
+) {
     gauge!("credential_argon2_running").set(stats.running as f64);
     gauge!("credential_argon2_waiting").set(stats.waiting as f64);
     counter!("credential_argon2_refused_total").absolute(stats.refused);
     counter!("credential_argon2_skipped_total").absolute(stats.skipped);
+    counter!("credential_store_calls_refused_total").absolute(store_calls_refused);
     counter!("credential_verified_cache_hits_total").absolute(stats.cache_hits);
     counter!("credential_verified_cache_misses_total").absolute(stats.cache_misses);
     gauge!("credential_verified_cache_entries").set(stats.cached as f64);
     let age = freshness_age.map_or(f64::INFINITY, |age| age.as_secs_f64());
     gauge!("credential_freshness_age_seconds").set(age);
+}
+
+/// Lets one log line through in ten seconds: for what fails again and again while something is down
+/// or overloaded. The number of the others goes with it.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<(Option<Instant>, u64)>);
+
+impl Seldom {
+    /// From one line to the next.
+    const EVERY: Duration = Duration::from_secs(10);
+
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new((None, 0)))
+    }
+
+    /// Whether to log this one, and how many were not logged since the last.
+    #[must_use]
+    pub fn is_due(&self) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (latest, unlogged) = &mut *state;
+        if latest.is_some_and(|latest| latest.elapsed() < Self::EVERY) {
+            *unlogged += 1;
+            return None;
+        }
+        *latest = Some(Instant::now());
+        Some(std::mem::take(unlogged))
+    }
 }
 
 /// A hasher whose every hash is timed.
@@ -133,5 +178,22 @@ impl SecretHasher for Timed {
 
     fn verify(&self, secret: &str, stored: &SecretHash) -> Result<Verdict, HashError> {
         self.time(|| self.hasher.verify(secret, stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_line_in_ten_seconds_says_how_many_it_stands_for() {
+        let seldom = Seldom::new();
+        let asked: Vec<_> = (0..1_000).map(|_| seldom.is_due()).collect();
+        assert_eq!(
+            (asked[0], asked[1..].iter().flatten().count()),
+            (Some(0), 0)
+        );
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!((seldom.is_due(), seldom.is_due()), (Some(999), None));
     }
 }

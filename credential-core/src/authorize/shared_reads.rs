@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 
 use crate::store::StoreError;
 
-/// Reads of the store that run at the same time.
-const READS_AT_ONCE: usize = 32;
+/// Reads of the store that run at the same time: half of PostgreSQL's connections. Whose they are is
+/// known only afterwards, so what keeps one tenant from all of them is that each credential has one.
+const READS_AT_ONCE: usize = 8;
 /// Reads that may wait for one of those places; more are refused with "no answer".
 const READS_WAITING: usize = 1024;
 

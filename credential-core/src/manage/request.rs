@@ -1,10 +1,14 @@
 //! What an admin asks for, what comes back, and why nothing was changed.
 
+use std::time::Duration;
+
 use crate::{
     clock::Timestamp,
     credential::Credential,
     secret::{ClientSecret, verify::VerifyError},
     store::StoreError,
+    store_work::CallError,
+    tenant_share::Refused,
 };
 
 /// What a new credential shall be, as the admin typed it.
@@ -160,9 +164,15 @@ pub enum ManageError {
         /// How many it may have.
         limit: u32,
     },
-    /// Too many secrets are being hashed; try again.
-    #[error("too many secrets are being hashed")]
-    Overloaded(#[source] VerifyError),
+    /// Too much of this tenant's work is waiting already; nothing was done.
+    #[error("too many requests of this tenant are waiting; try again in {} s", .retry_after.as_secs())]
+    RateLimited {
+        /// When to try again: whole seconds, 1 to 120. Follows the tenant's own queue.
+        retry_after: Duration,
+    },
+    /// The new secret could not be hashed.
+    #[error("could not hash the secret")]
+    Hash(#[source] VerifyError),
     /// The store did not answer.
     #[error("the store did not answer")]
     Store(#[source] StoreError),
@@ -183,6 +193,21 @@ impl From<StoreError> for ManageError {
             StoreError::StaleVersion => Self::StaleVersion,
             StoreError::NameTaken => Self::NameTaken,
             other => Self::Store(other),
+        }
+    }
+}
+
+impl From<Refused> for ManageError {
+    fn from(Refused { retry_after }: Refused) -> Self {
+        Self::RateLimited { retry_after }
+    }
+}
+
+impl From<CallError> for ManageError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refused) => refused.into(),
+            CallError::Store(error) => error.into(),
         }
     }
 }

@@ -6,7 +6,8 @@
 //! - a secret that was right once is known by a digest, under a key drawn at start-up and never stored;
 //! - callers that present one secret at the same time share one hash, a **flight**; it outlives a
 //!   caller that gives up, and is skipped if all have before it began;
-//! - few hashes run at a time and a bounded number waits; the rest is refused at once.
+//! - few hashes run at a time and a bounded number waits, both shared fairly among tenants
+//!   (`tenant_share.rs`); the rest is refused at once.
 //!
 //! What is cached says that a secret *matches a stored hash*. Whether that hash is still live is asked
 //! elsewhere, each time.
@@ -25,22 +26,24 @@ use std::{
 };
 
 use quick_cache::{DefaultHashBuilder, UnitWeighter, sync::Cache, sync::DefaultLifecycle};
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    task,
-    time::Instant,
-};
+use tokio::{sync::watch, task};
 use zeroize::Zeroizing;
 
 use super::{
     ClientSecret, GenuineSecret,
     hash::{HashError, SecretHash, SecretHasher, Verdict},
 };
-use crate::entropy::Entropy;
+use crate::{
+    entropy::Entropy,
+    id::TenantId,
+    tenant_share::{self, Limits, Places, Refused},
+};
 
-mod pool;
+type Place = tenant_share::Place<TenantId>;
+type Permit = tenant_share::Permit<TenantId>;
 
-use pool::{Place, Pool};
+/// What a hash takes until one was timed: the default cost on a common core, rounded up.
+const TYPICAL: Duration = Duration::from_millis(25);
 
 /// Verifies and makes stored hashes, on a bounded pool and with a memory for what was right.
 ///
@@ -54,7 +57,8 @@ pub struct VerifierConfig {
     /// Hashes that run at a time, at least 1. By default one core is left free, for requests that need
     /// no hash.
     pub workers: usize,
-    /// Hashes that may wait for one of those. By default 128, some 3 s of work for one worker.
+    /// Hashes that may wait for one of those. By default 128, some 3 s of work for one worker. A
+    /// tenant alone may have all these places; it loses them to tenants that have fewer.
     pub waiting: usize,
     /// Secrets remembered, some 100 bytes each; 0 remembers none. By default 100 000.
     pub cache_entries: usize,
@@ -90,11 +94,11 @@ pub enum VerifyError {
     /// It is not the secret that was hashed.
     #[error("wrong secret")]
     Wrong,
-    /// Too many hashes are waiting already: `503` with `Retry-After`.
-    #[error("too many secrets are being hashed")]
+    /// Too many hashes of this tenant are waiting already: `503` with `Retry-After`.
+    #[error("too many secrets of this tenant are being hashed")]
     Overloaded {
-        /// When this caller's turn should come: whole seconds, 1 to 120. Callers that are refused at
-        /// the same time are told different times.
+        /// When this caller's turn should come: whole seconds, 1 to 120. Follows its tenant's own
+        /// queue; callers that are refused at the same time are told different times.
         retry_after: Duration,
     },
     /// No verdict on the secret.
@@ -144,7 +148,12 @@ impl Verifier {
                 DefaultLifecycle::default(),
             ),
             flights: Mutex::default(),
-            pool: Pool::new(config.workers, config.waiting),
+            pool: Places::new(Limits {
+                at_once: config.workers,
+                each: config.workers,
+                waiting: config.waiting,
+                typical: TYPICAL,
+            }),
             hashes: AtomicU64::new(0),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -152,7 +161,7 @@ impl Verifier {
         }))
     }
 
-    /// Whether the secret is the one that was hashed.
+    /// Whether the secret, of one of the tenant's credentials, is the one that was hashed.
     ///
     /// A secret that was right before costs one digest and one look-up. Callers at the same time share
     /// one hash. Dropping the future gives the result up, for this caller only. A wrong secret is not
@@ -166,6 +175,7 @@ impl Verifier {
     /// Outside a Tokio runtime.
     pub async fn verify(
         &self,
+        tenant: &TenantId,
         secret: &GenuineSecret<'_>,
         stored: &SecretHash,
     ) -> Result<Verified, VerifyError> {
@@ -175,7 +185,7 @@ impl Verifier {
             return Ok(Verified::Cached);
         }
         self.0.misses.fetch_add(1, Ordering::Relaxed);
-        let Some(mut flight) = Inner::board(&self.0, digest, secret, stored)? else {
+        let Some(mut flight) = Inner::board(&self.0, digest, tenant, secret, stored)? else {
             return Ok(Verified::Cached);
         };
         let landed = flight.wait_for(Option::is_some).await;
@@ -184,24 +194,29 @@ impl Verifier {
                 rehash: rehash.swap(false, Ordering::Relaxed),
             }),
             Some(Some(Outcome::Wrong)) => Err(VerifyError::Wrong),
+            Some(Some(Outcome::Refused(refused))) => Err((*refused).into()),
             Some(Some(Outcome::Failed(error))) => Err(VerifyError::Failed(error.clone())),
             // The runtime is shutting down and dropped the flight.
             Some(None) | None => Err(VerifyError::Failed(HashError::failed(Interrupted))),
         }
     }
 
-    /// Hashes a new secret. It is not remembered: the first use shows that the stored hash is right.
+    /// Hashes a new secret of the tenant's. It is not remembered: the first use shows that the stored hash is right.
     ///
     /// # Errors
     /// [`VerifyError::Overloaded`] if too many are waiting; [`VerifyError::Failed`] if hashing fails.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub async fn hash(&self, secret: &ClientSecret) -> Result<SecretHash, VerifyError> {
-        self.hash_text(secret.expose_secret()).await
+    pub async fn hash(
+        &self,
+        tenant: &TenantId,
+        secret: &ClientSecret,
+    ) -> Result<SecretHash, VerifyError> {
+        self.hash_text(tenant, secret.expose_secret()).await
     }
 
-    /// Hashes a secret anew that was found right, to replace a hash of another cost or key. Once the
+    /// Hashes a secret of the tenant's anew that was found right, to replace a hash of another cost or key. Once the
     /// new hash is stored, [`remember`](Self::remember) it.
     ///
     /// # Errors
@@ -209,8 +224,12 @@ impl Verifier {
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub async fn rehash(&self, secret: &GenuineSecret<'_>) -> Result<SecretHash, VerifyError> {
-        self.hash_text(secret.expose_secret()).await
+    pub async fn rehash(
+        &self,
+        tenant: &TenantId,
+        secret: &GenuineSecret<'_>,
+    ) -> Result<SecretHash, VerifyError> {
+        self.hash_text(tenant, secret.expose_secret()).await
     }
 
     /// Whether the secret is known to match the stored hash.
@@ -243,8 +262,8 @@ impl Verifier {
         }
     }
 
-    async fn hash_text(&self, secret: &str) -> Result<SecretHash, VerifyError> {
-        let permit = Pool::enter(&self.0.pool)?.permit().await;
+    async fn hash_text(&self, tenant: &TenantId, secret: &str) -> Result<SecretHash, VerifyError> {
+        let permit = Places::enter(&self.0.pool, tenant)?.permit().await?;
         let secret = Zeroizing::new(secret.to_owned());
         Inner::hash_on(&self.0, permit, move |hasher| hasher.hash(&secret))
             .await
@@ -266,7 +285,7 @@ struct Inner {
     key: Zeroizing<[u8; 32]>,
     cache: Cache<Digest, (), UnitWeighter, DefaultHashBuilder>,
     flights: Mutex<Flights>,
-    pool: Arc<Pool>,
+    pool: Arc<Places<TenantId>>,
     hashes: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -302,6 +321,7 @@ impl Inner {
     fn board(
         this: &Arc<Self>,
         digest: Digest,
+        tenant: &TenantId,
         secret: &GenuineSecret<'_>,
         stored: &SecretHash,
     ) -> Result<Option<watch::Receiver<Option<Outcome>>>, VerifyError> {
@@ -314,7 +334,7 @@ impl Inner {
         if this.cache.get(&digest).is_some() {
             return Ok(None);
         }
-        let place = Pool::enter(&this.pool)?;
+        let place = Places::enter(&this.pool, tenant)?;
         let (sender, receiver) = watch::channel(None);
         flights.insert(digest, sender.clone());
         drop(flights);
@@ -335,17 +355,14 @@ impl Inner {
     /// nobody waits for it any more.
     async fn hash_on<T: Send + 'static>(
         this: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         work: impl FnOnce(&dyn SecretHasher) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
         let inner = Arc::clone(this);
         let work = move || {
             let _permit = permit;
             inner.hashes.fetch_add(1, Ordering::Relaxed);
-            let began = Instant::now();
-            let result = work(&*inner.hasher);
-            inner.pool.took(began.elapsed());
-            result
+            work(&*inner.hasher)
         };
         // Why not hand the join error on: it repeats the panic's message, which is not ours to vouch
         // for.
@@ -370,7 +387,14 @@ enum Outcome {
         rehash: AtomicBool,
     },
     Wrong,
+    Refused(Refused),
     Failed(HashError),
+}
+
+impl From<Refused> for VerifyError {
+    fn from(Refused { retry_after }: Refused) -> Self {
+        Self::Overloaded { retry_after }
+    }
 }
 
 impl Flight {
@@ -378,8 +402,17 @@ impl Flight {
         let Some(permit) = self.permit(place).await else {
             return;
         };
+        let outcome = match permit {
+            Ok(permit) => self.hash(permit, secret, stored).await,
+            Err(refused) => Outcome::Refused(refused),
+        };
+        self.leave();
+        self.sender.send_replace(Some(outcome));
+    }
+
+    async fn hash(&self, permit: Permit, secret: Zeroizing<String>, stored: SecretHash) -> Outcome {
         let work = move |hasher: &dyn SecretHasher| hasher.verify(&secret, &stored);
-        let outcome = match Inner::hash_on(&self.inner, permit, work).await {
+        match Inner::hash_on(&self.inner, permit, work).await {
             Ok(Verdict::Match { rehash }) => {
                 // A rehash that nobody is there to do: hashed again for the next caller, who will.
                 if !(rehash && self.sender.is_closed()) {
@@ -391,13 +424,11 @@ impl Flight {
             }
             Ok(Verdict::Mismatch) => Outcome::Wrong,
             Err(error) => Outcome::Failed(error),
-        };
-        self.leave();
-        self.sender.send_replace(Some(outcome));
+        }
     }
 
     /// Waits for a worker; `None`, and the flight is off the table, if all callers left before.
-    async fn permit(&mut self, place: Place) -> Option<OwnedSemaphorePermit> {
+    async fn permit(&mut self, place: Place) -> Option<Result<Permit, Refused>> {
         let mut permit = pin!(place.permit());
         loop {
             let permit = tokio::select! {

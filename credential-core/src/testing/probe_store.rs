@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -35,6 +35,11 @@ struct Probe {
     failing_catch_ups: AtomicBool,
     deaf: AtomicBool,
     holding: AtomicBool,
+    running: AtomicUsize,
+    most_at_once: AtomicUsize,
+    holding_calls: AtomicBool,
+    /// One permit for each call that may go on, of those that are held before they begin.
+    calls_released: Semaphore,
     /// One permit for each state read that was done and is held back.
     held: Semaphore,
     /// One permit for each that may go on.
@@ -54,6 +59,10 @@ impl<S: CredentialStore> ProbeStore<S> {
                 failing: AtomicBool::new(false),
                 failing_catch_ups: AtomicBool::new(false),
                 deaf: AtomicBool::new(false),
+                running: AtomicUsize::new(0),
+                most_at_once: AtomicUsize::new(0),
+                holding_calls: AtomicBool::new(false),
+                calls_released: Semaphore::new(0),
                 holding: AtomicBool::new(false),
                 held: Semaphore::new(0),
                 released: Semaphore::new(0),
@@ -65,6 +74,29 @@ impl<S: CredentialStore> ProbeStore<S> {
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.probe.calls.load(Ordering::SeqCst)
+    }
+
+    /// Calls that run now, of any method but catch-up and wake-up.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.probe.running.load(Ordering::SeqCst)
+    }
+
+    /// The most calls that ever ran at the same time, of any method but catch-up and wake-up.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        self.probe.most_at_once.load(Ordering::SeqCst)
+    }
+
+    /// From now on every call but catch-up and wake-up stands still before it begins, as on a database
+    /// that is slow; [`release_calls`](Self::release_calls) lets so many go on.
+    pub fn hold_calls(&self) {
+        self.probe.holding_calls.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets `count` held calls go on.
+    pub fn release_calls(&self, count: usize) {
+        self.probe.calls_released.add_permits(count);
     }
 
     /// Calls of `state` and `state_by_selector`.
@@ -115,9 +147,18 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe.released.add_permits(count);
     }
 
-    fn called(&self) -> Result<&S, StoreError> {
-        self.probe.calls.fetch_add(1, Ordering::SeqCst);
-        self.reachable()
+    async fn called(&self) -> Result<(&S, Running<'_>), StoreError> {
+        let probe = &*self.probe;
+        probe.calls.fetch_add(1, Ordering::SeqCst);
+        let running = probe.running.fetch_add(1, Ordering::SeqCst) + 1;
+        let running_one = Running(&probe.running);
+        probe.most_at_once.fetch_max(running, Ordering::SeqCst);
+        if probe.holding_calls.load(Ordering::SeqCst)
+            && let Ok(permit) = probe.calls_released.acquire().await
+        {
+            permit.forget();
+        }
+        Ok((self.reachable()?, running_one))
     }
 
     fn reachable(&self) -> Result<&S, StoreError> {
@@ -139,6 +180,15 @@ impl<S: CredentialStore> ProbeStore<S> {
     }
 }
 
+/// A call that runs for as long as this lives.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 fn told_to_fail() -> StoreError {
     StoreError::Backend {
         source: "told to fail".into(),
@@ -148,7 +198,8 @@ fn told_to_fail() -> StoreError {
 #[async_trait]
 impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
-        self.called()?.insert(new).await
+        let (inner, _running) = self.called().await?;
+        inner.insert(new).await
     }
 
     async fn may_insert(
@@ -157,7 +208,8 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         name: &CredentialName,
         limit: u32,
     ) -> Result<(), StoreError> {
-        self.called()?.may_insert(tenant, name, limit).await
+        let (inner, _running) = self.called().await?;
+        inner.may_insert(tenant, name, limit).await
     }
 
     async fn get(
@@ -165,7 +217,8 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         tenant: &TenantId,
         id: CredentialId,
     ) -> Result<Option<Credential>, StoreError> {
-        self.called()?.get(tenant, id).await
+        let (inner, _running) = self.called().await?;
+        inner.get(tenant, id).await
     }
 
     async fn list(
@@ -173,19 +226,23 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         tenant: &TenantId,
         query: &ListQuery,
     ) -> Result<Vec<Credential>, StoreError> {
-        self.called()?.list(tenant, query).await
+        let (inner, _running) = self.called().await?;
+        inner.list(tenant, query).await
     }
 
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
-        self.called()?.replace(edit).await
+        let (inner, _running) = self.called().await?;
+        inner.replace(edit).await
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
-        self.called()?.revoke(revoke).await
+        let (inner, _running) = self.called().await?;
+        inner.revoke(revoke).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        let state = self.called()?.state(id).await;
+        let (inner, _running) = self.called().await?;
+        let state = inner.state(id).await;
         self.after_read().await;
         state
     }
@@ -194,17 +251,20 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         &self,
         selector: &Selector,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        let state = self.called()?.state_by_selector(selector).await;
+        let (inner, _running) = self.called().await?;
+        let state = inner.state_by_selector(selector).await;
         self.after_read().await;
         state
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
-        self.called()?.replace_hash(change).await
+        let (inner, _running) = self.called().await?;
+        inner.replace_hash(change).await
     }
 
     async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
-        self.called()?.revoke_token(revoke).await
+        let (inner, _running) = self.called().await?;
+        inner.revoke_token(revoke).await
     }
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
@@ -227,7 +287,8 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         tenant: &TenantId,
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError> {
-        self.called()?.audit_events(tenant, query).await
+        let (inner, _running) = self.called().await?;
+        inner.audit_events(tenant, query).await
     }
 
     async fn audited_tenants(
@@ -235,14 +296,17 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         after: Option<&TenantId>,
         limit: usize,
     ) -> Result<Vec<TenantId>, StoreError> {
-        self.called()?.audited_tenants(after, limit).await
+        let (inner, _running) = self.called().await?;
+        inner.audited_tenants(after, limit).await
     }
 
     async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        self.called()?.record_use(uses).await
+        let (inner, _running) = self.called().await?;
+        inner.record_use(uses).await
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
-        self.called()?.check_keys(keys).await
+        let (inner, _running) = self.called().await?;
+        inner.check_keys(keys).await
     }
 }

@@ -7,7 +7,10 @@
     reason = "each test binary uses its own part"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
 
 use credential_core::{
     Credentials, ScopeCatalog,
@@ -17,7 +20,7 @@ use credential_core::{
     host::CredentialsBuilder,
     manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
     secret::{
-        hash::{Argon2Hasher, HashCost},
+        hash::{Argon2Hasher, HashCost, HashError, SecretHash, SecretHasher, Verdict},
         keyring::Keyring,
     },
     testing::{CountingHasher, ManualClock, ProbeStore},
@@ -66,22 +69,28 @@ impl Deployment {
 
     /// Another node over the same store, with caches of its own.
     pub fn second_node(&self) -> Credentials {
+        self.node_builder().build().unwrap()
+    }
+
+    pub fn node_builder(&self) -> CredentialsBuilder {
         Credentials::builder(self.store.clone())
             .catalog(ScopeCatalog::elation())
             .keyring(self.keyring.clone())
             .hasher(self.hasher.clone())
             .clock(Arc::new(self.clock.clone()))
-            .build()
-            .unwrap()
     }
 
     pub async fn key(&self, name: &str, api_type: &str, scopes: &[&str]) -> Key {
+        self.key_of("alder", name, api_type, scopes).await
+    }
+
+    pub async fn key_of(&self, tenant: &str, name: &str, api_type: &str, scopes: &[&str]) -> Key {
         let Created {
             credential,
             client_secret,
         } = self
             .node
-            .create(&admin("alder"), request(name, api_type, scopes))
+            .create(&admin(tenant), request(name, api_type, scopes))
             .await
             .unwrap();
         Key {
@@ -159,4 +168,75 @@ pub fn request(name: &str, api_type: &str, scopes: &[&str]) -> CreateCredential 
         scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
         ..CreateCredential::default()
     }
+}
+
+/// Hashes for real, but begins none before it is let go: each hash stands still until then.
+#[derive(Debug)]
+pub struct HeldHasher {
+    inner: Argon2Hasher,
+    held: Mutex<Held>,
+    moved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// What is being hashed, in the order of beginning: secrets, all different.
+    begun: Vec<String>,
+    /// How many may come to their end.
+    released: usize,
+}
+
+impl HeldHasher {
+    pub fn new(keyring: Keyring) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Argon2Hasher::new(keyring, HashCost::cheap(), Arc::new(OsEntropy)),
+            held: Mutex::default(),
+            moved: Condvar::new(),
+        })
+    }
+
+    /// The secrets whose hashes have begun.
+    pub fn begun(&self) -> Vec<String> {
+        self.held.lock().unwrap().begun.clone()
+    }
+
+    /// Lets so many more come to their end.
+    pub fn release(&self, count: usize) {
+        self.held.lock().unwrap().released += count;
+        self.moved.notify_all();
+    }
+
+    fn stand(&self, secret: &str) {
+        let mut held = self.held.lock().unwrap();
+        held.begun.push(secret.to_owned());
+        let place = held.begun.len();
+        while held.released < place {
+            held = self.moved.wait(held).unwrap();
+        }
+    }
+}
+
+impl SecretHasher for HeldHasher {
+    fn hash(&self, secret: &str) -> Result<SecretHash, HashError> {
+        self.stand(secret);
+        self.inner.hash(secret)
+    }
+
+    fn verify(&self, secret: &str, stored: &SecretHash) -> Result<Verdict, HashError> {
+        self.stand(secret);
+        self.inner.verify(secret, stored)
+    }
+}
+
+/// Lets other tasks and threads run until something holds. No clock: what never comes to hold fails
+/// the test after some seconds' worth of turns.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..10_000_000 {
+        if holds() {
+            return;
+        }
+        std::thread::yield_now();
+        tokio::task::yield_now().await;
+    }
+    panic!("never came to hold");
 }

@@ -97,7 +97,7 @@ impl Scene {
         let (text, stored) = (secret.expose_secret().to_owned(), self.stored.clone());
         task::spawn(async move {
             verifier
-                .verify(&check(&text, &keyring).unwrap(), &stored)
+                .verify(&tenant(), &check(&text, &keyring).unwrap(), &stored)
                 .await
         })
     }
@@ -114,6 +114,10 @@ impl Scene {
     fn order(&self, order: Order) {
         self.orders.send(order).unwrap();
     }
+}
+
+fn tenant() -> TenantId {
+    "alder".parse().unwrap()
 }
 
 fn hasher(keyring: &Keyring) -> Argon2Hasher {
@@ -147,7 +151,7 @@ async fn a_hundred_concurrent_first_uses_cost_one_hash_and_a_second_use_none() {
     let secret = Arc::new(secret(&keyring, 3));
     let counting = Arc::new(CountingHasher::new(hasher(&keyring)));
     let verifier = Verifier::new(counting.clone(), VerifierConfig::default(), &entropy);
-    let stored = verifier.hash(&secret).await.unwrap();
+    let stored = verifier.hash(&tenant(), &secret).await.unwrap();
     assert_eq!((counting.hashed(), counting.verified()), (1, 0));
 
     let callers: Vec<_> = (0..100)
@@ -156,7 +160,7 @@ async fn a_hundred_concurrent_first_uses_cost_one_hash_and_a_second_use_none() {
             let (secret, stored) = (Arc::clone(&secret), stored.clone());
             task::spawn(async move {
                 let secret = check(secret.expose_secret(), &keyring).unwrap();
-                verifier.verify(&secret, &stored).await
+                verifier.verify(&tenant(), &secret, &stored).await
             })
         })
         .collect();
@@ -166,7 +170,7 @@ async fn a_hundred_concurrent_first_uses_cost_one_hash_and_a_second_use_none() {
     assert_eq!(counting.verified(), 1);
 
     let genuine = check(secret.expose_secret(), &keyring).unwrap();
-    let again = verifier.verify(&genuine, &stored).await.unwrap();
+    let again = verifier.verify(&tenant(), &genuine, &stored).await.unwrap();
     assert_eq!((again, counting.verified()), (Verified::Cached, 1));
 }
 
@@ -288,7 +292,8 @@ async fn a_new_caller_revives_a_flight_that_all_others_left() {
     // Leaves and joins before the flight's task has a turn to notice.
     abandoned.abort();
     let genuine = check(second.expose_secret(), &scene.keyring).unwrap();
-    let mut joined = pin!(scene.verifier.verify(&genuine, &scene.stored));
+    let tenant = tenant();
+    let mut joined = pin!(scene.verifier.verify(&tenant, &genuine, &scene.stored));
     tokio::select! {
         biased;
         _ = &mut joined => panic!("answered early"),
@@ -316,7 +321,7 @@ async fn too_many_waiting_are_refused_but_may_join() {
         panic!("{refused:?}");
     };
     assert_eq!(retry_after, Duration::from_secs(1));
-    let refused = scene.verifier.hash(&third).await;
+    let refused = scene.verifier.hash(&tenant(), &third).await;
     assert!(matches!(refused, Err(VerifyError::Overloaded { .. })));
     assert_eq!(scene.verifier.stats().refused, 2);
 
@@ -348,7 +353,7 @@ async fn a_panic_is_an_error_and_the_next_call_works() {
     }
     let genuine = scene.secret(3);
     scene.order(Order::Panic);
-    let failed = scene.verifier.hash(&genuine).await;
+    let failed = scene.verifier.hash(&tenant(), &genuine).await;
     assert!(matches!(
         failed,
         Err(VerifyError::Failed(HashError::Failed { .. }))
@@ -388,7 +393,11 @@ async fn what_is_remembered_is_one_secret_for_one_stored_hash() {
     assert!(!scene.verifier.is_cached(&secret, stored));
     scene.verifier.remember(&secret, stored);
     assert_eq!(
-        scene.verifier.verify(&secret, stored).await.unwrap(),
+        scene
+            .verifier
+            .verify(&tenant(), &secret, stored)
+            .await
+            .unwrap(),
         Verified::Cached
     );
     assert_eq!(scene.verifier.stats().hashes, 0);
@@ -415,7 +424,7 @@ async fn a_caller_that_just_missed_the_landing_starts_no_flight() {
     // Looked into the cache in vain, then came this, then it goes for the table of flights.
     scene.verifier.remember(&secret, &scene.stored);
     let digest = inner.digest(&secret, &scene.stored);
-    let boarded = Inner::board(inner, digest, &secret, &scene.stored).unwrap();
+    let boarded = Inner::board(inner, digest, &tenant(), &secret, &scene.stored).unwrap();
     assert!(boarded.is_none() && inner.flights().is_empty());
 }
 
@@ -430,10 +439,13 @@ async fn without_a_cache_each_use_is_hashed() {
     };
     let verifier = Verifier::new(counting.clone(), config, &entropy);
     let text = secret(&keyring, 3);
-    let stored = verifier.hash(&text).await.unwrap();
+    let stored = verifier.hash(&tenant(), &text).await.unwrap();
     let genuine = check(text.expose_secret(), &keyring).unwrap();
     for uses in 1..=2 {
-        assert_eq!(verifier.verify(&genuine, &stored).await.unwrap(), HASHED);
+        assert_eq!(
+            verifier.verify(&tenant(), &genuine, &stored).await.unwrap(),
+            HASHED
+        );
         assert_eq!(counting.verified(), uses);
     }
 }
@@ -449,9 +461,12 @@ async fn a_rehash_verifies_and_can_be_remembered() {
     );
     let text = secret(&keyring, 3);
     let genuine = check(text.expose_secret(), &keyring).unwrap();
-    let stored = verifier.rehash(&genuine).await.unwrap();
+    let stored = verifier.rehash(&tenant(), &genuine).await.unwrap();
     assert!(!verifier.is_cached(&genuine, &stored));
-    assert_eq!(verifier.verify(&genuine, &stored).await.unwrap(), HASHED);
+    assert_eq!(
+        verifier.verify(&tenant(), &genuine, &stored).await.unwrap(),
+        HASHED
+    );
     verifier.remember(&genuine, &stored);
     assert!(verifier.is_cached(&genuine, &stored));
 }

@@ -1,0 +1,154 @@
+//! How much of the store one tenant may occupy.
+//!
+//! A store has few connections: PostgreSQL's pool has 16 by default. What admins do and what clients
+//! write goes through here, so that many connections of one tenant leave room for everybody else, and
+//! all tenants together for the reads of checks (`authorize/shared_reads.rs`, 8 at a time). Checks
+//! themselves never pass here.
+//!
+//! `docs/architecture.md` has the picture: "Who may wait for what".
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    host::Credentials,
+    id::TenantId,
+    store::StoreError,
+    telemetry::{self, Seldom},
+    tenant_share::{Limits, Permit, Places, Refused},
+};
+
+/// Calls of the store that run at the same time, of all tenants.
+const CALLS_AT_ONCE: usize = 6;
+/// Of those, the most for the admins of one tenant, and as many for its clients.
+const CALLS_EACH: usize = 3;
+/// Calls that may wait, of all tenants.
+const CALLS_WAITING: usize = 256;
+/// How long a call waits for its place: as long as a check waits for the store.
+const CALL_WAITS: Duration = Duration::from_secs(3);
+/// What a call of the store takes until one was timed.
+const CALL_TYPICAL: Duration = Duration::from_millis(2);
+
+/// Credentials that are being created at the same time, of all tenants: of each tenant no more than
+/// can be hashed at once.
+const CREATES_AT_ONCE: usize = 128;
+/// Creates that may wait, of all tenants.
+const CREATES_WAITING: usize = 256;
+/// How long a create waits for those before it: a full line of one tenant, at 25 ms per hash.
+const CREATE_WAITS: Duration = Duration::from_secs(10);
+/// What a create takes until one was timed: a hash and two calls of the store.
+const CREATE_TYPICAL: Duration = Duration::from_millis(30);
+
+/// Who works on the store. Apart, so that a tenant's admins can still revoke the key of a client of
+/// theirs that keeps the store busy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Admins,
+    Clients,
+}
+
+/// The places for work on the store.
+#[derive(Debug)]
+pub(crate) struct StoreWork {
+    calls: Arc<Places<(TenantId, Side)>>,
+    creates: Arc<Places<TenantId>>,
+    failures: Seldom,
+}
+
+/// Why a call of the store had no effect.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    Refused(Refused),
+    Store(StoreError),
+}
+
+impl StoreWork {
+    /// `hashes`: how many run at the same time.
+    pub(crate) fn new(hashes: usize) -> Self {
+        Self {
+            calls: Places::new(Limits {
+                at_once: CALLS_AT_ONCE,
+                each: CALLS_EACH,
+                waiting: CALLS_WAITING,
+                typical: CALL_TYPICAL,
+            }),
+            creates: Places::new(Limits {
+                at_once: CREATES_AT_ONCE,
+                each: hashes,
+                waiting: CREATES_WAITING,
+                typical: CREATE_TYPICAL,
+            }),
+            failures: Seldom::default(),
+        }
+    }
+
+    /// A tenant's turn to create a credential, from the look at its name to the end. Held through the
+    /// hash, so that what the look finds is what the hash is done for.
+    pub(crate) async fn creating(&self, tenant: &TenantId) -> Result<Permit<TenantId>, Refused> {
+        Places::enter(&self.creates, tenant)?
+            .permit_within(CREATE_WAITS)
+            .await
+    }
+
+    /// How many calls and creates were refused so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.calls.refused() + self.creates.refused()
+    }
+}
+
+impl Credentials {
+    /// Calls the store for a tenant, when it is its turn.
+    pub(crate) async fn call_store<T>(
+        &self,
+        tenant: &TenantId,
+        side: Side,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CallError> {
+        let key = (tenant.clone(), side);
+        let place = Places::enter(&self.store_work().calls, &key).map_err(CallError::Refused)?;
+        let permit = place.permit_within(CALL_WAITS).await;
+        self.call_with(permit.map_err(CallError::Refused)?, call)
+            .await
+    }
+
+    /// As [`call_store`](Self::call_store), for the end of what cost a hash already: not refused for
+    /// others that wait. How many there are is bounded by how many are hashed.
+    pub(crate) async fn call_store_again<T>(
+        &self,
+        tenant: &TenantId,
+        side: Side,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CallError> {
+        let key = (tenant.clone(), side);
+        let place = Places::enter_again(&self.store_work().calls, &key);
+        let permit = place.permit_within(CALL_WAITS).await;
+        self.call_with(permit.map_err(CallError::Refused)?, call)
+            .await
+    }
+
+    async fn call_with<T>(
+        &self,
+        permit: Permit<(TenantId, Side)>,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CallError> {
+        let result = call.await;
+        drop(permit);
+        if let Err(error @ StoreError::Backend { .. }) = &result {
+            telemetry::store_call_failed();
+            // A store that is down fails every call: one line stands for many.
+            if let Some(unlogged) = self.store_work().failures.is_due() {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    unlogged,
+                    "the store did not answer a call"
+                );
+            }
+        }
+        result.map_err(CallError::Store)
+    }
+
+    /// Whether there is room for one more call of the tenant's admins, and if not, when.
+    pub(crate) fn room_for_admins(&self, tenant: &TenantId) -> Result<(), Refused> {
+        let key = (tenant.clone(), Side::Admins);
+        self.store_work().calls.look(&key)
+    }
+}
