@@ -1,8 +1,9 @@
 //! The admin API: its routes, and who may come in.
 //!
 //! What several rules refuse is answered in one order: not signed in, from another site, not an
-//! admin, meant for another tenant (here, for every address); self-service off, body too large, of another type, not JSON
-//! (in the extractors, in that order); then whatever the use case refuses.
+//! admin, meant for another tenant, too many requests of this tenant (here, for every address); body
+//! too large, of another type, not JSON (in the extractors, in that order); then whatever the use case
+//! refuses.
 
 use std::sync::Arc;
 
@@ -40,7 +41,10 @@ mod read;
 ///
 /// [`ADMIN_ROUTES`] lists what is served.
 pub fn admin_router(credentials: &Credentials, sign_in: impl SignIn) -> Router {
-    let sign_in: Arc<dyn SignIn> = Arc::new(sign_in);
+    let at_the_gate = Gate {
+        sign_in: Arc::new(sign_in),
+        credentials: credentials.clone(),
+    };
     let mut router = Router::new();
     for route in ADMIN_ROUTES {
         // One of axum's own methods; a test asks every route.
@@ -51,7 +55,7 @@ pub fn admin_router(credentials: &Credentials, sign_in: impl SignIn) -> Router {
     router
         .fallback(|| async { Problem::not_found() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(middleware::from_fn_with_state(sign_in, gate))
+        .layer(middleware::from_fn_with_state(at_the_gate, gate))
         .with_state(credentials.clone())
 }
 
@@ -112,9 +116,9 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
 ];
 
 /// Lets admins in, and hands their proof on as an extension.
-async fn gate(State(sign_in): State<Arc<dyn SignIn>>, request: Request, next: Next) -> Response {
+async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mut response = match admit(&*sign_in, &parts).await {
+    let mut response = match gate.admit(&parts).await {
         Ok(admin) => {
             parts.extensions.insert(admin);
             next.run(Request::from_parts(parts, body)).await
@@ -127,11 +131,21 @@ async fn gate(State(sign_in): State<Arc<dyn SignIn>>, request: Request, next: Ne
     response
 }
 
-async fn admit(sign_in: &dyn SignIn, parts: &Parts) -> Result<TenantAdmin, Problem> {
-    let actor = sign_in.actor(parts).await?;
-    let actor = actor.ok_or_else(Problem::unauthenticated)?;
-    refuse_cross_site(&parts.headers, &parts.method)?;
-    let admin = actor.admin().map_err(|_| Problem::forbidden())?;
-    refuse_other_tenant(&parts.headers, admin.tenant())?;
-    Ok(admin)
+#[derive(Clone)]
+struct Gate {
+    sign_in: Arc<dyn SignIn>,
+    credentials: Credentials,
+}
+
+impl Gate {
+    async fn admit(&self, parts: &Parts) -> Result<TenantAdmin, Problem> {
+        let actor = self.sign_in.actor(parts).await?;
+        let actor = actor.ok_or_else(Problem::unauthenticated)?;
+        refuse_cross_site(&parts.headers, &parts.method)?;
+        let admin = actor.admin().map_err(|_| Problem::forbidden())?;
+        refuse_other_tenant(&parts.headers, admin.tenant())?;
+        // Looked at before the body is read; each use case takes its place by itself.
+        self.credentials.check_room(&admin)?;
+        Ok(admin)
+    }
 }

@@ -22,7 +22,7 @@ use axum::{
 use credential_core::{
     Access, Credentials,
     authenticate::{AuthenticatedClient, IssueError},
-    authorize::AuthorizeError,
+    authorize::{AuthorizeError, RevokeTokenError},
     catalog::PathRules,
     id::TenantId,
 };
@@ -309,13 +309,11 @@ async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, 
             response.headers_mut().remove(CONTENT_TYPE);
             Ok(response)
         }
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a token was not revoked"
-            );
-            Err(OAuthError::UNAVAILABLE)
-        }
+        Err(RevokeTokenError::Busy { retry_after }) => Err(OAuthError::Unavailable {
+            retry_after: retry_after.as_secs(),
+        }),
+        // Core counts it, and logs it seldom.
+        Err(RevokeTokenError::Store(_)) => Err(OAuthError::UNAVAILABLE),
     }
 }
 

@@ -77,10 +77,7 @@ async fn show(
     let (mut expected, mut names) = (None, None);
     let (status, view) = match &signed_in {
         Err(error) => {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "sign-in gave no verdict"
-            );
+            error.log();
             (StatusCode::SERVICE_UNAVAILABLE, View::Unavailable)
         }
         Ok(None) => (StatusCode::UNAUTHORIZED, View::SignedOut),

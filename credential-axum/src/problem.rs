@@ -1,6 +1,6 @@
 //! Refusals of the admin API as problem details (RFC 9457).
 
-use std::{borrow::Cow, collections::HashSet, error::Error};
+use std::{borrow::Cow, collections::HashSet, error::Error, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use credential_core::manage::{Fault, ManageError};
@@ -12,7 +12,8 @@ use crate::{cross_site::CrossSite, sign_in::SignInError, wire};
 ///
 /// Programs decide on `code`; its meaning is the same as that of `type`, which is
 /// `urn:problem-type:credential:<code>`: a name, the same on every host, behind which there is
-/// nothing to load. Always `Cache-Control: no-store`; 503 with `Retry-After: 1`.
+/// nothing to load. Always `Cache-Control: no-store`; 503 with `Retry-After: 1`, 429 with the seconds
+/// after which the tenant's own queue has room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -20,6 +21,8 @@ pub struct Problem {
     title: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<Fault>,
+    /// In seconds.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -38,6 +41,7 @@ impl Problem {
             title,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         }
     }
 
@@ -182,6 +186,23 @@ impl Problem {
         )
     }
 
+    fn rate_limited(retry_after: Duration) -> Self {
+        let seconds = retry_after.as_secs();
+        let problem = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Too many requests",
+            format!(
+                "Too many requests of your account are waiting, and this one was not carried out. \
+                 Try again in {seconds} s, and send fewer at the same time."
+            ),
+        );
+        Self {
+            retry_after: Some(seconds),
+            ..problem
+        }
+    }
+
     fn api_type_immutable(faults: Vec<Fault>) -> Self {
         let problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -214,8 +235,8 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -235,7 +256,7 @@ impl From<CrossSite> for Problem {
 
 impl From<SignInError> for Problem {
     fn from(error: SignInError) -> Self {
-        tracing::error!(error = &error as &dyn Error, "sign-in gave no verdict");
+        error.log();
         Self::unavailable()
     }
 }
@@ -282,11 +303,10 @@ impl From<ManageError> for Problem {
                      no longer needed, or contact the platform's support."
                 ),
             ),
-            error @ (ManageError::Overloaded(_) | ManageError::Store(_)) => {
-                tracing::error!(
-                    error = &error as &dyn Error,
-                    "no verdict on a change or a read"
-                );
+            ManageError::RateLimited { retry_after } => Self::rate_limited(retry_after),
+            // Core counts what the store does not answer, and logs it seldom.
+            error @ (ManageError::Hash(_) | ManageError::Store(_)) => {
+                tracing::debug!(error = &error as &dyn Error, "no verdict on a request");
                 Self::unavailable()
             }
         }

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use async_trait::async_trait;
-use credential_core::actor::Actor;
+use credential_core::{actor::Actor, telemetry::Seldom};
 use http::request::Parts;
 
 /// The host's sign-in: who makes this request, and in which tenant and role.
@@ -29,5 +29,17 @@ impl SignInError {
     /// Wraps the host's own error, or a text. It is logged, never sent.
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(source.into())
+    }
+
+    /// Logs it, seldom: what a sign-in needs may be down, and then every request ends here.
+    pub(crate) fn log(&self) {
+        static LOGGED: Seldom = Seldom::new();
+        if let Some(unlogged) = LOGGED.is_due() {
+            tracing::error!(
+                error = self as &dyn Error,
+                unlogged,
+                "sign-in gave no verdict"
+            );
+        }
     }
 }

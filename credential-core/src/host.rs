@@ -147,7 +147,7 @@ impl Credentials {
         self.0.environment
     }
 
-    /// Whether admins may create and change credentials here.
+    /// Whether admins may create and change credentials here. They may always revoke.
     #[must_use]
     pub fn self_service(&self) -> bool {
         self.0.self_service
@@ -370,7 +370,8 @@ impl CredentialsBuilder {
         self
     }
 
-    /// Whether admins may create and change credentials; by default in the sandbox only.
+    /// Whether admins may create and change credentials; by default in the sandbox only. They may
+    /// always revoke.
     #[must_use]
     pub fn self_service(mut self, on: bool) -> Self {
         self.self_service = Some(on);

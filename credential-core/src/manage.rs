@@ -1,8 +1,11 @@
 //! The use cases of an admin: create, get, list, edit, revoke, and the audit trail.
 //!
 //! Each takes a [`TenantAdmin`], which only the role check makes. What several rules refuse is
-//! answered in one order: self-service off, not found, revoked, version missing, version stale,
+//! answered in one order: not found, self-service off, revoked, version missing, version stale,
 //! invalid input (every fault at once), then a taken name or the limit.
+//!
+//! Each call of the store is made when it is the tenant's turn (`store_work.rs`); where too many of
+//! the tenant's own wait, any use case ends with [`ManageError::RateLimited`] and nothing is done.
 
 mod request;
 
@@ -33,7 +36,7 @@ impl Credentials {
     ///
     /// # Errors
     /// `SelfServiceUnavailable`; `Invalid` with every fault; `NameTaken`; `LimitReached`;
-    /// `Overloaded`; `Store`.
+    /// `RateLimited`; `Hash`; `Store`.
     pub async fn create(
         &self,
         admin: &TenantAdmin,
@@ -134,7 +137,7 @@ impl Credentials {
     /// One credential of the admin's tenant, also a revoked one.
     ///
     /// # Errors
-    /// `NotFound`, `Store`.
+    /// `NotFound`, `RateLimited`, `Store`.
     pub async fn get(
         &self,
         admin: &TenantAdmin,
@@ -160,7 +163,7 @@ impl Credentials {
     /// `limit` is brought into 1…[`MAX_PAGE`].
     ///
     /// # Errors
-    /// `Store`.
+    /// `RateLimited`, `Store`.
     pub async fn list(
         &self,
         admin: &TenantAdmin,
@@ -183,8 +186,8 @@ impl Credentials {
     /// version as it is.
     ///
     /// # Errors
-    /// `SelfServiceUnavailable`, `NotFound`, `Revoked`, `VersionRequired`, `StaleVersion`,
-    /// `ApiTypeImmutable`, `Invalid`, `NameTaken`, `Store`.
+    /// `NotFound`, `SelfServiceUnavailable`, `Revoked`, `VersionRequired`, `StaleVersion`,
+    /// `ApiTypeImmutable`, `Invalid`, `NameTaken`, `RateLimited`, `Store`.
     pub async fn update(
         &self,
         admin: &TenantAdmin,
@@ -192,7 +195,6 @@ impl Credentials {
         expected: Option<&Expected>,
         request: UpdateCredential,
     ) -> Result<Credential, ManageError> {
-        self.require_self_service()?;
         let before = self.editable(admin, id, expected).await?;
         let mut faults = request.faults;
         let name = match request.name {
@@ -254,8 +256,8 @@ impl Credentials {
     /// already holds leaves the version as it is.
     ///
     /// # Errors
-    /// `SelfServiceUnavailable`, `NotFound`, `Revoked`, `VersionRequired`, `StaleVersion`,
-    /// `ApiTypeImmutable`, `Invalid`, `Store`.
+    /// `NotFound`, `SelfServiceUnavailable`, `Revoked`, `VersionRequired`, `StaleVersion`,
+    /// `ApiTypeImmutable`, `Invalid`, `RateLimited`, `Store`.
     pub async fn set_scopes(
         &self,
         admin: &TenantAdmin,
@@ -263,7 +265,6 @@ impl Credentials {
         expected: Option<&Expected>,
         request: SetScopes,
     ) -> Result<Changed, ManageError> {
-        self.require_self_service()?;
         let before = self.editable(admin, id, expected).await?;
         let mut faults = request.faults;
         let api_type = self.check_api_type(Some(before.api_type.as_str()), &mut faults);
@@ -304,18 +305,16 @@ impl Credentials {
     }
 
     /// Ends a credential, all its secrets and all its tokens, for good. A repeat keeps the first
-    /// revocation.
+    /// revocation. Also where self-service is off: what takes away stays possible.
     ///
     /// # Errors
-    /// `SelfServiceUnavailable`, `NotFound`, `StaleVersion` (only if a version is expected),
-    /// `Store`.
+    /// `NotFound`, `StaleVersion` (only if a version is expected), `RateLimited`, `Store`.
     pub async fn revoke(
         &self,
         admin: &TenantAdmin,
         id: CredentialId,
         expected: Option<&Expected>,
     ) -> Result<Changed, ManageError> {
-        self.require_self_service()?;
         let before = self.get(admin, id).await?;
         if before.revoked.is_some() {
             return self.in_effect(before).await;
@@ -357,7 +356,7 @@ impl Credentials {
     /// `limit` is brought into 1…[`MAX_PAGE`].
     ///
     /// # Errors
-    /// `Store`.
+    /// `RateLimited`, `Store`.
     pub async fn audit_events(
         &self,
         admin: &TenantAdmin,
@@ -389,6 +388,7 @@ impl Credentials {
         expected: Option<&Expected>,
     ) -> Result<Credential, ManageError> {
         let credential = self.get(admin, id).await?;
+        self.require_self_service()?;
         if credential.status(self.clock().now()) == Status::Revoked {
             return Err(ManageError::Revoked);
         }

@@ -263,6 +263,26 @@ async fn production_needs_the_host_to_turn_self_service_on() {
 }
 
 #[tokio::test]
+async fn where_self_service_is_off_admins_still_revoke() {
+    let on = Deployment::new();
+    let key = on.key("Lab", "apiv2", READ).await;
+    let off = on.node_builder().self_service(false).build().unwrap();
+    let lee = &admin("alder");
+    let refused = off.set_scopes(lee, key.id, None, named(READ)).await;
+    assert!(matches!(refused, Err(ManageError::SelfServiceUnavailable)));
+    let stranger = &admin("birch");
+    for not_found in [
+        off.set_scopes(stranger, key.id, None, named(READ)).await,
+        off.revoke(stranger, key.id, None).await,
+    ] {
+        assert!(matches!(not_found, Err(ManageError::NotFound)));
+    }
+    let revoked = off.revoke(lee, key.id, None).await.unwrap();
+    let now = off.clock().now();
+    assert_eq!(revoked.credential.status(now), Status::Revoked);
+}
+
+#[tokio::test]
 async fn read_only_selects_every_read_scope_and_nothing_else() {
     let deployment = Deployment::new();
     for (api_type, reads) in [("apiv2", 78), ("fhir", 27)] {

@@ -4,14 +4,14 @@
 
 use axum::{
     Json,
-    extract::{FromRequestParts, OriginalUri, State},
+    extract::{OriginalUri, State},
     response::{IntoResponse, Response},
 };
 use credential_core::{
     Credentials,
     manage::{Changed, CreateCredential, ScopeChoice, SetScopes, UpdateCredential},
 };
-use http::{StatusCode, header, request::Parts};
+use http::{StatusCode, header};
 
 use super::{
     body::{Fields, JsonBody, Value},
@@ -22,27 +22,9 @@ use crate::{problem::Problem, wire};
 
 const UNKNOWN_FIELD: &str = "unknown_field";
 
-/// Admins may change things here. Core checks it too; asked before the body is read, because a
-/// refusal for good comes before the faults of a request.
-#[derive(Debug)]
-pub(super) struct SelfService;
-
-impl FromRequestParts<Credentials> for SelfService {
-    type Rejection = Problem;
-
-    async fn from_request_parts(_: &mut Parts, state: &Credentials) -> Result<Self, Problem> {
-        if state.self_service() {
-            Ok(Self)
-        } else {
-            Err(Problem::self_service_unavailable())
-        }
-    }
-}
-
 pub(super) async fn create(
     State(credentials): State<Credentials>,
     Admin(admin): Admin,
-    _: SelfService,
     OriginalUri(uri): OriginalUri,
     JsonBody(fields): JsonBody,
 ) -> Result<Response, Problem> {
@@ -73,7 +55,6 @@ fn to_create(mut fields: Fields) -> CreateCredential {
 pub(super) async fn update(
     State(credentials): State<Credentials>,
     Admin(admin): Admin,
-    _: SelfService,
     id: PathId,
     IfMatch(expected): IfMatch,
     JsonBody(fields): JsonBody,
@@ -97,7 +78,6 @@ fn to_update(mut fields: Fields) -> UpdateCredential {
 pub(super) async fn set_scopes(
     State(credentials): State<Credentials>,
     Admin(admin): Admin,
-    _: SelfService,
     id: PathId,
     IfMatch(expected): IfMatch,
     JsonBody(fields): JsonBody,
@@ -140,7 +120,6 @@ fn to_set_scopes(mut fields: Fields) -> SetScopes {
 pub(super) async fn revoke(
     State(credentials): State<Credentials>,
     Admin(admin): Admin,
-    _: SelfService,
     id: PathId,
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {

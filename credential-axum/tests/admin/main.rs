@@ -8,5 +8,6 @@ mod common;
 mod edits;
 mod faults;
 mod lists;
+mod neighbours;
 mod routes;
 mod secrets;

@@ -13,7 +13,7 @@ use credential_core::{
     actor::{Actor, Role},
     host::CredentialsBuilder,
     secret::{hash::HashCost, keyring::Keyring},
-    testing::{ManualClock, SeededEntropy},
+    testing::{ManualClock, ProbeStore, SeededEntropy},
 };
 use credential_store_memory::MemoryStore;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, request};
@@ -54,6 +54,7 @@ impl SignIn for HeaderSignIn {
 /// A host with the admin API nested at [`BASE`].
 pub struct Host {
     pub clock: ManualClock,
+    pub store: ProbeStore<MemoryStore>,
     pub router: Router,
 }
 
@@ -63,9 +64,17 @@ impl Host {
     }
 
     pub fn with(settings: impl FnOnce(CredentialsBuilder) -> CredentialsBuilder) -> Self {
+        Self::over(ProbeStore::new(MemoryStore::new()), settings)
+    }
+
+    /// Over a store that other hosts may share.
+    pub fn over(
+        store: ProbeStore<MemoryStore>,
+        settings: impl FnOnce(CredentialsBuilder) -> CredentialsBuilder,
+    ) -> Self {
         let clock = ManualClock::new();
         let entropy = SeededEntropy::new(1);
-        let builder = Credentials::builder(MemoryStore::new())
+        let builder = Credentials::builder(store.clone())
             .catalog(ScopeCatalog::elation())
             .keyring(Keyring::generate(&entropy))
             .clock(Arc::new(clock.clone()))
@@ -73,7 +82,11 @@ impl Host {
             .hash_cost(HashCost::cheap());
         let credentials = settings(builder).build().unwrap();
         let router = Router::new().nest(BASE, admin_router(&credentials, HeaderSignIn));
-        Self { clock, router }
+        Self {
+            clock,
+            store,
+            router,
+        }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -24,7 +24,7 @@ pub struct Platform {
     pub credentials: Credentials,
     app: Router,
     pub clock: ManualClock,
-    store: ProbeStore<MemoryStore>,
+    pub store: ProbeStore<MemoryStore>,
 }
 
 /// A key, its admin and a token that follows it.

@@ -106,3 +106,36 @@ async fn an_alias_never_replaces_an_endpoint() {
         assert_eq!(issued.status, StatusCode::OK, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_revokes_too_much_at_once_is_told_when_to_come_back() {
+    let platform = std::sync::Arc::new(platform());
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    platform.ask(&key, "").await; // its secret is known from here on
+    platform.store.hold_calls();
+    let form = format!("{}&token={}", in_body(&key), key.token);
+    let revocations: Vec<_> = (0..500)
+        .map(|_| {
+            let (platform, form) = (std::sync::Arc::clone(&platform), form.clone());
+            tokio::spawn(async move { platform.send(post(REVOKE), form).await })
+        })
+        .collect();
+    while revocations.iter().filter(|it| it.is_finished()).count() < 500 - 3 - 256 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(platform.store.running(), 3);
+    platform.store.release_calls(10_000);
+    let mut told = 0;
+    for answer in revocations {
+        let answer = answer.await.unwrap();
+        if answer.status != StatusCode::OK {
+            refused(&answer, 503, "temporarily_unavailable");
+            let again: u64 = answer.header("retry-after").parse().unwrap();
+            assert!((1..=120).contains(&again), "{again}");
+            told += 1;
+        }
+    }
+    assert_eq!(told, 500 - 3 - 256);
+}

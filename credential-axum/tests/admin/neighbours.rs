@@ -1,0 +1,80 @@
+//! What one tenant's many requests do to its own, and not to anybody else's.
+
+use std::sync::Arc;
+
+use credential_axum::ADMIN_ROUTES;
+use credential_core::testing::ProbeStore;
+use credential_store_memory::MemoryStore;
+use http::Method;
+
+use crate::common::{ADMIN, Host, OTHER_ADMIN, STAFF, ask};
+
+/// Lists of alder's that stand at the store, wait, and were refused.
+async fn flooded() -> (Arc<Host>, ProbeStore<MemoryStore>) {
+    let host = Arc::new(Host::new());
+    let path = host.created_path("Lab").await;
+    let store = host.store.clone();
+    store.hold_calls();
+    let lists: Vec<_> = (0..500)
+        .map(|_| {
+            let (host, path) = (Arc::clone(&host), path.clone());
+            tokio::spawn(async move { host.get(&path).await.problem() })
+        })
+        .collect();
+    while lists.iter().filter(|it| it.is_finished()).count() < 500 - 3 - 256 {
+        tokio::task::yield_now().await;
+    }
+    for list in lists
+        .into_iter()
+        .filter(tokio::task::JoinHandle::is_finished)
+    {
+        assert_eq!(list.await.unwrap(), (429, "rate_limited".to_owned()));
+    }
+    assert_eq!(store.running(), 3);
+    (host, store)
+}
+
+#[tokio::test]
+async fn a_tenants_too_many_requests_are_429_on_every_route_and_its_own_matter() {
+    let (host, store) = flooded().await;
+    for route in ADMIN_ROUTES {
+        let path = route.path.replace("{id}", &format!("{:032}", 0));
+        // Before anything is read of the request.
+        let answer = host
+            .send(ask(route.method.as_str(), &path).by(ADMIN).body("not json"))
+            .await;
+        assert_eq!(answer.problem(), (429, "rate_limited".into()), "{route:?}");
+        let again: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=120).contains(&again), "{again}");
+        // After who is refused for good.
+        let method = route.method.as_str();
+        let stranger = host.send(ask(method, &path).empty()).await;
+        assert_eq!(stranger.problem().0, 401);
+        let staff = host.send(ask(method, &path).by(STAFF).empty()).await;
+        assert_eq!(staff.problem(), (403, "forbidden".into()));
+        if route.method != Method::GET {
+            let foreign = ask(method, &path).by(ADMIN);
+            let foreign = foreign.header("sec-fetch-site", "cross-site").empty();
+            assert_eq!(host.send(foreign).await.problem().1, "cross_site");
+        }
+    }
+    let other = tokio::spawn(async move {
+        let list = ask("GET", "/credentials").by(OTHER_ADMIN).empty();
+        host.send(list).await.status
+    });
+    while store.running() < 4 {
+        tokio::task::yield_now().await;
+    }
+    store.release_calls(10_000);
+    assert_eq!(other.await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn once_the_rush_is_over_everything_works_again() {
+    let (host, store) = flooded().await;
+    store.release_calls(10_000);
+    while store.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(host.get("/credentials").await.status, 200);
+}
