@@ -47,30 +47,43 @@ let profile;
 export async function startBrowser() {
   profile = await mkdtemp(path.join(tmpdir(), "browser-tests-"));
   await mkdir(SHOTS, { recursive: true });
-  browser = await chromium.launch({
+  browser = await launch([]);
+}
+
+const launch = (options) =>
+  chromium.launch({
     executablePath: CHROMIUM,
     headless: true,
     downloadsPath: profile,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: [...options, "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-}
 
 export async function stopBrowser() {
-  await browser?.close();
+  for (const each of [browser, ...withFont.values()]) await each?.close();
   if (profile) await rm(profile, { recursive: true, force: true });
 }
 
 /**
  * A person's browser, signed in as `user` (nobody: null). `expectStatus` lists the HTTP statuses and
  * network errors that the test provokes: Chromium itself writes those to the console, and nothing
- * else may be there.
+ * else may be there but what `expectConsole` matches.
  */
-export async function person(server, user, { viewport = DESKTOP, dark = false, touch = false, expectStatus = [] } = {}) {
-  const context = await browser.newContext({
+const withFont = new Map();
+
+/** A browser whose default font is larger, as people set it. */
+async function browserWith(font) {
+  if (!font) return browser;
+  if (!withFont.has(font)) withFont.set(font, await launch([`--blink-settings=defaultFontSize=${font}`]));
+  return withFont.get(font);
+}
+
+export async function person(server, user, { viewport = DESKTOP, dark = false, forced = false, font, touch = false, expectStatus = [], expectConsole } = {}) {
+  const context = await (await browserWith(font)).newContext({
     viewport,
     hasTouch: touch,
     colorScheme: dark ? "dark" : "light",
     reducedMotion: "reduce",
+    forcedColors: forced ? "active" : "none",
     acceptDownloads: true,
     permissions: ["clipboard-read", "clipboard-write"],
     timezoneId: "UTC",
@@ -95,7 +108,7 @@ export async function person(server, user, { viewport = DESKTOP, dark = false, t
     /** Closes the browser after what must be true for everybody was looked at. */
     async leave() {
       const provoked = (text) => text.startsWith("Failed to load resource: ") && expectStatus.some((status) => text.includes(` ${status}`));
-      const unexpected = heard.filter((text) => !provoked(text));
+      const unexpected = heard.filter((text) => !provoked(text) && !expectConsole?.test(text));
       assert.deepEqual(unexpected, [], "the console is not clean");
       await context.close();
     },
@@ -119,6 +132,9 @@ export async function assertNoSidewaysScroll(page, where) {
   const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(wide <= room, `${where}: ${wide} px wide in ${room} px`);
 }
+
+/** What the window shows now. */
+export const picture = (page, name) => page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
 
 /** One state in desktop and phone, light and dark: a picture of each, and axe-core's view. */
 export async function record(page, name) {

@@ -43,6 +43,12 @@ export async function createByHand(page, name, type) {
 export const scopesOf = async (someone, id) =>
   (await (await someone.context.request.get(`${server.base}/api-access/v1/credentials/${id}`)).json()).scopes;
 
+/** What has the focus: its accessible name as we give it, or its element. */
+export const focused = (page) => page.evaluate(() => {
+  const it = document.activeElement;
+  return it.getAttribute("aria-label") ?? it.labels?.[0]?.textContent ?? (it.matches("button, h1, h2, a") ? it.textContent : it.tagName);
+});
+
 /** Everything a page could keep: the document, both storages, history, cookies a script sees. */
 export const kept = (page) =>
   page.evaluate(() =>

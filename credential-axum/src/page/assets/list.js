@@ -53,10 +53,10 @@ export function listView(state, act) {
   const shown = pages > 1
     ? t("list.range", { from: number(first + 1), to: number(first + visible.length), count: found.length })
     : t("list.count", { count: found.length });
-  const column = (name) => h("th", { role: "columnheader", scope: "col", class: name.replace("_", "-") }, t(`column.${name}`));
+  const column = (name) => h("th", { role: "columnheader", scope: "col", class: `of-${name}` }, t(`column.${name}`));
   const sortable = (name) => {
     const direction = sort.down ? "descending" : "ascending";
-    return h("th", { role: "columnheader", scope: "col", class: `sortable ${name.replace("_", "-")}`, "aria-sort": sort.by === name ? direction : undefined },
+    return h("th", { role: "columnheader", scope: "col", class: `sortable of-${name}`, "aria-sort": sort.by === name ? direction : undefined },
       button({ class: "quiet small", onclick: () => act.sort(name) }, t(`column.${name}`),
         h("span", { "aria-hidden": "true", class: "arrow" }, sort.by === name ? (sort.down ? "▼" : "▲") : "")));
   };
@@ -95,7 +95,7 @@ function leakNote({ more }, owner, act) {
   const all = button({ onclick: act.forgetLeak }, t("list.clear"));
   if (owner) {
     return note("danger", h("p", {}, h("strong", {}, t("leak.found", { name: bdi(owner.name) }))), h("p", {}, t("leak.found.hint")),
-      h("div", { class: "inline" }, settings.selfService && button({ class: "danger", onclick: () => act.remove(owner) }, t("key.delete.of", { name: bdi(owner.name) })), all));
+      h("div", { class: "inline" }, settings.selfService && button({ class: "danger", onclick: () => act.remove(owner) }, h("span", {}, t("key.delete.of", { name: bdi(owner.name) }))), all));
   }
   if (more === "loading") return note("", h("p", {}, t("list.searching")));
   return note("warn", h("p", {}, h("strong", {}, t("leak.unknown"))), h("p", {}, t("leak.unknown.hint")), h("div", { class: "inline" }, all));
@@ -106,7 +106,7 @@ const CLIENT_ID = /^(.*_)(.*)$/;
 function row(key, apiType, act) {
   const words = apiType ? held(apiType.index, key.scopes) : t("key.scope_count", { count: key.scopes.length });
   const [, prefix, id] = CLIENT_ID.exec(key.client_id) ?? [null, "", key.client_id];
-  const cell = (name, ...content) => h("td", { role: "cell", class: name.replace("_", "-"), "data-label": t(`column.${name}`) }, h("div", {}, ...content));
+  const cell = (name, ...content) => h("td", { role: "cell", class: `of-${name}`, "data-label": t(`column.${name}`) }, h("div", {}, ...content));
   return h("tr", { role: "row", key: key.id, "data-key": key.id },
     h("th", { role: "rowheader", scope: "row" },
       h("div", { class: "title" }, h("span", { class: "name", dir: "auto" }, key.name),

@@ -1,0 +1,261 @@
+// Nothing is said to have happened without an answer that says so: other practices, lost answers, wrong servers.
+
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { API, button, dialog, makeKey, person, record } from "./harness.mjs";
+import { fillCreate, focused, onServer, open, scopesOf, server } from "./steps.mjs";
+
+const signIn = (someone, user) => someone.context.request.post(`${server.base}/sign-in`, { form: { user } });
+const keysOf = async (someone) =>
+  (await (await someone.context.request.get(`${server.base}/api-access/v1/credentials`)).json()).items.map(({ name }) => name);
+
+describe("another practice signed in, in another tab", () => {
+  onServer();
+
+  it("the page names practice and person", async () => {
+    const admin = await person(server, "birch-admin");
+    await open(admin);
+    await admin.page.getByText("Birch · signed in as birch-admin").waitFor();
+    await admin.leave();
+  });
+
+  it("delete says so and deletes nothing", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [409] });
+    const { page } = admin;
+    const { credential } = await makeKey(admin, server, "Still works", { scopes: ["system/patients.read"] });
+    await open(admin);
+    await signIn(admin, "birch-admin");
+    await button(page, "Delete Still works").click();
+    const remove = page.getByRole("alertdialog");
+    await button(remove, "Delete").click();
+    await remove.getByText("signed in to another practice").waitFor();
+    assert.equal(await page.getByText("was deleted").count(), 0);
+    await record(page, "24-tenant-changed");
+    await button(remove, "Cancel").click();
+    assert.equal(await page.getByText("Still works").count(), 0, "no key of a practice that is not signed in to");
+    await button(page, "Load the page anew").click();
+    await page.getByText("Birch · signed in as").waitFor();
+    await page.getByRole("heading", { name: "No API keys yet" }).waitFor();
+    await signIn(admin, "alder-admin");
+    assert.deepEqual(await scopesOf(admin, credential.id), ["system/patients.read"]);
+    await admin.leave();
+  });
+
+  it("create and save do nothing in either practice", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [409] });
+    const { page } = admin;
+    const { credential } = await makeKey(admin, server, "Edited");
+    await open(admin);
+    const create = await fillCreate(page, "Wrong place");
+    await signIn(admin, "birch-admin");
+    await button(create, "Create").click();
+    await create.getByText("signed in to another practice").waitFor();
+    assert.ok(!(await keysOf(admin)).includes("Wrong place"));
+    await signIn(admin, "alder-admin");
+    assert.ok(!(await keysOf(admin)).includes("Wrong place"));
+
+    await open(admin);
+    await button(page, "Scopes of Edited").click();
+    const editor = dialog(page, "Edit Scopes");
+    await editor.getByRole("checkbox", { name: "Billing API", exact: true }).check();
+    await signIn(admin, "birch-admin");
+    await button(editor, "Save").click();
+    await editor.getByText("signed in to another practice").waitFor();
+    assert.equal(await page.getByText("deleted in the meantime").count(), 0);
+    await button(editor, "Load the page anew").click();
+    await page.getByText("Birch · signed in as").waitFor();
+    await signIn(admin, "alder-admin");
+    assert.deepEqual(await scopesOf(admin, credential.id), []);
+    await admin.leave();
+  });
+
+  it("a 404 never means deleted", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [404] });
+    const { page } = admin;
+    await makeKey(admin, server, "Not found");
+    await open(admin);
+    await page.route(`${API}/credentials/*`, (route) => route.fulfill({ status: 404, contentType: "application/problem+json", json: { code: "not_found", status: 404 } }));
+    await button(page, "Delete Not found").click();
+    await button(page.getByRole("alertdialog"), "Delete").click();
+    await page.getByText("This key is not in the practice you are signed in to now; it may still work.").waitFor();
+    assert.equal(await page.getByText("was deleted").count(), 0);
+    await button(page, "Cancel").click();
+    await page.getByText("Not found", { exact: true }).waitFor();
+    await admin.leave();
+  });
+
+  for (const [words, answer] of [
+    ["another server's page", { status: 200, contentType: "text/html", body: "<h1>Welcome to the airport's network</h1>" }],
+    ["nothing", { status: 200, json: {} }],
+    ["nothing at all", { status: 204 }],
+    ["a key that is not deleted", { status: 200, json: { credential: { id: "x", status: "active" } } }],
+  ]) {
+    it(`a delete that is answered with ${words} is not believed`, async () => {
+      const admin = await person(server, "alder-admin", { expectConsole: /not from the admin API/ });
+      const { page } = admin;
+      const { credential } = await makeKey(admin, server, `Answered with ${words}`);
+      await open(admin);
+      await page.route(`${API}/credentials/${credential.id}`, (route) => (route.request().method() === "DELETE" ? route.fulfill(answer) : route.continue()));
+      await button(page, `Delete Answered with ${words}`).click();
+      await button(page.getByRole("alertdialog"), "Delete").click();
+      await page.getByText("The key may still work. Deleting again does no harm.").waitFor();
+      assert.equal(await page.getByText("was deleted").count(), 0);
+      await admin.leave();
+    });
+  }
+});
+
+describe("an answer that is lost", () => {
+  onServer();
+
+  /** The server does what it is asked, and its answer never arrives. */
+  const lose = (page, method) => page.route(`${API}/credentials`, async (route) => {
+    if (route.request().method() !== method) return route.fallback();
+    await route.fetch();
+    return route.abort();
+  });
+
+  it("of a create: the orphan is found, deleted and made again", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED", 409] });
+    const { page } = admin;
+    await open(admin);
+    const create = await fillCreate(page, "Lost and found");
+    await lose(page, "POST");
+    await button(create, "Create").click();
+    await create.getByText("“Lost and found” was created, but the answer with its secret was lost.").waitFor();
+    await record(page, "25-create-orphan");
+    await page.unroute(`${API}/credentials`);
+    await button(create, "Create").click();
+    await create.getByText("“Lost and found” was created, but").waitFor();
+    assert.equal(await create.getByText("Another key has this name").count(), 0, "the explanation stays");
+    await button(create, "Delete it and create it again").click();
+    const made = dialog(page, "API Key Created");
+    await made.getByRole("checkbox").check();
+    await button(made, "Done").click();
+    assert.deepEqual(await keysOf(admin), ["Lost and found"]);
+    assert.equal(await button(page, "Scopes of Lost and found").count(), 1);
+    await admin.leave();
+  });
+
+  it("of a create that is left: one Create button, and the orphan can be deleted", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"] });
+    const { page } = admin;
+    await open(admin);
+    await lose(page, "POST");
+    for (const name of ["First orphan", "Second orphan"]) {
+      const create = await fillCreate(page, name);
+      await button(create, "Create").click();
+      await create.getByText(`“${name}” was created, but`).waitFor();
+      await page.keyboard.press("Escape");
+      await create.waitFor({ state: "detached" });
+      await page.getByRole("status").getByText(`“${name}” was created, but`).waitFor();
+      assert.equal(await page.locator("#create").count(), 1);
+      assert.equal(await button(page, "Create API Key").count(), 1);
+    }
+    await button(page, "Delete “Second orphan”").click();
+    await button(page.getByRole("alertdialog"), "Delete").click();
+    await page.getByText("“Second orphan” was deleted.").waitFor();
+    assert.ok(!(await keysOf(admin)).includes("Second orphan"));
+    await admin.leave();
+  });
+
+  it("a name that somebody else took first is no orphan", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [409] });
+    const { page } = admin;
+    await makeKey(admin, server, "Taken");
+    await open(admin);
+    const create = await fillCreate(page, "Taken");
+    await button(create, "Create").click();
+    await create.getByText("Another key has this name. Choose a different one.").waitFor();
+    assert.equal(await button(create, "Delete it and create it again").count(), 0);
+    await admin.leave();
+  });
+
+  it("the server decides whether a name is free", async () => {
+    const admin = await person(server, "alder-admin");
+    const { page } = admin;
+    const { credential } = await makeKey(admin, server, "Freed");
+    await open(admin);
+    await admin.context.request.delete(`${server.base}/api-access/v1/credentials/${credential.id}`);
+    const create = await fillCreate(page, "Freed");
+    await button(create, "Create").click();
+    await dialog(page, "API Key Created").getByRole("checkbox").check();
+    await page.keyboard.press("Escape");
+    await admin.leave();
+  });
+});
+
+describe("what is on the screen is what is there", () => {
+  onServer();
+
+  it("the list is fetched anew when the page is seen again", async () => {
+    const admin = await person(server, "alder-admin");
+    const { page } = admin;
+    await makeKey(admin, server, "Old");
+    await open(admin);
+    const { credential } = await makeKey(admin, server, "From elsewhere");
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await page.getByText("From elsewhere", { exact: true }).waitFor();
+    await button(page, "Scopes of From elsewhere").focus();
+    await admin.context.request.delete(`${server.base}/api-access/v1/credentials/${credential.id}`);
+    await page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+    await page.getByText("From elsewhere", { exact: true }).waitFor({ state: "detached" });
+    assert.notEqual(await focused(page), "BODY");
+    await admin.leave();
+  });
+
+  it("a wrong address of the API is said, with what was asked and what came back", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [404], expectConsole: /asked GET \/api-access\/v1\/(catalog|credentials), and .* 404 Not Found text\/html/ });
+    const { page } = admin;
+    await page.route("**/api-access/v1/**", (route) => route.fulfill({ status: 404, contentType: "text/html; charset=utf-8", body: "<h1>Nothing here</h1>" }));
+    await page.goto(server.url);
+    await page.getByText(/Asked: GET \/api-access\/v1\/(catalog|credentials)\. Came back: 404 Not Found text\/html\./).waitFor();
+    assert.ok(admin.heard.some((text) => text.includes("PageConfig::admin_api")), "the console says it too");
+    await page.unroute("**/api-access/v1/**");
+    await button(page, "Try again").click();
+    await page.getByRole("heading", { name: "No API keys yet" }).waitFor().catch(() => page.getByText("Old", { exact: true }).waitFor());
+    assert.notEqual(await focused(page), "BODY");
+    await admin.leave();
+  });
+
+  it("a problem of another API is no answer of ours", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [404], expectConsole: /404 Not Found application\/problem\+json/ });
+    await admin.page.route("**/api-access/v1/**", (route) => route.fulfill({ status: 404, contentType: "application/problem+json", json: { code: "not_found" } }));
+    await admin.page.goto(server.url);
+    await admin.page.getByText("Came back: 404 Not Found application/problem+json.").waitFor();
+    await admin.leave();
+  });
+
+  for (const file of ["main.js", "preact.js", "words.js", "editor.js"]) {
+    it(`without ${file} the page says that it is not whole`, async () => {
+      const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"] });
+      await admin.page.route(`**/assets/*/${file}`, (route) => route.abort());
+      await admin.page.goto(server.url);
+      await admin.page.getByRole("alert").getByText("Part of this page could not be loaded.").waitFor();
+      assert.equal(await admin.page.getByText("Loading").count(), 0);
+      await admin.leave();
+    });
+  }
+
+  it("each refusal is said in the page's words, by its code", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [403, 409, 418, 429, 503] });
+    const { page } = admin;
+    await open(admin);
+    const create = await fillCreate(page, "Refused");
+    for (const [status, code, words] of [
+      [403, "self_service_unavailable", "API keys cannot be created or changed here. Contact Elation support."],
+      [403, "tenant_suspended", "The API access of your practice is suspended."],
+      [409, "limit_reached", "Your practice has as many API keys as it may."],
+      [429, "rate_limited", "Wait a moment and try again."],
+      [503, "unavailable", "This cannot be done right now."],
+      [418, "something_new", "name this code: something_new"],
+    ]) {
+      await page.route(`${API}/credentials`, (route) => route.fulfill({ status, json: { code, detail: "You have 100 credentials; contact the platform's support." } }));
+      await button(create, "Create").click();
+      await create.getByText(words).waitFor();
+      assert.ok(!/credential|platform/.test(await create.innerText()), "no word of the API");
+      await page.unroute(`${API}/credentials`);
+    }
+    await admin.leave();
+  });
+});
