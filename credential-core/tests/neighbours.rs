@@ -311,6 +311,40 @@ async fn many_tenants_together_leave_room_for_checks() {
 }
 
 #[tokio::test]
+async fn reads_of_checks_leave_room_for_the_rest() {
+    let deployment = Deployment::new();
+    let mut keys = Vec::new();
+    for n in 0..100 {
+        keys.push(deployment.key(&format!("key {n}"), "apiv2", READ).await);
+    }
+    let node = deployment.second_node();
+    let store = &deployment.store;
+    store.hold_calls();
+    let uses: Vec<_> = keys
+        .into_iter()
+        .map(|key| {
+            let node = node.clone();
+            let first_use = async move {
+                node.authenticate(&key.client_id, &key.secret)
+                    .await
+                    .map(drop)
+            };
+            tokio::spawn(first_use)
+        })
+        .collect();
+    until(|| store.running() == 8).await;
+    let other = list(&deployment, "birch");
+    until(|| store.running() == 9).await;
+    assert_eq!(store.most_at_once(), 9, "eight reads, one list");
+    store.release_calls(100_000);
+    other.await.unwrap().unwrap();
+    for first_use in uses {
+        first_use.await.unwrap().unwrap();
+    }
+    assert!(store.most_at_once() <= 9, "{}", store.most_at_once());
+}
+
+#[tokio::test]
 async fn revocations_of_one_client_leave_room_for_its_own_admins_too() {
     let deployment = Deployment::new();
     let running = deployment.node.start().await.unwrap();
