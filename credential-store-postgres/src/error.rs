@@ -1,6 +1,7 @@
 //! What PostgreSQL says, as what a caller can act on.
 
 use credential_core::store::StoreError;
+use sqlx::error::DatabaseError;
 
 /// A broken constraint becomes the domain error that it guards; all else is `Backend`.
 ///
@@ -12,9 +13,51 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     match constraint {
         Some("credential_live_name") => StoreError::NameTaken,
         _ => StoreError::Backend {
-            source: Box::new(error),
+            source: explained(error),
         },
     }
+}
+
+/// The error, below what an operator can do about it if that is known.
+pub(crate) fn explained(error: sqlx::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let hint = match code.as_deref() {
+        // undefined_table, invalid_schema_name
+        Some("42P01" | "3F000") => Some(NO_SCHEMA),
+        // insufficient_privilege
+        Some("42501") => Some(NO_RIGHT),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => Box::new(Explained { hint, error }),
+        None => Box::new(error),
+    }
+}
+
+const NO_SCHEMA: &str = "the database schema `credential_management` is missing or incomplete: \
+    run `reference-server migrate`, or `PostgresStore::migrate` in a host of your own";
+const NO_RIGHT: &str = "the database role lacks a right: who runs needs the grants that \
+    docs/operations.md lists under `Roles`, who migrates needs `create` on the database";
+
+/// What PostgreSQL said, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{hint}")]
+struct Explained {
+    hint: &'static str,
+    #[source]
+    error: sqlx::Error,
+}
+
+/// Whether the server ended a transaction because of another one that ran beside it:
+/// `serialization_failure` or `deadlock_detected`.
+pub(crate) fn is_conflict(error: &StoreError) -> bool {
+    let StoreError::Backend { source } = error else {
+        return false;
+    };
+    let code = source
+        .downcast_ref::<sqlx::Error>()
+        .and_then(|error| error.as_database_error()?.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
 /// A failure of this crate's own making.

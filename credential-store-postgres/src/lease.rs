@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    error::{TookTooLong, backend, store_error},
+    error::{TookTooLong, backend, is_conflict, store_error},
     pooler::Pooler,
     sessions::{Session, Sessions},
     unnamed::On,
@@ -40,6 +40,22 @@ pub(crate) async fn in_time<T>(
     tokio::time::timeout(CALL_TIMEOUT, call)
         .await
         .unwrap_or_else(|_| Err(backend(TookTooLong(CALL_TIMEOUT))))
+}
+
+/// Runs a call that is one statement and may be repeated; once more, in a transaction of READ
+/// COMMITTED, if the server could not serialize it: somebody has changed the default level of
+/// connections that were known to have another.
+pub(crate) async fn once_more<T, F>(pool: &Pool, call: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    match call().await {
+        Err(error) if is_conflict(&error) => {
+            pool.sessions.forget();
+            call().await
+        }
+        done => done,
+    }
 }
 
 /// The host's pool, and what stands between it and PostgreSQL.
@@ -78,6 +94,8 @@ pub(crate) struct Lease {
     sessions: Arc<Sessions>,
     /// `None` behind a pooler, which sees to its sessions itself: each call carries limits there.
     session: Option<Session>,
+    /// Whether a statement alone needs a transaction around it.
+    begins: bool,
     in_transaction: bool,
 }
 
@@ -85,21 +103,27 @@ impl Lease {
     /// For one statement, which is its own transaction; to be ended by [`end`](Self::end).
     ///
     /// Behind a pooler the transaction is an explicit one: it alone keeps the session from the
-    /// preparing of the statement to its end.
+    /// preparing of the statement to its end. Likewise where the default level is another than READ
+    /// COMMITTED: a serializable heartbeat would fail whenever another node's is at work.
     pub(crate) async fn take(pool: &Pool) -> Result<Self, StoreError> {
-        match pool.pooler {
-            Pooler::None => Self::acquire(pool).await,
-            Pooler::Transaction => Self::begin(pool).await,
+        let mut lease = Self::acquire(pool).await?;
+        if lease.begins {
+            lease.start().await?;
         }
+        Ok(lease)
     }
 
     /// For several statements in one transaction; to be ended by [`commit`](Self::commit) or
     /// [`roll_back`](Self::roll_back).
     pub(crate) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
         let mut lease = Self::acquire(pool).await?;
-        lease.in_transaction = true;
-        lease.simple(BEGIN).await?;
+        lease.start().await?;
         Ok(lease)
+    }
+
+    async fn start(&mut self) -> Result<(), StoreError> {
+        self.in_transaction = true;
+        self.simple(BEGIN).await
     }
 
     async fn acquire(pool: &Pool) -> Result<Self, StoreError> {
@@ -116,11 +140,14 @@ impl Lease {
             pooler: pool.pooler,
             sessions: Arc::clone(&pool.sessions),
             session: None,
+            begins: true,
             in_transaction: false,
         };
         if pool.pooler == Pooler::None {
-            let session = pool.sessions.of(lease.connection()).await;
-            lease.session = Some(session.map_err(store_error)?);
+            let met = pool.sessions.of(lease.connection()).await;
+            let met = met.map_err(store_error)?;
+            lease.session = Some(met.session);
+            lease.begins = !met.read_committed;
         }
         Ok(lease)
     }
@@ -138,13 +165,11 @@ impl Lease {
 
     /// Ends what [`take`](Self::take) began: the statement has taken effect.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
-        match self.pooler {
-            Pooler::None => {
-                self.finish();
-                Ok(())
-            }
-            Pooler::Transaction => self.commit().await,
+        if self.in_transaction {
+            return self.commit().await;
         }
+        self.finish();
+        Ok(())
     }
 
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {

@@ -93,7 +93,10 @@ use credential_core::{
 };
 use sqlx::PgPool;
 
-use crate::{lease::Pool, listen::Listener};
+use crate::{
+    lease::{Pool, once_more},
+    listen::Listener,
+};
 pub use crate::{
     listen::ListenerState,
     migrate::{SchemaError, SchemaState},
@@ -136,13 +139,15 @@ impl PostgresStore {
     /// Brings the schema up to date, or finds that it is. Several nodes may do so at once: one
     /// migrates, the others wait.
     ///
-    /// The role needs `create` on the database; the host's tables and migrations are not touched.
+    /// The role needs `create` on the database, unless the schema is up to date; the host's tables
+    /// and migrations are not touched.
     /// The connections must be PostgreSQL's own: the lock that keeps nodes apart belongs to its
     /// session, and a pooler in transaction mode would leave it behind in somebody else's.
     ///
     /// # Errors
-    /// [`SchemaError::Newer`] if a newer build has migrated the database; [`SchemaError::Backend`]
-    /// if it cannot be asked or a migration fails.
+    /// [`SchemaError::Newer`] if a newer build has migrated the database;
+    /// [`SchemaError::Encoding`] if it is not in UTF-8; [`SchemaError::Backend`] if it cannot be
+    /// asked or a migration fails.
     pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
         migrate::migrate(pool).await
     }
@@ -150,7 +155,7 @@ impl PostgresStore {
     /// Where the database's schema stands, seen from this build. Works through any pooler.
     ///
     /// # Errors
-    /// [`SchemaError::Backend`] only.
+    /// [`SchemaError::Encoding`], or [`SchemaError::Backend`] if the database cannot be asked.
     pub async fn schema_state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
         migrate::state(pool).await
     }
@@ -158,8 +163,8 @@ impl PostgresStore {
     /// Refuses a schema that this build was not made for, with what to do about it.
     ///
     /// # Errors
-    /// [`SchemaError::Older`], [`SchemaError::Newer`], or [`SchemaError::Backend`] if the database
-    /// cannot be asked.
+    /// [`SchemaError::Older`], [`SchemaError::Newer`], [`SchemaError::Encoding`], or
+    /// [`SchemaError::Backend`] if the database cannot be asked.
     pub async fn check_schema(pool: &PgPool) -> Result<(), SchemaError> {
         migrate::check(pool).await
     }
@@ -212,7 +217,7 @@ impl CredentialStore for PostgresStore {
         tenant: &TenantId,
         id: CredentialId,
     ) -> Result<Option<Credential>, StoreError> {
-        credentials::get(self, tenant, id).await
+        once_more(&self.pool, || credentials::get(self, tenant, id)).await
     }
 
     async fn list(
@@ -220,7 +225,7 @@ impl CredentialStore for PostgresStore {
         tenant: &TenantId,
         query: &ListQuery,
     ) -> Result<Vec<Credential>, StoreError> {
-        credentials::list(self, tenant, query).await
+        once_more(&self.pool, || credentials::list(self, tenant, query)).await
     }
 
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
@@ -232,14 +237,14 @@ impl CredentialStore for PostgresStore {
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        checks::state(self, id).await
+        once_more(&self.pool, || checks::state(self, id)).await
     }
 
     async fn state_by_selector(
         &self,
         selector: &Selector,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        checks::state_by_selector(self, selector).await
+        once_more(&self.pool, || checks::state_by_selector(self, selector)).await
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
@@ -251,7 +256,7 @@ impl CredentialStore for PostgresStore {
     }
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
-        changes::catch_up(self, heartbeat).await
+        once_more(&self.pool, || changes::catch_up(self, heartbeat)).await
     }
 
     async fn wake_up(&self) {
@@ -263,7 +268,7 @@ impl CredentialStore for PostgresStore {
         tenant: &TenantId,
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError> {
-        audit::audit_events(self, tenant, query).await
+        once_more(&self.pool, || audit::audit_events(self, tenant, query)).await
     }
 
     async fn audited_tenants(
@@ -271,14 +276,17 @@ impl CredentialStore for PostgresStore {
         after: Option<&TenantId>,
         limit: usize,
     ) -> Result<Vec<TenantId>, StoreError> {
-        audit::audited_tenants(self, after, limit).await
+        once_more(&self.pool, || audit::audited_tenants(self, after, limit)).await
     }
 
     async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        checks::record_use(self, uses).await
+        once_more(&self.pool, || checks::record_use(self, uses)).await
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
+        // A start begins here, and nothing works on a schema or a database that does not fit.
+        let fits = PostgresStore::check_schema(&self.pool.connections).await;
+        fits.map_err(error::backend)?;
         audit::check_keys(self, keys).await
     }
 }

@@ -1,8 +1,11 @@
 //! The schema: how it comes about, and whether it is the one that this build was made for.
 
-use sqlx::{PgPool, migrate::Migrator};
+use sqlx::{
+    PgPool,
+    migrate::{MigrateError, Migrator},
+};
 
-use crate::{pooler::Pooler, unnamed::On};
+use crate::{error::explained, pooler::Pooler, unnamed::On};
 
 /// Its own schema and its own migrations table (see `sqlx.toml`), beside the host's.
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -53,6 +56,14 @@ pub enum SchemaError {
         /// The latest that this build has.
         known: i64,
     },
+    /// The database cannot hold every name: its encoding is not UTF-8, and is fixed when it is made.
+    #[error(
+        "the database's encoding is {found} and must be UTF8, or names that it cannot hold would be refused: make one with `create database … encoding 'UTF8' template template0`"
+    )]
+    Encoding {
+        /// What it is.
+        found: String,
+    },
     /// The database could not be asked, or a migration failed; what it had done is undone.
     #[error("the database schema `credential_management` could not be read or migrated")]
     Backend {
@@ -63,7 +74,7 @@ pub enum SchemaError {
 }
 
 pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
-    let found = latest_applied(pool).await.map_err(failed)?;
+    let found = latest_applied(pool).await?;
     let ours = latest();
     Ok(match found {
         Some(found) if found > ours => SchemaState::Newer { found, known: ours },
@@ -76,22 +87,30 @@ pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
 }
 
 /// Always as behind a pooler: nobody has said yet whether there is one.
-async fn latest_applied(pool: &PgPool) -> Result<Option<i64>, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+async fn latest_applied(pool: &PgPool) -> Result<Option<i64>, SchemaError> {
+    let mut transaction = pool.begin().await.map_err(failed)?;
     // Why two: a table that may be missing cannot stand in a query that is to say so.
-    let exists = sqlx::query_scalar!(
-        r#"select to_regclass('credential_management.migration') is not null as "exists!""#
+    let database = sqlx::query!(
+        r#"select current_setting('server_encoding') as "encoding!",
+            to_regclass('credential_management.migration') is not null as "exists!""#
     )
     .fetch_one(On::new(&mut transaction, Pooler::Transaction))
-    .await?;
-    let found = if exists {
+    .await
+    .map_err(failed)?;
+    if database.encoding != "UTF8" {
+        return Err(SchemaError::Encoding {
+            found: database.encoding,
+        });
+    }
+    let found = if database.exists {
         sqlx::query_scalar("select max(version) from credential_management.migration where success")
             .fetch_one(On::new(&mut transaction, Pooler::Transaction))
-            .await?
+            .await
+            .map_err(failed)?
     } else {
         None
     };
-    transaction.commit().await?;
+    transaction.commit().await.map_err(failed)?;
     Ok(found)
 }
 
@@ -104,8 +123,11 @@ pub(crate) async fn check(pool: &PgPool) -> Result<(), SchemaError> {
 }
 
 pub(crate) async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
-    if let SchemaState::Newer { found, known } = state(pool).await? {
-        return Err(SchemaError::Newer { found, known });
+    match state(pool).await? {
+        // Looks first: who runs may not migrate, and need not.
+        SchemaState::Current => return Ok(()),
+        SchemaState::Newer { found, known } => return Err(SchemaError::Newer { found, known }),
+        SchemaState::Older { .. } => {}
     }
     // Why out of the pool: the migrator's advisory lock belongs to the session, and must go with it
     // also when a migration fails.
@@ -113,7 +135,14 @@ pub(crate) async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
     MIGRATOR
         .run_direct(None, &mut connection, false)
         .await
-        .map_err(failed)?;
+        .map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                failed(error)
+            }
+            error => SchemaError::Backend {
+                source: Box::new(error),
+            },
+        })?;
     sqlx::Connection::close(connection).await.map_err(failed)
 }
 
@@ -125,8 +154,8 @@ fn latest() -> i64 {
         .unwrap_or(0)
 }
 
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> SchemaError {
+fn failed(error: sqlx::Error) -> SchemaError {
     SchemaError::Backend {
-        source: Box::new(error),
+        source: explained(error),
     }
 }

@@ -53,14 +53,30 @@ pub(crate) struct Session {
 
 const WHO: &str = "select pg_backend_pid() as process, \
     (select (extract(epoch from backend_start) * 1000000)::bigint \
-        from pg_stat_get_activity(pg_backend_pid())) as began";
+        from pg_stat_get_activity(pg_backend_pid())) as began, \
+    current_setting('default_transaction_isolation') = 'read committed' as read_committed";
 
 impl Session {
     /// The session of a connection.
     pub(crate) async fn of(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
-        let (process, began) = sqlx::query_as(WHO).fetch_one(connection).await?;
-        Ok(Self { process, began })
+        Ok(met(connection).await?.session)
     }
+}
+
+/// What is asked of a connection once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Met {
+    pub(crate) session: Session,
+    /// Its default level; a statement alone can have no other.
+    pub(crate) read_committed: bool,
+}
+
+async fn met(connection: &mut PgConnection) -> Result<Met, sqlx::Error> {
+    let (process, began, read_committed) = sqlx::query_as(WHO).fetch_one(connection).await?;
+    Ok(Met {
+        session: Session { process, began },
+        read_committed,
+    })
 }
 
 /// Ends the sessions that still are what they were, and finds out which are left. Without a right to
@@ -84,7 +100,7 @@ pub(crate) struct Sessions {
 /// The session of a connection, found by where the connection keeps its prepared [`WHO`].
 #[derive(Debug)]
 struct Known {
-    session: Session,
+    met: Met,
     /// Keeps the place from being used again by another connection's.
     _statement: PgStatement,
 }
@@ -106,18 +122,17 @@ impl Sessions {
         }
     }
 
-    /// The session of a pooled connection: asked once per connection, without a round trip from
-    /// then on.
+    /// What a pooled connection is: asked once per connection, without a round trip from then on.
     ///
     /// A pooled connection has no name on this side. But it keeps what it has prepared, in memory
     /// that is its own for as long as anybody refers to it; so the address tells connections apart.
-    pub(crate) async fn of(&self, connection: &mut PgConnection) -> Result<Session, sqlx::Error> {
+    pub(crate) async fn of(&self, connection: &mut PgConnection) -> Result<Met, sqlx::Error> {
         let statement = connection.prepare(sqlx::SqlStr::from_static(WHO)).await?;
         let place = statement.columns().as_ptr().addr();
         if let Some(known) = lock(&self.known).get(&place) {
-            return Ok(known.session);
+            return Ok(known.met);
         }
-        let session = Session::of(connection).await?;
+        let met = met(connection).await?;
         let mut known = lock(&self.known);
         if known.len() >= REMEMBERED {
             known.clear();
@@ -125,11 +140,16 @@ impl Sessions {
         known.insert(
             place,
             Known {
-                session,
+                met,
                 _statement: statement,
             },
         );
-        Ok(session)
+        Ok(met)
+    }
+
+    /// Asks each connection anew, because what was asked has changed.
+    pub(crate) fn forget(&self) {
+        lock(&self.known).clear();
     }
 
     /// Takes over the connection of a call that was given up. Once its statement has ended it goes
@@ -303,7 +323,7 @@ mod tests {
             let mut held = Vec::new();
             for _ in 0..3 {
                 let mut connection = pool.acquire().await.unwrap();
-                let said = sessions.of(&mut connection).await.unwrap();
+                let said = sessions.of(&mut connection).await.unwrap().session;
                 assert_eq!(said, Session::of(&mut connection).await.unwrap());
                 held.push((connection, said));
             }

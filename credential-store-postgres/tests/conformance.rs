@@ -12,3 +12,40 @@ macro_rules! run {
     )* };
 }
 credential_core::for_each_case!(run);
+
+/// Every case, each on a database of its own that has been prepared alike.
+macro_rules! all {
+    ($($case:ident),* $(,)?) => {
+        async fn all(prepared: impl AsyncFn() -> common::Fresh) {
+            $( credential_core::conformance::$case(&prepared().await.store).await; )*
+        }
+    };
+}
+credential_core::for_each_case!(all);
+
+/// Neither a read alone nor a heartbeat fails because another one ran beside it.
+#[tokio::test]
+async fn the_contract_holds_where_transactions_are_serializable_by_default() {
+    for level in ["serializable", "repeatable read"] {
+        all(async || {
+            let fresh = common::fresh().await;
+            fresh.database.query(&format!(
+                "alter database {} set default_transaction_isolation = '{level}'",
+                fresh.database.name()
+            ));
+            fresh.reconnected(|options| options).await
+        })
+        .await;
+    }
+}
+
+/// With the grants of docs/operations.md, to the letter.
+#[tokio::test]
+async fn the_contract_holds_for_the_documented_role() {
+    all(async || {
+        let fresh = common::fresh().await;
+        let role = common::grant(&fresh.database, "credential_node");
+        fresh.reconnected(|options| options.username(&role)).await
+    })
+    .await;
+}

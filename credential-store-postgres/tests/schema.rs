@@ -1,10 +1,13 @@
 //! Migrations: at once from several nodes, beside the host's, and what is said when they differ.
 
-#[expect(dead_code, reason = "shared by all test files")]
 mod common;
 
 use std::borrow::Cow;
 
+use credential_core::{
+    audit::verify_trails, manage::CreateCredential, secret::keyring::Keyring,
+    store::CredentialStore as _, testing::ManualClock,
+};
 use credential_store_postgres::{PostgresStore, SchemaError, SchemaState};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use test_postgres::Server;
@@ -115,4 +118,153 @@ async fn a_newer_schema_names_this_version() {
     assert_eq!(refused.to_string(), expected);
     let refused = PostgresStore::migrate(&fresh.pool).await.unwrap_err();
     assert_eq!(refused.to_string(), expected);
+}
+
+/// An error and what caused it.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        told = format!("{told}: {error}");
+        source = error.source();
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_database_in_another_encoding_is_refused() {
+    let server = Server::start();
+    for encoding in ["SQL_ASCII", "LATIN1"] {
+        let name = encoding.to_lowercase();
+        server.sql(&format!(
+            "create database {name} encoding '{encoding}' locale 'C' template template0"
+        ));
+        let pool = common::pool(&server.url(&name)).await;
+        let expected = format!(
+            "the database's encoding is {encoding} and must be UTF8, or names that it cannot hold \
+             would be refused: make one with `create database … encoding 'UTF8' template template0`"
+        );
+        let refused = PostgresStore::migrate(&pool).await.unwrap_err();
+        assert_eq!(refused.to_string(), expected);
+        assert!(matches!(refused, SchemaError::Encoding { found } if found == encoding));
+        let refused = PostgresStore::check_schema(&pool).await.unwrap_err();
+        assert_eq!(refused.to_string(), expected);
+        // A host that asks for neither.
+        let node = common::node(&PostgresStore::new(pool), &ManualClock::new());
+        let refused = node.start().await.unwrap_err();
+        assert_eq!(
+            told(&refused),
+            format!("the store did not answer: {expected}")
+        );
+    }
+}
+
+const MISSING: &str = "the store did not answer: the database schema `credential_management` is \
+    missing and this build needs migration 1: run `reference-server migrate`, or \
+    `PostgresStore::migrate` in a host of your own";
+
+#[tokio::test]
+async fn a_forgotten_migration_is_named() {
+    let database = Server::shared().database();
+    let store = PostgresStore::new(common::pool(&database.url()).await);
+    let node = common::node(&store, &ManualClock::new());
+    assert_eq!(told(&node.start().await.unwrap_err()), MISSING);
+    // Also to whoever does not start, or when the tables go later.
+    let refused = store.audited_tenants(None, 1).await.unwrap_err();
+    let expected = "the store did not answer: the database schema `credential_management` is \
+        missing or incomplete: run `reference-server migrate`, or `PostgresStore::migrate` in a \
+        host of your own: error returned from database: ";
+    assert!(told(&refused).starts_with(expected), "{}", told(&refused));
+}
+
+#[tokio::test]
+async fn who_runs_may_migrate_what_is_up_to_date() {
+    let fresh = common::fresh().await;
+    let role = common::grant(&fresh.database, "credential_node");
+    let fresh = fresh.reconnected(|options| options.username(&role)).await;
+    PostgresStore::migrate(&fresh.pool).await.unwrap();
+    let node = common::node(&fresh.store, &ManualClock::new());
+    common::create(&node, "alder", "Lab").await;
+}
+
+#[tokio::test]
+async fn a_missing_right_is_named_with_where_to_look() {
+    let hint = "the database role lacks a right: who runs needs the grants that \
+        docs/operations.md lists under `Roles`, who migrates needs `create` on the database";
+    let fresh = common::fresh().await;
+    let role = format!("nobody_of_{}", fresh.database.name());
+    fresh.database.query(&format!("create role {role} login"));
+    let database = Server::shared().database();
+    let url = |database: &str| {
+        Server::shared()
+            .url(database)
+            .replace("postgres@", &format!("{role}@"))
+    };
+    // Not even the schema may be used.
+    let pool = common::pool(&url(fresh.database.name())).await;
+    for refused in [
+        PostgresStore::migrate(&pool).await.unwrap_err(),
+        PostgresStore::check_schema(&pool).await.unwrap_err(),
+    ] {
+        assert!(told(&refused).contains(hint), "{}", told(&refused));
+    }
+    let refused = PostgresStore::new(pool).audited_tenants(None, 1).await;
+    assert!(told(&refused.unwrap_err()).contains(hint));
+    // The schema may not be made.
+    let pool = common::pool(&url(database.name())).await;
+    let refused = PostgresStore::migrate(&pool).await.unwrap_err();
+    assert!(told(&refused).contains(hint), "{}", told(&refused));
+}
+
+#[tokio::test]
+async fn who_verifies_only_reads() {
+    let fresh = common::fresh().await;
+    common::create(
+        &common::node(&fresh.store, &ManualClock::new()),
+        "alder",
+        "Lab",
+    )
+    .await;
+    let role = common::grant(&fresh.database, "credential_auditor");
+    let fresh = fresh.reconnected(|options| options.username(&role)).await;
+    PostgresStore::check_schema(&fresh.pool).await.unwrap();
+    let keyring = Keyring::parse(common::KEYRING).unwrap();
+    let mut rows = Vec::new();
+    verify_trails(&fresh.store, &keyring, |report| rows.push(report.rows))
+        .await
+        .unwrap();
+    assert_eq!(rows, [1]);
+    let admin = common::admin("alder");
+    let node = common::node(&fresh.store, &ManualClock::new());
+    node.create(&admin, CreateCredential::default())
+        .await
+        .unwrap_err();
+}
+
+/// The default of connections that are in use already changes: known too late, noticed by the
+/// conflict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_level_that_changes_later_fails_no_heartbeat() {
+    let server = Server::start();
+    let database = server.database();
+    let pool = common::pool(&database.url()).await;
+    PostgresStore::migrate(&pool).await.unwrap();
+    let store = PostgresStore::new(pool);
+    let beats = || {
+        let nodes = (0..5_u8).map(|node| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    store.catch_up(&common::heartbeat(node)).await.unwrap();
+                }
+            })
+        });
+        nodes.collect::<Vec<_>>()
+    };
+    for level in ["read committed", "serializable"] {
+        server.set("default_transaction_isolation", level);
+        for node in beats() {
+            node.await.unwrap();
+        }
+    }
 }

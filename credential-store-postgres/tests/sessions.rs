@@ -8,11 +8,8 @@ mod common;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use credential_core::{
-    clock::Timestamp,
-    id::CredentialId,
-    store::{CredentialStore as _, Heartbeat, NodeId},
-};
+use common::heartbeat;
+use credential_core::{id::CredentialId, store::CredentialStore as _};
 use credential_store_postgres::PostgresStore;
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, PgPool,
@@ -33,15 +30,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const A_WHILE: Duration = Duration::from_secs(8);
 
 const NOBODY: CredentialId = CredentialId::from_bytes([0; 16]);
-
-fn heartbeat(node: u8) -> Heartbeat {
-    Heartbeat {
-        node: NodeId([node; 16]),
-        applied: None,
-        max_staleness: Duration::from_secs(1),
-        at: Timestamp::from_micros(0),
-    }
-}
 
 async fn store_at(url: &str) -> (PostgresStore, PgPool) {
     let pool = PgPoolOptions::new()

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
+#[expect(dead_code, reason = "shared by all test files")]
 mod common;
 
 use std::time::Duration;
