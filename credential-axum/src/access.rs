@@ -1,18 +1,25 @@
 //! What a handler behind a guard learns about its caller.
 
-use std::{convert::Infallible, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
-use axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use credential_core::catalog::Requirement;
+use axum::{
+    extract::{FromRequestParts, MatchedPath, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use credential_core::catalog::{ApiType, Requirement};
 use http::{StatusCode, request::Parts};
 
-use crate::problem::Problem;
+use crate::{
+    error_body,
+    guard::{Denial, PublicCall},
+    problem::Problem,
+};
 
 /// A call that a [`Guard`](crate::Guard) let through: whose it is and what it may do.
 ///
-/// Take it as an argument of a handler; `Option<Access>` where the guard lets calls through
-/// without a token, since routes may be public. Everything of [`credential_core::Access`] is here
-/// as well, such as `tenant()` and `has_scope()`.
+/// Take it as an argument of a handler. On a route that the catalogue lists as public, a handler may take
+/// `Option<Access>`: then a token is welcome and not needed. Everything of [`credential_core::Access`] is here
+/// as well, such as `tenant()` and `permits()`.
 #[derive(Debug, Clone)]
 pub struct Access {
     verified: credential_core::Access,
@@ -55,33 +62,84 @@ impl Deref for Access {
     }
 }
 
-/// Refused with 500 and a log event if no guard let the call through: the handler is mounted
-/// without one, or its route is public.
-impl<S: Sync> FromRequestParts<S> for Access {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get().cloned().ok_or_else(|| {
+impl Access {
+    /// Who calls, in a handler that was asked.
+    ///
+    /// # Errors
+    /// [`AccessRejection`]
+    async fn of(parts: &Parts) -> Result<Option<Self>, AccessRejection> {
+        if let Some(access) = parts.extensions.get::<Self>() {
+            return Ok(Some(access.clone()));
+        }
+        let Some(public) = parts.extensions.get::<PublicCall>() else {
             tracing::error!(
-                path = parts.uri.path(),
+                route = parts
+                    .extensions
+                    .get::<MatchedPath>()
+                    .map(MatchedPath::as_str),
                 "a handler asks for `Access`, but no guard checked the call: mount the handler \
-                 behind a `Guard`, or take `Option<Access>` on public routes"
+                 behind a `Guard`"
             );
-            Problem::new(
+            return Err(AccessRejection(Why::NotGuarded));
+        };
+        let caller = public.caller(&parts.headers).await;
+        caller.map_err(|denial| AccessRejection::denied(denial, public))
+    }
+}
+
+/// On a public route the token is looked at here: without a good one, the answer is the guard's own.
+/// 500 and a log event if there is no guard around the handler.
+impl<S: Sync> FromRequestParts<S> for Access {
+    type Rejection = AccessRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AccessRejection> {
+        if let Some(access) = Self::of(parts).await? {
+            return Ok(access);
+        }
+        Err(match parts.extensions.get::<PublicCall>() {
+            Some(public) => AccessRejection::denied(Denial::NoToken, public),
+            None => AccessRejection(Why::NotGuarded),
+        })
+    }
+}
+
+/// `None` on a public route that was called without a token. A token that is there has to be good: a
+/// bad one is refused as elsewhere.
+impl<S: Sync> OptionalFromRequestParts<S> for Access {
+    type Rejection = AccessRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, AccessRejection> {
+        Self::of(parts).await
+    }
+}
+
+/// Why a handler that asks for [`Access`] was not reached; answered as the guard answers.
+#[derive(Debug)]
+pub struct AccessRejection(Why);
+
+#[derive(Debug)]
+enum Why {
+    NotGuarded,
+    Denied(Denial, Arc<ApiType>),
+}
+
+impl AccessRejection {
+    fn denied(denial: Denial, public: &PublicCall) -> Self {
+        Self(Why::Denied(denial, Arc::clone(public.api_type())))
+    }
+}
+
+impl IntoResponse for AccessRejection {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Why::Denied(denial, api_type) => error_body::refusal(&denial, &api_type),
+            Why::NotGuarded => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "not_guarded",
                 "Server misconfigured",
                 "The server is misconfigured: this address is not behind its guard.",
             )
-        })
-    }
-}
-
-/// `None` on public routes.
-impl<S: Sync> OptionalFromRequestParts<S> for Access {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get().cloned())
+            .into_response(),
+        }
     }
 }

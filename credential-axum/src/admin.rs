@@ -40,7 +40,10 @@ mod read;
 /// by caches.
 ///
 /// [`ADMIN_ROUTES`] lists what is served.
-pub fn admin_router(credentials: &Credentials, sign_in: impl SignIn) -> Router {
+pub fn admin_router<S>(credentials: &Credentials, sign_in: impl SignIn) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let at_the_gate = Gate {
         sign_in: Arc::new(sign_in),
         credentials: credentials.clone(),

@@ -119,7 +119,7 @@ impl Words {
                 "No valid access token",
                 "login",
             ),
-            Denial::InsufficientScope { .. } => (
+            Denial::OtherApiType { .. } | Denial::InsufficientScope { .. } => (
                 StatusCode::FORBIDDEN,
                 "insufficient_scope",
                 "Insufficient scope",
@@ -149,11 +149,13 @@ fn challenge(denial: &Denial, realm: &str) -> Option<HeaderValue> {
         Denial::InvalidToken | Denial::MayNotActFor { .. } => {
             format!(r#"Bearer realm="{realm}", error="invalid_token""#)
         }
-        Denial::InsufficientScope { needed } if needed.is_empty() => {
+        Denial::OtherApiType { needed, .. } | Denial::InsufficientScope { needed }
+            if needed.is_empty() =>
+        {
             format!(r#"Bearer realm="{realm}", error="insufficient_scope""#)
         }
         // Scope names are free of quotes and backslashes (RFC 6749 §3.3).
-        Denial::InsufficientScope { needed } => {
+        Denial::OtherApiType { needed, .. } | Denial::InsufficientScope { needed } => {
             format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{needed}""#)
         }
         Denial::BadRequest(_) | Denial::Trace | Denial::TooLarge | Denial::Unavailable => {

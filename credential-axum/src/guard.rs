@@ -7,17 +7,20 @@ mod search;
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
 use axum::{
-    extract::{OriginalUri, Request},
+    extract::{MatchedPath, OriginalUri, Request},
     response::Response,
 };
 use credential_core::{
     Credentials,
-    catalog::{ApiType, Requirement, SearchForm},
+    catalog::{ApiType, Requirement, SearchForm, UnknownScope},
 };
 use http::{Extensions, HeaderMap, Method, Uri, uri::PathAndQuery};
 use tower::{Layer, Service};
@@ -26,7 +29,7 @@ pub(crate) use self::{
     decide::{Call, Decision, Denial, Policy},
     names::{CheckedNames, reads_as, starts_as},
 };
-use crate::error_body;
+use crate::{access::Access, error_body};
 
 /// A layer that checks every call against one API type of the catalogue. Cheap to clone.
 ///
@@ -37,8 +40,58 @@ use crate::error_body;
 /// guards the router's fallback, which `Router::merge` makes that of the whole app: every unknown
 /// path of the host is then refused in place of a 404.
 ///
-/// Layers outside of it see refused calls as well: put CORS there, whose preflights carry no
-/// token. Nothing outside of it may change method or path.
+/// Layers outside of it see refused calls as well. Nothing there may change method or path. CORS belongs
+/// there, since a browser's preflight carries no token, and since a page can read a refusal only with
+/// CORS headers:
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use credential_axum::{Access, Guard};
+/// # use axum::body::Body;
+/// # use credential_core::{Credentials, ScopeCatalog, entropy::OsEntropy, secret::keyring::Keyring};
+/// # use credential_store_memory::MemoryStore;
+/// use http::{Method, header};
+/// # use http::{Request, StatusCode};
+/// # use tower::ServiceExt;
+/// use tower_http::cors::CorsLayer;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let credentials = Credentials::builder(MemoryStore::new())
+/// #     .catalog(ScopeCatalog::elation())
+/// #     .keyring(Keyring::generate(&OsEntropy))
+/// #     .build()?;
+/// let cors = CorsLayer::new()
+///     .allow_origin(["https://app.example".parse()?])
+///     .allow_methods([Method::GET, Method::POST])
+///     .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+///     .expose_headers([header::WWW_AUTHENTICATE]);
+/// let app: Router = Router::new()
+///     .route("/api/2.0/patients/{id}", get(async |_: Access| "one patient"))
+///     .route_layer(Guard::new(&credentials, "apiv2")?)
+///     .layer(cors); // after the guard: outside of it
+/// # let preflight = Request::options("/api/2.0/patients/1")
+/// #     .header("origin", "https://app.example")
+/// #     .header("access-control-request-method", "GET")
+/// #     .header("access-control-request-headers", "authorization")
+/// #     .body(Body::empty())?;
+/// # let answer = app.clone().oneshot(preflight).await?;
+/// # assert_eq!(answer.status(), StatusCode::OK);
+/// # assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example");
+/// # assert_eq!(answer.headers()["access-control-allow-headers"], "authorization,content-type");
+/// # let call = Request::get("/api/2.0/patients/1")
+/// #     .header("origin", "https://app.example")
+/// #     .body(Body::empty())?;
+/// # let answer = app.oneshot(call).await?;
+/// # assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+/// # assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example");
+/// # assert_eq!(answer.headers()["access-control-expose-headers"], "www-authenticate");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A host that answers OPTIONS itself lists it as public in the catalogue (`method = "OPTIONS"`,
+/// `path = "/{*rest}"`, `public = true`).
 #[derive(Debug, Clone)]
 pub struct Guard(Arc<Rules>);
 
@@ -48,6 +101,8 @@ struct Rules {
     api_type: Arc<ApiType>,
     names: Arc<CheckedNames>,
     fixed: Option<Requirement>,
+    /// Whether it was said that calls come from outside of the base path.
+    told_outside: AtomicBool,
 }
 
 /// Why there is no such [`Guard`].
@@ -57,13 +112,8 @@ pub enum GuardError {
     #[error("the catalogue has no API type `{0}`")]
     UnknownApiType(String),
     /// The API type lists no scope of that name.
-    #[error("the API type `{api_type}` has no scope `{scope}`")]
-    UnknownScope {
-        /// The guard's API type.
-        api_type: String,
-        /// The name as given.
-        scope: String,
-    },
+    #[error(transparent)]
+    UnknownScope(#[from] UnknownScope),
 }
 
 impl Guard {
@@ -81,6 +131,7 @@ impl Guard {
             api_type: Arc::clone(found),
             names: Arc::new(CheckedNames::of(credentials.catalog())),
             fixed: None,
+            told_outside: AtomicBool::new(false),
         })))
     }
 
@@ -91,19 +142,13 @@ impl Guard {
     /// `UnknownScope`.
     pub fn requires(&self, scope: &str) -> Result<Self, GuardError> {
         let rules = &*self.0;
-        let requirement =
-            rules
-                .api_type
-                .requires(scope)
-                .ok_or_else(|| GuardError::UnknownScope {
-                    api_type: rules.api_type.id().to_string(),
-                    scope: scope.to_owned(),
-                })?;
+        let requirement = rules.api_type.requires(scope)?;
         Ok(Self(Arc::new(Rules {
             credentials: rules.credentials.clone(),
             api_type: Arc::clone(&rules.api_type),
             names: Arc::clone(&rules.names),
             fixed: Some(requirement),
+            told_outside: AtomicBool::new(false),
         })))
     }
 
@@ -113,12 +158,15 @@ impl Guard {
         let (mut parts, body) = request.into_parts();
         let call = Call::sent(&parts.method, &parts.uri, &parts.headers, &parts.extensions);
         let policy = self.0.policy();
-        let (decision, body) = if self.0.reads_body(call) {
-            policy.search(call, body).await?
+        let decided = if self.0.reads_body(call) {
+            policy.search(call, body).await
         } else {
-            (policy.decide(call, SearchForm::None).await?, body)
+            let decided = policy.decide(call, SearchForm::None).await;
+            decided.map(|decision| (decision, body))
         };
-        hand_on(&mut parts.extensions, decision);
+        let (decision, body) =
+            decided.inspect_err(|_| self.0.tell_if_outside(call, &parts.extensions))?;
+        self.hand_on(&mut parts.extensions, decision);
         Ok(Request::from_parts(parts, body))
     }
 
@@ -129,7 +177,38 @@ impl Guard {
         if self.0.reads_body(call) {
             return None;
         }
-        self.0.policy().decide_now(call, SearchForm::None)
+        let decided = self.0.policy().decide_now(call, SearchForm::None)?;
+        Some(decided.inspect_err(|_| self.0.tell_if_outside(call, request.extensions())))
+    }
+
+    /// Tells the handler who calls, or how to find out.
+    fn hand_on(&self, extensions: &mut Extensions, decision: Decision) {
+        match decision {
+            Decision::Allowed(access) => {
+                extensions.insert(access);
+            }
+            Decision::Public => {
+                extensions.insert(PublicCall(self.clone()));
+            }
+        }
+    }
+}
+
+/// A call that needs no token. Whether it has one is looked at if its handler asks.
+#[derive(Debug, Clone)]
+pub(crate) struct PublicCall(Guard);
+
+impl PublicCall {
+    /// Who calls, if a token says so.
+    ///
+    /// # Errors
+    /// As [`Policy::volunteer`].
+    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Option<Access>, Denial> {
+        self.0.0.policy().volunteer(headers).await
+    }
+
+    pub(crate) fn api_type(&self) -> &Arc<ApiType> {
+        &self.0.0.api_type
     }
 }
 
@@ -143,15 +222,26 @@ impl Rules {
         }
     }
 
+    /// Says once that a refused call was none of this API type's. Its path is not told, since it could
+    /// be anything; the route that took it is the host's own.
+    fn tell_if_outside(&self, call: Call<'_>, extensions: &Extensions) {
+        if self.fixed.is_some() || self.api_type.covers(call.target) {
+            return;
+        }
+        if !self.told_outside.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                api_type = self.api_type.id().as_str(),
+                base_path = self.api_type.base_path(),
+                route = extensions.get::<MatchedPath>().map(MatchedPath::as_str),
+                "a call from outside of the base path reached this guard, which refuses all of \
+                 them: mount it where the catalogue's `base_path` says, or use \
+                 `Guard::requires` for this route"
+            );
+        }
+    }
+
     fn reads_body(&self, call: Call<'_>) -> bool {
         self.fixed.is_none() && search::is_search(&self.api_type, call)
-    }
-}
-
-/// Tells the handler who calls.
-fn hand_on(extensions: &mut Extensions, decision: Decision) {
-    if let Decision::Allowed(access) = decision {
-        extensions.insert(access);
     }
 }
 
@@ -210,7 +300,7 @@ where
         // Why apart: a known token needs no future of its own, which would cost more than the check.
         match self.guard.check_now(&request) {
             Some(Ok(decision)) => {
-                hand_on(request.extensions_mut(), decision);
+                self.guard.hand_on(request.extensions_mut(), decision);
                 return GuardFuture::Checked {
                     future: self.inner.call(request),
                 };

@@ -8,6 +8,9 @@
 //! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
 //! | protect what stands behind a gateway | [`forward_auth_router`] |
 //! | serve all that, bounded and drained | `serve` (feature `serve`), or [`DrainUnread`] around `axum::serve`'s app |
+//!
+//! The routers are generic over the state of the host's own, so they can be merged and nested before
+//! `with_state`.
 
 mod access;
 mod admin;
@@ -29,7 +32,7 @@ mod sign_in;
 mod unread;
 mod wire;
 
-pub use access::Access;
+pub use access::{Access, AccessRejection};
 pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};
 pub use cross_site::{CrossSite, refuse_cross_site};
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};

@@ -56,7 +56,10 @@ const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 /// Merge it at the root of what the issuer's URL names: the paths in the metadata are the issuer
 /// followed by `/oauth2/…`. Where the issuer has a path, which a proxy takes off, let the proxy pass
 /// `/.well-known/oauth-authorization-server<path>` as it is: RFC 8414 has the metadata there.
-pub fn oauth_router(credentials: &Credentials) -> Router {
+pub fn oauth_router<S>(credentials: &Credentials) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     oauth_router_with(credentials, OAuthConfig::default())
 }
 
@@ -69,7 +72,10 @@ pub fn oauth_router(credentials: &Credentials) -> Router {
 /// | `POST /oauth2/revoke` | RFC 7009 |
 /// | `GET /.well-known/oauth-authorization-server` | RFC 8414 |
 /// | `GET {base_path}/.well-known/smart-configuration`, per API type with FHIR rules | SMART App Launch 2.2 |
-pub fn oauth_router_with(credentials: &Credentials, config: OAuthConfig) -> Router {
+pub fn oauth_router_with<S>(credentials: &Credentials, config: OAuthConfig) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let metadata = Metadata::new(credentials, config.introspection_secret.is_some());
     // Sorted out first, since a router takes no path twice: an alias never replaces a route.
     let mut taken = BTreeSet::new();

@@ -44,7 +44,14 @@ use html::{Admin, View};
 /// What it shows is a function of its state: a small library (Preact, vendored with its licence, no
 /// build step) draws it anew after every change. Its predecessor patched elements by hand, and buttons
 /// appeared twice, lost the focus or told of a state that was gone.
-pub fn page_router(credentials: &Credentials, sign_in: impl SignIn, config: PageConfig) -> Router {
+pub fn page_router<S>(
+    credentials: &Credentials,
+    sign_in: impl SignIn,
+    config: PageConfig,
+) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
     let page = Arc::new(Page {
         api_types: html::api_types(credentials.catalog(), &config),
         credentials: credentials.clone(),

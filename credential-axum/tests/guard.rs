@@ -5,6 +5,11 @@
 #[path = "common/oauth.rs"]
 mod common;
 
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
 use axum::{
     Json, Router,
     body::Body,
@@ -42,6 +47,7 @@ fn platform() -> Platform {
         let vitals = apiv2.requires("system/vitals.write").unwrap();
         let inner = Router::new()
             .route("/{*rest}", any(facts))
+            .route("/metadata/", get(async || "for everybody"))
             .layer(fhir.clone());
         Router::new()
             .route("/api/2.0/{*rest}", any(facts))
@@ -52,6 +58,10 @@ fn platform() -> Platform {
             .route("/fhir/r4/Observation/{id}", get(facts).layer(fhir))
             .nest("/fhir/r4", inner)
             .route("/unguarded", get(async |_: Access| "never"))
+            .route(
+                "/unguarded/optional",
+                get(async |_: Option<Access>| "never"),
+            )
     })
 }
 
@@ -169,13 +179,17 @@ async fn a_missing_scope_is_named() {
     challenged(&answer, 403, &needs("apiv2", "system/patients.write"));
     let answer = platform.get("/api/2.0/users", &key.token).await;
     challenged(&answer, 403, &needs("apiv2", "apiv2"));
-    // The other API's token hears the same as one without the scope.
+    // The other API's token could never have the scope, and hears so.
     let answer = platform.get(PATIENTS, &fhir.token).await;
     challenged(&answer, 403, &needs("apiv2", "system/patients.read"));
     let answer = platform.get("/fhir/r4/Patient/1", &key.token).await;
     challenged(&answer, 403, &needs("fhir", "system/Patient.read"));
     assert_eq!(answer.header("content-type"), "application/fhir+json");
-    insta::assert_snapshot!(answer.body, @r#"{"issue":[{"code":"forbidden","diagnostics":"the access token lacks what this call needs: system/Patient.read","severity":"error"}],"resourceType":"OperationOutcome"}"#);
+    insta::assert_snapshot!(answer.body, @r#"{"issue":[{"code":"forbidden","diagnostics":"the access token is for the API `apiv2`; this call needs one for `fhir` with system/Patient.read","severity":"error"}],"resourceType":"OperationOutcome"}"#);
+    let answer = platform.get("/fhir/r4/Condition/1", &fhir.token).await;
+    challenged(&answer, 403, &needs("fhir", "system/Condition.read"));
+    let lacks = "the access token lacks what this call needs: system/Condition.read";
+    assert_eq!(answer.json()["issue"][0]["diagnostics"], lacks);
     // A method that no scope covers.
     let find = bearer(
         Request::builder().method("PROPFIND").uri(PATIENTS),
@@ -276,6 +290,14 @@ async fn paths_with_two_readings_are_refused_before_the_token() {
         let stranger = platform.send(Request::get(path), Body::empty()).await;
         assert_eq!(stranger.status, StatusCode::BAD_REQUEST, "{path}");
     }
+    let encoded = "/fhir/r4/Patient/1/%24everything";
+    let answer = platform.send(Request::get(encoded), Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(
+        answer.body.contains("send a `$` as it is"),
+        "{}",
+        answer.body
+    );
     let nested = platform
         .send(Request::get("/fhir/r4/Patient/%2e"), Body::empty())
         .await;
@@ -399,7 +421,10 @@ async fn without_the_store_there_is_no_yes() {
     assert_eq!(answer.json()["issue"][0]["code"], "transient");
     // What can be said without the store is said.
     assert_eq!(
-        platform.get("/fhir/r4/metadata", "x").await.status,
+        platform
+            .send(Request::get("/fhir/r4/metadata"), Body::empty())
+            .await
+            .status,
         StatusCode::OK
     );
     assert_eq!(
@@ -420,11 +445,90 @@ async fn public_routes_ask_for_nothing() {
     ] {
         let answer = platform.send(Request::get(path), Body::empty()).await;
         assert_eq!(answer.json(), "public");
-        // A token is not even looked at.
-        assert_eq!(platform.get(path, &key.token).await.json(), "public");
         let answer = platform.send(Request::post(path), Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
+    // A token is not even looked at, if the handler does not ask.
+    for token in [&*key.token, "made-up"] {
+        let answer = platform.get("/fhir/r4/metadata/", token).await;
+        assert_eq!(answer.body, "for everybody", "{}", answer.status);
+    }
+}
+
+/// On a public route a token is welcome: a handler that asks learns who calls, and a bad token is
+/// refused as elsewhere.
+#[tokio::test]
+async fn a_token_on_a_public_route_is_verified_if_the_handler_asks() {
+    let catalog = ScopeCatalog::from_toml(include_str!("data/payments.toml")).unwrap();
+    let platform = Platform::with(catalog, |credentials| {
+        let guard = Guard::new(credentials, "payments").unwrap();
+        Router::new()
+            .route("/v1/status", get(facts))
+            .route(
+                "/v1/status/",
+                get(async |access: Access| access.required_scope()),
+            )
+            .route_layer(guard)
+    });
+    let key = platform.key("acme", "payments", &["refunds.write"]).await;
+    let optional = "/v1/status";
+    let required = "/v1/status/";
+    let invalid = r#"Bearer realm="payments", error="invalid_token""#;
+
+    let answer = platform.get(optional, &key.token).await;
+    assert_eq!(answer.json()["tenant"], "acme", "{}", answer.body);
+    assert_eq!(answer.json()["required_scope"], "");
+    assert_eq!(platform.get(required, &key.token).await.body, "");
+    for path in [optional, required] {
+        challenged(&platform.get(path, "made-up").await, 401, invalid);
+        challenged(&platform.get(path, "").await, 401, invalid);
+        let twice = bearer(bearer(Request::get(path), &key.token), &key.token);
+        challenged(&platform.send(twice, Body::empty()).await, 401, invalid);
+    }
+    for other in [
+        Request::get(optional),
+        Request::get(optional).header("authorization", "Basic YTpi"),
+    ] {
+        let answer = platform.send(other, Body::empty()).await;
+        assert_eq!(answer.json(), "public", "{}", answer.body);
+    }
+    let none = platform.send(Request::get(required), Body::empty()).await;
+    challenged(&none, 401, r#"Bearer realm="payments""#);
+    assert_eq!(none.header("content-type"), "application/problem+json");
+
+    platform.cut_off_store();
+    for path in [optional, required] {
+        let answer = platform.get(path, &key.token).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    let none = platform.send(Request::get(optional), Body::empty()).await;
+    assert_eq!(none.json(), "public");
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_on_a_public_route() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "fhir", &["system/Patient.read"])
+        .await;
+    let path = "/fhir/r4/metadata";
+    assert_eq!(
+        platform.get(path, &key.token).await.json()["tenant"],
+        "alder"
+    );
+    platform.revoke(&key).await;
+    let invalid = r#"Bearer realm="fhir", error="invalid_token""#;
+    challenged(&platform.get(path, &key.token).await, 401, invalid);
+    // Nor one that can never be good here.
+    let other = platform.key("alder", "apiv2", &["apiv2"]).await;
+    let answer = platform.get(path, &other.token).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(
+        answer.body.contains("is for the API `apiv2`"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
@@ -553,12 +657,12 @@ async fn the_criteria_of_a_conditional_create_count_like_a_query() {
 #[tokio::test]
 async fn a_handler_without_a_guard_says_so() {
     let platform = platform();
-    let answer = platform
-        .send(Request::get("/unguarded"), Body::empty())
-        .await;
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(answer.json()["code"], "not_guarded");
-    assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 0);
+    for path in ["/unguarded", "/unguarded/optional"] {
+        let answer = platform.send(Request::get(path), Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.json()["code"], "not_guarded");
+        assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 0);
+    }
 }
 
 #[tokio::test]
@@ -598,4 +702,70 @@ async fn another_platform_has_its_own_catalogue_and_error_bodies() {
     // As a route layer the guard leaves the host's own 404 alone.
     let nowhere = platform.send(Request::get("/nowhere"), Body::empty()).await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+}
+
+/// What is logged in a test of one thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A guard under the wrong prefix refuses every call; that is told once, without the path.
+#[tokio::test]
+async fn a_guard_in_the_wrong_place_says_so_once() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logged_here = tracing::subscriber::set_default(subscriber);
+    let catalog = ScopeCatalog::from_toml(include_str!("data/payments.toml")).unwrap();
+    let platform = Platform::with(catalog, |credentials| {
+        let guard = Guard::new(credentials, "payments").unwrap();
+        let api = Router::new().route("/charges/{id}", get(facts).layer(guard.clone()));
+        let payouts = post(facts).layer(guard.requires("payouts.write").unwrap());
+        Router::new()
+            .nest("/v1", api.clone())
+            .nest("/v2", api)
+            .route("/payouts", payouts)
+    });
+    let key = platform.key("acme", "payments", &["charges.read"]).await;
+    assert_eq!(
+        platform.get("/v1/charges/1", &key.token).await.status,
+        StatusCode::OK
+    );
+    let warnings = || {
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let warnings = log.lines().filter(|line| line.contains(" WARN "));
+        warnings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Refused where it belongs, and a guard for one scope, which belongs anywhere.
+    let delete = bearer(Request::delete("/v1/charges/1"), &key.token);
+    platform.send(delete, Body::empty()).await;
+    platform
+        .send(bearer(Request::post("/payouts"), &key.token), Body::empty())
+        .await;
+    assert_eq!(warnings(), Vec::<String>::new());
+
+    for token in [&*key.token, "made-up", &*key.token] {
+        let answer = platform.get("/v2/charges/secret", token).await;
+        assert_ne!(answer.status, StatusCode::OK);
+    }
+    let [warning] = &warnings()[..] else {
+        panic!("{:?}", warnings());
+    };
+    for said in ["payments", "/v1", "/v2/charges/{id}"] {
+        assert!(warning.contains(said), "{warning}");
+    }
+    assert!(!warning.contains("secret"), "{warning}");
 }

@@ -20,7 +20,14 @@ mod sync {
     };
 }
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use admission::{Admission, OpenToken};
 
@@ -30,7 +37,7 @@ use crate::{
     clock::Timestamp,
     credential::RevokedToken,
     host::Credentials,
-    id::{ClientId, TenantId},
+    id::{ClientId, CredentialId, TenantId},
     store::{RevokeToken, StoreError},
     store_work::{CallError, Side},
     telemetry,
@@ -68,6 +75,19 @@ impl Access {
         &self.admission.live.credential.client_id
     }
 
+    /// Which credential that is.
+    #[must_use]
+    pub fn credential_id(&self) -> CredentialId {
+        self.admission.live.credential.id
+    }
+
+    /// What the tenant's admins call the credential, for logs and for them. Not unique in time:
+    /// they may rename it.
+    #[must_use]
+    pub fn credential_name(&self) -> &str {
+        self.admission.live.credential.name.as_str()
+    }
+
     /// The API type that the credential is for.
     #[must_use]
     pub fn api_type(&self) -> &ApiType {
@@ -88,6 +108,9 @@ impl Access {
 
     /// Whether a call with that requirement is allowed. The requirement of another API type
     /// never is. An allowed call counts as a use of the credential and of the token's secret.
+    ///
+    /// A requirement comes from [`ApiType::requires`] for a scope that the host names, which refuses
+    /// a misspelt name, or from [`ApiType::requirement`] for method and path.
     #[must_use]
     pub fn permits(&self, requirement: &Requirement) -> bool {
         let permitted = requirement.is_met_by(&self.admission.rights);
@@ -98,13 +121,23 @@ impl Access {
     }
 
     /// Whether the token and its credential confer a scope now, by name, wildcard or full
-    /// access. A name that the API type does not list is never conferred. Counts as a use, as
-    /// [`permits`](Self::permits) does.
+    /// access. Counts as a use, as [`permits`](Self::permits) does.
+    ///
+    /// A name that the API type does not list is never conferred: the first such name is logged as
+    /// an error. Where the name is known beforehand, let [`ApiType::requires`] refuse it at the start.
     #[must_use]
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.api_type()
-            .requires(scope)
-            .is_some_and(|requirement| self.permits(&requirement))
+        match self.api_type().requires(scope) {
+            Ok(requirement) => self.permits(&requirement),
+            Err(error) => {
+                static TOLD: AtomicBool = AtomicBool::new(false);
+                // Why once: it is the same mistake on every call.
+                if !TOLD.swap(true, Ordering::Relaxed) {
+                    tracing::error!(error = &error as &dyn Error, "`has_scope` is always false");
+                }
+                false
+            }
+        }
     }
 
     /// The effective scopes now: canonical names, sorted, separated by spaces.
@@ -116,22 +149,30 @@ impl Access {
     }
 }
 
-/// Why a bearer token is not accepted: always `401 invalid_token` (RFC 6750 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a bearer token is not accepted: always `401 invalid_token` (RFC 6750 §3.1). For logs, never
+/// for whoever sent the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
     /// Not sealed by this deployment, or altered.
+    #[error("the token is not of this deployment, or was altered")]
     NotOurs,
     /// Past its own lifetime.
+    #[error("the token has expired")]
     Expired,
     /// Revoked by its client (RFC 7009), alone or with all older ones.
+    #[error("the token was revoked by its client")]
     Revoked,
     /// The credential does not exist here, or its API type is no longer offered.
+    #[error("there is no such credential")]
     UnknownCredential,
     /// The credential is revoked.
+    #[error("the credential is revoked")]
     CredentialRevoked,
     /// The credential has expired.
+    #[error("the credential has expired")]
     CredentialExpired,
     /// The secret that it was issued for has ended.
+    #[error("the secret that the token was issued for has ended")]
     SecretEnded,
 }
 
@@ -156,7 +197,7 @@ impl TokenRefusal {
 pub enum AuthorizeError {
     /// `401`.
     #[error("the access token is not valid")]
-    Refused(TokenRefusal),
+    Refused(#[source] TokenRefusal),
     /// Nothing can be proven now: `503`, never "probably still valid".
     #[error("could not read the credential")]
     Store(#[source] Arc<StoreError>),
@@ -224,10 +265,15 @@ impl Credentials {
         let digest = self.tokens().digest(bearer);
         let known = self.tokens().get(digest);
         let refused = AuthorizeError::Refused;
-        let unknown = refused(TokenRefusal::UnknownCredential);
+        // Of nobody here; who belongs to a client is logged by `admit`.
+        let nobodys = |refusal: TokenRefusal| {
+            self.refusals().log_token(refusal.as_str());
+            refused(refusal)
+        };
+        let unknown = || nobodys(TokenRefusal::UnknownCredential);
         let admission = if let Some(known) = known {
             let found = self.states().get(known.token.credential).await;
-            let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
+            let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or_else(unknown)?;
             if link.is_some() && link == known.link {
                 // Only the proof was missing.
                 return self.admit(known, self.clock().now()).map_err(refused);
@@ -235,12 +281,12 @@ impl Credentials {
             Admission::new(digest, known.token.clone(), live, link)
         } else {
             let opened = self.sealer().open(bearer);
-            let claims = opened.map_err(|_| refused(TokenRefusal::NotOurs))?;
+            let claims = opened.map_err(|_| nobodys(TokenRefusal::NotOurs))?;
             if claims.expires_at <= self.clock().now() {
-                return Err(refused(TokenRefusal::Expired));
+                return Err(nobodys(TokenRefusal::Expired));
             }
             let found = self.states().get(claims.credential).await;
-            let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or(unknown)?;
+            let (live, link) = found.map_err(AuthorizeError::Store)?.ok_or_else(unknown)?;
             let token = OpenToken::resolve(claims, &live.api_type);
             Admission::new(digest, token, live, link)
         };

@@ -38,10 +38,13 @@
 //!     .await?;
 //! let token = credentials.issue(&client, None)?.access_token;
 //!
-//! // The platform asks on every request.
+//! // The platform looks up once what its calls need, and asks on every request.
+//! let apiv2 = credentials.catalog().api_type("apiv2").ok_or("listed")?;
+//! let reading = apiv2.requires("system/patients.read")?;
+//! let writing = apiv2.requires("system/patients.write")?;
 //! let access = credentials.verify(token.expose_secret()).await?;
-//! assert!(access.has_scope("system/patients.read"));
-//! assert!(!access.has_scope("system/patients.write"));
+//! assert!(access.permits(&reading));
+//! assert!(!access.permits(&writing));
 //!
 //! // A revocation is in the very next answer.
 //! credentials.revoke(&admin, created.credential.id, None).await?;

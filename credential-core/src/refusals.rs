@@ -23,9 +23,18 @@ const CLIENTS: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct RefusalLog {
     clock: Arc<dyn Clock>,
-    /// `None` stands for everyone without a well-formed client id.
-    latest: Cache<Option<ClientId>, Monotonic>,
+    latest: Cache<Who, Monotonic>,
     window: Mutex<(Monotonic, u32)>,
+}
+
+/// Whose refusals count together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Client(ClientId),
+    /// Everyone without a well-formed client id.
+    NoClient,
+    /// Everyone with a token that names no credential of ours, by reason.
+    NoToken(&'static str),
 }
 
 impl RefusalLog {
@@ -41,19 +50,31 @@ impl RefusalLog {
     /// Logs that a client was refused. Only a well-formed client id is ever written: anything
     /// else might be a secret in the wrong field.
     pub(crate) fn log_client(&self, client_id: Option<&ClientId>, reason: &'static str) {
-        let now = self.clock.monotonic();
-        let key = client_id.cloned();
-        if self
-            .latest
-            .get(&key)
-            .is_some_and(|latest| now.saturating_since(latest) < PER_CLIENT)
-            || !self.has_room(now)
-        {
-            return;
+        let who = client_id.map_or(Who::NoClient, |client_id| Who::Client(client_id.clone()));
+        if self.is_due(who) {
+            let client_id = client_id.map_or("malformed", ClientId::as_str);
+            tracing::info!(target: "credential_core::refused", client_id, reason, "refused a client");
         }
-        self.latest.insert(key, now);
-        let client_id = client_id.map_or("malformed", ClientId::as_str);
-        tracing::info!(target: "credential_core::refused", client_id, reason, "refused a client");
+    }
+
+    /// Logs that a bearer token was refused which belongs to nobody here.
+    pub(crate) fn log_token(&self, reason: &'static str) {
+        if self.is_due(Who::NoToken(reason)) {
+            tracing::info!(target: "credential_core::refused", reason, "refused a token");
+        }
+    }
+
+    fn is_due(&self, who: Who) -> bool {
+        let now = self.clock.monotonic();
+        let told = self
+            .latest
+            .get(&who)
+            .is_some_and(|latest| now.saturating_since(latest) < PER_CLIENT);
+        if told || !self.has_room(now) {
+            return false;
+        }
+        self.latest.insert(who, now);
+        true
     }
 
     fn has_room(&self, now: Monotonic) -> bool {

@@ -77,6 +77,15 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("POST", "/_search", ALL),
     ("GET", "/_search", ALL),
     ("GET", "/_history", ALL),
+    // The rest of some search (HAPI), which could hold anything.
+    ("GET", "?_getpages=6c1a&_getpagesoffset=20&_count=10", ALL),
+    ("GET", "/?_getpages=6c1a", ALL),
+    (
+        "GET",
+        "/Patient?_getpages=6c1a",
+        "system/*.read system/Patient.read",
+    ),
+    ("GET", "/Patient?_offset=20&_count=10", PATIENT),
     ("GET", "/Patient/_history", ALL),
     ("GET", "/Patient/_history?_since=2020", ALL),
     ("GET", "/Patient/1/Observation", ALL),

@@ -5,7 +5,13 @@
 mod common;
 
 use common::{Deployment, admin};
-use credential_core::{clock::Timestamp, manage::Expected};
+use std::error::Error as _;
+
+use credential_core::{
+    authorize::TokenRefusal,
+    clock::Timestamp,
+    manage::{Expected, UpdateCredential},
+};
 
 const READ: &[&str] = &["system/patients.read"];
 
@@ -32,6 +38,62 @@ async fn use_is_written_at_shutdown_and_never_per_request() {
     running.shutdown().await;
     let now = Some(deployment.node.clock().now());
     assert_eq!(last_used(&deployment, &key).await, [now, now]);
+}
+
+#[tokio::test]
+async fn an_access_says_which_credential_calls_and_a_misspelt_scope_is_an_error() {
+    let deployment = Deployment::new();
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let token = key.token(&deployment.node, None).await;
+    let access = deployment.node.verify(&token).await.unwrap();
+    assert_eq!(access.credential_id(), key.id);
+    assert_eq!(access.credential_name(), "Lab");
+
+    let apiv2 = access.api_type();
+    assert!(access.permits(&apiv2.requires(READ[0]).unwrap()));
+    for typo in ["system/patient.read", "system/Patient.read", ""] {
+        let error = apiv2.requires(typo).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("the API type `apiv2` has no scope `{typo}`")
+        );
+        assert!(!access.has_scope(typo));
+    }
+    // What could be a secret in the wrong place is not repeated.
+    let secret = "x".repeat(100);
+    assert!(
+        !apiv2
+            .requires(&secret)
+            .unwrap_err()
+            .to_string()
+            .contains(&secret)
+    );
+
+    // A renamed credential goes by its new name.
+    let rename = UpdateCredential {
+        name: Some("Lab 2".to_owned()),
+        ..UpdateCredential::default()
+    };
+    let expected = Some(&Expected::Any);
+    let admin = admin("alder");
+    deployment
+        .node
+        .update(&admin, key.id, expected, rename)
+        .await
+        .unwrap();
+    let access = deployment.node.verify(&token).await.unwrap();
+    assert_eq!(access.credential_name(), "Lab 2");
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_error_with_its_reason_below() {
+    let deployment = Deployment::new();
+    let error = deployment.node.verify("made up").await.unwrap_err();
+    assert_eq!(error.to_string(), "the access token is not valid");
+    let reason: &TokenRefusal = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(*reason, TokenRefusal::NotOurs);
+    let said = reason.to_string();
+    assert_eq!(said, "the token is not of this deployment, or was altered");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@
 //! use credential_core::{
 //!     Credentials, ScopeCatalog,
 //!     actor::{Actor, Role},
+//!     catalog::Requirement,
 //!     entropy::OsEntropy,
 //!     manage::CreateCredential,
 //!     secret::{hash::HashCost, keyring::Keyring},
@@ -22,9 +23,9 @@
 //! use credential_store_memory::MemoryStore;
 //!
 //! // The handler under test.
-//! async fn delete_patient(credentials: &Credentials, bearer: &str) -> u16 {
+//! async fn delete_patient(credentials: &Credentials, needs: &Requirement, bearer: &str) -> u16 {
 //!     match credentials.verify(bearer).await {
-//!         Ok(access) if access.has_scope("system/patients.write") => 204,
+//!         Ok(access) if access.permits(needs) => 204,
 //!         Ok(_) => 403,
 //!         Err(_) => 401,
 //!     }
@@ -51,8 +52,11 @@
 //!     .await?;
 //! let token = credentials.issue(&client, None)?;
 //!
-//! assert_eq!(delete_patient(&credentials, token.access_token.expose_secret()).await, 403);
-//! assert_eq!(delete_patient(&credentials, "made up").await, 401);
+//! let apiv2 = credentials.catalog().api_type("apiv2").ok_or("listed")?;
+//! let needs = apiv2.requires("system/patients.write")?;
+//! let token = token.access_token.expose_secret();
+//! assert_eq!(delete_patient(&credentials, &needs, token).await, 403);
+//! assert_eq!(delete_patient(&credentials, &needs, "made up").await, 401);
 //! # Ok(())
 //! # }
 //! ```

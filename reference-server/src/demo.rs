@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use credential_axum::{Access, Guard};
+use credential_axum::{Access, AccessRejection, Guard};
 use credential_core::{
     catalog::{ApiType, PathRules},
     clock::Clock,
@@ -72,11 +72,14 @@ impl<'a> Facts<'a> {
     }
 }
 
-async fn plain(access: Option<Access>, method: Method, OriginalUri(uri): OriginalUri) -> Response {
+/// Who calls. An error means that the route is public, as nothing else passes the guard, and that
+/// there is no good token. What is public stays so for clients whose token has expired.
+type Caller = Result<Access, AccessRejection>;
+
+async fn plain(access: Caller, method: Method, OriginalUri(uri): OriginalUri) -> Response {
     match access {
-        Some(access) => json_response(JSON, &Facts::new(&access, &method, &uri)),
-        // A public route: nobody was checked.
-        None => json_response(
+        Ok(access) => json_response(JSON, &Facts::new(&access, &method, &uri)),
+        Err(_) => json_response(
             JSON,
             &json!({"method": method.as_str(), "path": uri.path()}),
         ),
@@ -85,14 +88,14 @@ async fn plain(access: Option<Access>, method: Method, OriginalUri(uri): Origina
 
 async fn fhir(
     State(demo): State<Arc<Demo>>,
-    access: Option<Access>,
+    access: Caller,
     method: Method,
     OriginalUri(uri): OriginalUri,
 ) -> Response {
     let body = match access {
-        Some(access) => bundle(&Facts::new(&access, &method, &uri)),
-        None if uri.path().ends_with("/metadata") => demo.capability_statement(),
-        None => return not_found(),
+        _ if demo.is_metadata(uri.path()) => demo.capability_statement(),
+        Ok(access) => bundle(&Facts::new(&access, &method, &uri)),
+        Err(_) => return not_found(),
     };
     json_response(FHIR_JSON, &body)
 }
@@ -132,6 +135,10 @@ fn not_found() -> Response {
 }
 
 impl Demo {
+    fn is_metadata(&self, path: &str) -> bool {
+        path.strip_prefix(self.api_type.base_path()) == Some("/metadata")
+    }
+
     fn capability_statement(&self) -> Value {
         json!({
             "resourceType": "CapabilityStatement",

@@ -10,6 +10,30 @@ use serde_json::json;
 
 const CREDENTIALS: &str = "/api-access/v1/credentials";
 
+/// Refused tokens are logged by reason, however many there are, and never the tokens.
+#[test]
+fn refused_tokens_leave_a_bounded_trace() {
+    let server = Server::start(&["--forward-auth-headers", "path"]);
+    let client = server.client();
+    for number in 0..200 {
+        let token = format!("made-up-{number}");
+        let path = ["/api/2.0/patients/", "/forward-auth/fhir/r4/Patient"][number % 2];
+        assert_eq!(client.call("GET", path, &token).status, 401);
+    }
+    let log = server.stop().log;
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("credential_core::refused"))
+        .collect();
+    // One in ten seconds, and this may take longer on a busy machine.
+    assert!((1..20).contains(&lines.len()), "{log}");
+    assert!(
+        lines[0].contains("refused a token") && lines[0].contains("not_ours"),
+        "{log}"
+    );
+    assert!(!log.contains("made-up"), "{log}");
+}
+
 /// TRACE would send a token back to whoever made a browser send it.
 #[test]
 fn trace_is_refused_everywhere() {

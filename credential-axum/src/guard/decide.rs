@@ -66,6 +66,16 @@ pub(crate) enum Denial {
         /// The header, as the catalogue lists it.
         header: String,
     },
+    /// `403 insufficient_scope`: a token for another API, which could never have the scope.
+    #[error("{}", other_api_type(.token, .called, .needed))]
+    OtherApiType {
+        /// The API type that the token is for.
+        token: String,
+        /// The API type that was called.
+        called: String,
+        /// As for `InsufficientScope`.
+        needed: String,
+    },
     /// `403 insufficient_scope`.
     #[error("{}", insufficient(.needed))]
     InsufficientScope {
@@ -83,6 +93,13 @@ fn insufficient(needed: &str) -> Cow<'static, str> {
     } else {
         format!("the access token lacks what this call needs: {needed}").into()
     }
+}
+
+fn other_api_type(token: &str, called: &str, needed: &str) -> String {
+    let with = if needed.is_empty() { "" } else { " with " };
+    format!(
+        "the access token is for the API `{token}`; this call needs one for `{called}`{with}{needed}"
+    )
 }
 
 impl Denial {
@@ -181,6 +198,18 @@ impl Policy<'_> {
         }
     }
 
+    /// Who makes a call that needs no token, if there is one.
+    ///
+    /// # Errors
+    /// `InvalidToken`, `Unavailable`; as [`Policy::admit`].
+    pub(crate) async fn volunteer(&self, headers: &HeaderMap) -> Result<Option<Access>, Denial> {
+        match self.caller(headers).await {
+            Ok(caller) => self.admit(caller, Requirement::Public, headers).map(Some),
+            Err(Denial::NoToken) => Ok(None),
+            Err(denial) => Err(denial),
+        }
+    }
+
     /// Who calls.
     ///
     /// # Errors
@@ -202,8 +231,8 @@ impl Policy<'_> {
     /// Whether the caller may do what the call needs, and for whom.
     ///
     /// # Errors
-    /// `InsufficientScope` for a token of another API type; `MayNotActFor`, then `BadRequest`
-    /// for the header that names a user; `InsufficientScope`.
+    /// `OtherApiType`; `MayNotActFor`, then `BadRequest` for the header that names a user;
+    /// `InsufficientScope`.
     pub(crate) fn admit(
         &self,
         caller: credential_core::Access,
@@ -211,19 +240,19 @@ impl Policy<'_> {
         headers: &HeaderMap,
     ) -> Result<Access, Denial> {
         if caller.api_type().id() != self.api_type.id() {
-            return Err(self.insufficient_scope(&requirement));
+            return Err(Denial::OtherApiType {
+                token: caller.api_type().id().to_string(),
+                called: self.api_type.id().to_string(),
+                needed: self.api_type.describe(&requirement),
+            });
         }
         let on_behalf_of = self.on_behalf_of(&caller, headers)?;
         if !caller.permits(&requirement) {
-            return Err(self.insufficient_scope(&requirement));
+            return Err(Denial::InsufficientScope {
+                needed: self.api_type.describe(&requirement),
+            });
         }
         Ok(Access::new(caller, requirement, on_behalf_of))
-    }
-
-    fn insufficient_scope(&self, requirement: &Requirement) -> Denial {
-        Denial::InsufficientScope {
-            needed: self.api_type.describe(requirement),
-        }
     }
 
     fn on_behalf_of<'h>(

@@ -1,8 +1,13 @@
 //! What holds for every endpoint alike.
 
-use axum::body::Body;
-use credential_axum::{OAuthConfig, oauth_router_with};
-use http::{Request, StatusCode};
+use async_trait::async_trait;
+use axum::{Router, body::Body, extract::State, routing::get};
+use credential_axum::{
+    ForwardAuthHeaders, OAuthConfig, SignIn, SignInError, admin_router, forward_auth_router,
+    oauth_router, oauth_router_with,
+};
+use credential_core::actor::Actor;
+use http::{Request, StatusCode, request};
 
 use crate::{INTROSPECT, REVOKE, TOKEN, common::Platform, in_body, platform, post, refused};
 
@@ -138,4 +143,48 @@ async fn a_client_that_revokes_too_much_at_once_is_told_when_to_come_back() {
         }
     }
     assert_eq!(told, 500 - 3 - 256);
+}
+
+struct Nobody;
+
+#[async_trait]
+impl SignIn for Nobody {
+    async fn actor(&self, _: &request::Parts) -> Result<Option<Actor>, SignInError> {
+        Ok(None)
+    }
+}
+
+/// Everything is mounted before the host's own state is given.
+#[tokio::test]
+async fn routers_fit_into_a_host_with_a_state_of_its_own() {
+    let platform = Platform::new(|credentials| {
+        let app = Router::<&'static str>::new()
+            .route("/own", get(async |State(state): State<&'static str>| state))
+            .nest("/admin", admin_router(credentials, Nobody))
+            .merge(oauth_router(credentials))
+            .merge(forward_auth_router(
+                credentials,
+                ForwardAuthHeaders::XForwarded,
+            ));
+        #[cfg(feature = "page")]
+        let app = app.nest(
+            "/page",
+            credential_axum::page_router(
+                credentials,
+                Nobody,
+                credential_axum::PageConfig::default(),
+            ),
+        );
+        app.with_state("the state")
+    });
+    let own = platform.send(Request::get("/own"), Body::empty()).await;
+    assert_eq!(own.body, "the state");
+    for (path, status) in [
+        ("/admin/catalog", 401),
+        ("/.well-known/oauth-authorization-server", 200),
+        ("/forward-auth", 400),
+    ] {
+        let answer = platform.send(Request::get(path), Body::empty()).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+    }
 }

@@ -40,7 +40,7 @@ pub enum PathError {
     #[error("the path encodes a character that needs no encoding")]
     NeedlessEscape,
     /// A percent-encoded `/`, `\`, `%` or `$`.
-    #[error("the path encodes a `/`, `\\`, `%` or `$`")]
+    #[error("the path encodes a `/`, `\\`, `%` or `$`; send a `$` as it is")]
     EncodedDelimiter,
     /// A percent-encoded control character.
     #[error("the path or query encodes a control character")]

@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::api_type::{ApiType, PathRules, Permission};
+use super::api_type::{ApiType, ApiTypeId, PathRules, Permission};
 use super::fhir;
 use super::path::{self, PathError, Segments};
 use super::scope_set::{ScopeIndex, ScopeSet};
+use super::shown;
 
 /// What a call needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,16 @@ impl Unlisted {
     pub fn name(&self) -> &str {
         &self.0
     }
+}
+
+/// The API type lists no scope of that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the API type `{api_type}` has no scope `{scope}`")]
+pub struct UnknownScope {
+    /// Which API type was asked.
+    pub api_type: ApiTypeId,
+    /// The name as given, unless it is too long for one.
+    pub scope: String,
 }
 
 impl Requirement {
@@ -143,11 +154,23 @@ impl ApiType {
         }
     }
 
-    /// What a host that names one scope itself requires; `None` if the scope is not listed.
+    /// What a host that names one scope itself requires.
+    ///
+    /// # Errors
+    /// [`UnknownScope`] if it is misspelt, or of another API type.
+    pub fn requires(&self, scope: &str) -> Result<Requirement, UnknownScope> {
+        let listed = self.scope(scope).ok_or_else(|| UnknownScope {
+            api_type: self.id.clone(),
+            scope: shown(scope),
+        })?;
+        Ok(self.needs(listed.index))
+    }
+
+    /// Whether a target lies at or below the base path, so that the rules have a say about it.
     #[must_use]
-    pub fn requires(&self, scope: &str) -> Option<Requirement> {
-        let scope = self.scope(scope)?;
-        Some(self.needs(scope.index))
+    pub fn covers(&self, target: &str) -> bool {
+        let path = target.split('?').next().unwrap_or_default();
+        path::below(path, &self.base_path).is_some()
     }
 
     /// The names of what a call needs, separated by spaces; empty if it needs nothing or what it

@@ -42,6 +42,14 @@ struct Ring {
     others: Vec<Key>,
 }
 
+impl FromStr for Keyring {
+    type Err = KeyringError;
+
+    fn from_str(text: &str) -> Result<Self, KeyringError> {
+        Self::parse(text)
+    }
+}
+
 impl Keyring {
     /// Reads `name:base64[:tag],…`, the entries separated by commas or line ends.
     ///

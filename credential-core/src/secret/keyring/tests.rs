@@ -12,6 +12,13 @@ fn check_values(ring: &Keyring) -> Vec<String> {
 }
 
 #[test]
+fn a_keyring_is_read_as_other_types_are() {
+    let ring: Keyring = format!("a:{KEY}").parse().unwrap();
+    assert_eq!(ring.signing().name().as_str(), "a");
+    assert!("a:short".parse::<Keyring>().is_err());
+}
+
+#[test]
 fn either_alphabet_with_or_without_padding_is_one_key() {
     let reference = check_values(&Keyring::parse(&format!("a:{KEY}")).unwrap());
     let url_safe = KEY.replace('+', "-").replace('/', "_");
