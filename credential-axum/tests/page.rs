@@ -50,6 +50,7 @@ fn page(environment: Environment) -> Router {
         .keyring(Keyring::generate(&entropy))
         .hash_cost(HashCost::cheap())
         .environment(environment)
+        .issuer("https://api.example.com")
         .build()
         .unwrap();
     let config = PageConfig::default()

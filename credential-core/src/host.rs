@@ -14,6 +14,7 @@ use crate::{
     clock::{Clock, SystemClock},
     entropy::{Entropy, OsEntropy},
     id::{ClientIdPrefix, Environment},
+    issuer::{Issuer, IssuerError},
     refusals::RefusalLog,
     secret::{
         hash::{Argon2Hasher, HashCost, SecretHasher},
@@ -26,6 +27,8 @@ use crate::{
     token::{TokenIds, TokenSealer},
 };
 
+/// Who issues tokens in a sandbox that was not told.
+const SANDBOX_ISSUER: &str = "http://localhost";
 /// How often a node asks what changed when nothing wakes it.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
 /// How often last uses are written, so that an admin sees them within ten seconds.
@@ -48,7 +51,7 @@ struct Inner {
     environment: Environment,
     self_service: bool,
     prefix: ClientIdPrefix,
-    issuer: String,
+    issuer: Issuer,
     limit: u32,
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
@@ -90,6 +93,14 @@ impl Credentials {
             .collect();
         self.store().check_keys(&checks).await?;
         self.states().catch_up().await.map_err(shared)?;
+        let api_types = self.catalog().api_types();
+        tracing::info!(
+            environment = %self.environment(),
+            issuer = self.issuer(),
+            api_types = ?api_types.iter().map(|it| it.id().as_str()).collect::<Vec<_>>(),
+            keys = ?self.keyring().keys().map(|it| it.name().as_str()).collect::<Vec<_>>(),
+            "credentials are served"
+        );
         let (stop, stopped) = watch::channel(());
         let tasks = [
             tokio::spawn(keep_up(self.clone(), stopped.clone())),
@@ -156,7 +167,7 @@ impl Credentials {
     /// The public base URL (RFC 8414 `issuer`), without a trailing slash.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.issuer
+        self.0.issuer.as_str()
     }
 
     /// The clock that everything here goes by.
@@ -313,7 +324,7 @@ pub struct CredentialsBuilder {
     environment: Environment,
     self_service: Option<bool>,
     prefix: ClientIdPrefix,
-    issuer: String,
+    issuer: Option<String>,
     limit: u32,
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
@@ -336,7 +347,7 @@ impl CredentialsBuilder {
             environment: Environment::Sandbox,
             self_service: None,
             prefix: ClientIdPrefix::default(),
-            issuer: "http://localhost".to_owned(),
+            issuer: None,
             limit: 100,
             max_staleness: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
@@ -385,11 +396,12 @@ impl CredentialsBuilder {
         self
     }
 
-    /// The public base URL (RFC 8414 `issuer`). Tokens are bound to it: nodes behind one address
-    /// share one issuer. A trailing slash is dropped.
+    /// The public base URL (RFC 8414 `issuer`), as an [`Issuer`](crate::issuer::Issuer) is written.
+    /// Tokens are bound to it: nodes behind one address share one issuer. A trailing slash is
+    /// dropped. Required in production; in the sandbox `http://localhost` by default.
     #[must_use]
     pub fn issuer(mut self, url: &str) -> Self {
-        url.trim_end_matches('/').clone_into(&mut self.issuer);
+        self.issuer = Some(url.to_owned());
         self
     }
 
@@ -466,6 +478,11 @@ impl CredentialsBuilder {
     pub fn build(self) -> Result<Credentials, BuildError> {
         let catalog = self.catalog.ok_or(BuildError::NoCatalog)?;
         let keyring = self.keyring.ok_or(BuildError::NoKeyring)?;
+        let issuer: Issuer = match self.issuer {
+            Some(url) => url.parse()?,
+            None if self.environment == Environment::Sandbox => SANDBOX_ISSUER.parse()?,
+            None => return Err(BuildError::NoIssuer),
+        };
         let bounds = Duration::from_millis(500)..=LARGEST_MAX_STALENESS;
         if !self.max_staleness.is_zero() && !bounds.contains(&self.max_staleness) {
             return Err(BuildError::MaxStaleness(self.max_staleness));
@@ -485,7 +502,7 @@ impl CredentialsBuilder {
         self.entropy.fill(&mut node);
         Ok(Credentials(Arc::new(Inner {
             verifier: Verifier::new(hasher, self.verifier, &*self.entropy),
-            sealer: TokenSealer::new(keyring.clone(), &self.issuer, self.environment),
+            sealer: TokenSealer::new(keyring.clone(), issuer.as_str(), self.environment),
             token_ids: TokenIds::new(&*self.entropy),
             states: States::new(
                 Arc::clone(&self.store),
@@ -505,7 +522,7 @@ impl CredentialsBuilder {
             store: self.store,
             environment: self.environment,
             prefix: self.prefix,
-            issuer: self.issuer,
+            issuer,
             limit: self.limit,
             max_staleness: self.max_staleness,
             clock: self.clock,
@@ -525,6 +542,12 @@ pub enum BuildError {
     /// No keyring was given.
     #[error("no keyring: call `keyring`")]
     NoKeyring,
+    /// No issuer was given, in production.
+    #[error("no issuer: call `issuer` with the public base URL, which tokens are bound to")]
+    NoIssuer,
+    /// The issuer is not one.
+    #[error("the issuer cannot be used: {0}")]
+    Issuer(#[from] IssuerError),
     /// Out of bounds.
     #[error("max_staleness is {0:?}; it must be zero, or from 500 ms to 60 s")]
     MaxStaleness(Duration),

@@ -85,6 +85,7 @@ pub mod credential;
 pub mod entropy;
 pub mod host;
 pub mod id;
+pub mod issuer;
 pub mod manage;
 mod refusals;
 pub mod secret;

@@ -288,6 +288,7 @@ async fn another_environments_credential_is_refused_before_any_read() {
     let production = Deployment::with(|builder| {
         builder
             .environment(credential_core::id::Environment::Production)
+            .issuer("https://api.example.com")
             .keyring(sandbox.keyring.clone())
     });
     let before = production.store.calls();

@@ -248,7 +248,9 @@ async fn another_tenants_admin_sees_and_changes_nothing() {
 #[tokio::test]
 async fn production_needs_the_host_to_turn_self_service_on() {
     let production = |builder: credential_core::host::CredentialsBuilder| {
-        builder.environment(Environment::Production)
+        builder
+            .environment(Environment::Production)
+            .issuer("https://api.example.com")
     };
     let off = Deployment::with(production);
     let result = off
@@ -439,4 +441,36 @@ async fn a_revoked_credential_keeps_its_first_revocation() {
         again.credential.status(deployment.node.clock().now()),
         Status::Revoked
     );
+}
+
+/// Tokens are bound to the issuer, and it is published: nothing else than a plain base URL will do.
+#[test]
+fn an_issuer_is_checked_before_anything_is_built() {
+    use credential_core::{host::BuildError, issuer::IssuerError};
+    let deployment = Deployment::new();
+    let built = |environment, issuer: Option<&str>| {
+        let builder = deployment.node_builder().environment(environment);
+        let builder = match issuer {
+            Some(issuer) => builder.issuer(issuer),
+            None => builder,
+        };
+        builder.build().map(|built| built.issuer().to_owned())
+    };
+    let sandbox = |issuer| built(Environment::Sandbox, issuer);
+    assert_eq!(sandbox(None).unwrap(), "http://localhost");
+    assert_eq!(
+        sandbox(Some("https://api.example.com/")).unwrap(),
+        "https://api.example.com"
+    );
+    for (issuer, fault) in [
+        ("", IssuerError::NotAUrl),
+        ("ftp://x", IssuerError::NotAUrl),
+        ("https://x/?a=b", IssuerError::QueryOrFragment),
+        ("https://u:p@x", IssuerError::UserInfo),
+    ] {
+        assert_eq!(sandbox(Some(issuer)), Err(BuildError::Issuer(fault)));
+    }
+    let forgotten = built(Environment::Production, None);
+    assert_eq!(forgotten, Err(BuildError::NoIssuer));
+    built(Environment::Production, Some("https://api.example.com")).unwrap();
 }

@@ -17,6 +17,7 @@ use credential_core::{
     ScopeCatalog,
     entropy::OsEntropy,
     id::Environment,
+    issuer::Issuer,
     secret::keyring::{KeyName, Keyring},
 };
 use credential_store_postgres::Pooler;
@@ -193,7 +194,7 @@ pub struct Config {
     pub keyring: Keyring,
     pub catalog: ScopeCatalog,
     pub max_staleness: Duration,
-    pub issuer: Option<String>,
+    pub issuer: Option<Issuer>,
     pub forward_auth_headers: Option<ForwardAuthHeaders>,
     pub introspection_secret: Option<Zeroizing<String>>,
     pub serve: ServeConfig,
@@ -255,7 +256,7 @@ impl Config {
                 .transpose()?,
             catalog: value::catalog(options.catalog)?,
             max_staleness: value::max_staleness(&options.max_staleness)?,
-            issuer: options.issuer.map(value::issuer).transpose()?,
+            issuer: options.issuer.as_deref().map(value::issuer).transpose()?,
             forward_auth_headers: options
                 .forward_auth_headers
                 .as_deref()

@@ -21,6 +21,7 @@ use credential_core::{
     Credentials,
     host::{BuildError, CredentialsBuilder},
     id::ClientIdPrefix,
+    issuer::Issuer,
     secret::verify::VerifierConfig,
     store::{CredentialStore, StoreError},
 };
@@ -177,7 +178,7 @@ fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials
         .keyring(config.keyring.clone())
         .environment(config.environment)
         .prefix(ClientIdPrefix::default())
-        .issuer(config.issuer.as_deref().unwrap_or(base))
+        .issuer(config.issuer.as_ref().map_or(base, Issuer::as_str))
         .max_staleness(config.max_staleness)
         .verifier(VerifierConfig {
             cache_entries: config.verified_cache,

@@ -388,7 +388,11 @@ async fn where_self_service_is_off_admins_read_and_take_away_and_change_nothing_
 #[tokio::test]
 async fn the_production_default_is_off() {
     use credential_core::id::Environment;
-    let host = Host::with(|builder| builder.environment(Environment::Production));
+    let host = Host::with(|builder| {
+        builder
+            .environment(Environment::Production)
+            .issuer("https://api.example.com")
+    });
     let body = serde_json::json!({"name": "Lab", "api_type": "fhir"});
     let answer = host
         .send(ask("POST", "/credentials").by(ADMIN).json(&body))
