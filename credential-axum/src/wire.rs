@@ -161,7 +161,7 @@ pub(crate) struct Event<'a> {
     at: String,
     actor: &'a str,
     action: &'a str,
-    credential_id: String,
+    credential_id: Option<String>,
     /// To the byte as stored, because the hash covers it.
     details: Option<&'a RawValue>,
     hash: String,
@@ -174,7 +174,7 @@ impl<'a> From<&'a AuditEvent> for Event<'a> {
             at: event.at.to_string(),
             actor: event.actor.as_str(),
             action: event.action.as_str(),
-            credential_id: event.credential_id.to_string(),
+            credential_id: event.subject.credential().map(|id| id.to_string()),
             details: serde_json::from_str(&event.details).ok(),
             hash: hex(&event.hash),
         }

@@ -1,9 +1,10 @@
 //! The audit trail: what is written with each change, and how the rows are chained.
 //!
 //! Core computes each row's hash; the store only calls [`Event::seal`] while it holds the
-//! tenant's lock, with the head of that tenant's chain. A row that is altered, removed from the
-//! middle or put in another's place breaks the chain; a cut-off tail shows only against a head
-//! that was kept elsewhere.
+//! tenant's lock, with the head of that tenant's chain. A row that is altered, removed or put in
+//! another's place breaks the chain, and the head that the store keeps beside it shows a removed
+//! end; see [`verify_trails`]. What was removed together with that head shows only against
+//! [`Heads`] that were kept elsewhere.
 
 use std::fmt;
 
@@ -12,12 +13,18 @@ use serde::Serialize;
 use crate::{
     clock::Timestamp,
     id::{ActorId, CredentialId, TenantId},
-    secret::keyring::{KeyName, Keyring},
-    store::{AuditQuery, CredentialStore, StoreError},
+    secret::keyring::{KeyName, KeySigner},
 };
 
-/// What happened to a credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+mod verify;
+
+pub use self::verify::{Heads, HeadsError, TrailFault, TrailReport, verify_trails};
+
+/// How this version frames what a row's hash covers.
+const FORMAT: u8 = 1;
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Created, with its first secret.
     Created,
@@ -29,10 +36,12 @@ pub enum Action {
     ScopesChanged,
     /// Revoked.
     Revoked,
+    /// What only a newer version has a word for, in that word.
+    Other(String),
 }
 
 impl Action {
-    const ALL: [Self; 5] = [
+    const NAMED: [Self; 5] = [
         Self::Created,
         Self::Renamed,
         Self::ExpiryChanged,
@@ -42,20 +51,51 @@ impl Action {
 
     /// `credential.created` and so on.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Created => "credential.created",
             Self::Renamed => "credential.renamed",
             Self::ExpiryChanged => "credential.expiry_changed",
             Self::ScopesChanged => "credential.scopes_changed",
             Self::Revoked => "credential.revoked",
+            Self::Other(text) => text,
         }
     }
+}
 
-    /// The action of that name, for stores that keep it as text.
+/// From its name, for stores that keep it as text.
+impl From<String> for Action {
+    fn from(text: String) -> Self {
+        let mut named = Self::NAMED.into_iter();
+        named
+            .find(|action| action.as_str() == text)
+            .unwrap_or(Self::Other(text))
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// One credential.
+    Credential(CredentialId),
+    /// The tenant as a whole.
+    Tenant,
+}
+
+impl Subject {
+    /// The credential, if it is one.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == text)
+    pub fn credential(&self) -> Option<CredentialId> {
+        match self {
+            Self::Credential(id) => Some(*id),
+            Self::Tenant => None,
+        }
+    }
+}
+
+impl From<Option<CredentialId>> for Subject {
+    fn from(id: Option<CredentialId>) -> Self {
+        id.map_or(Self::Tenant, Self::Credential)
     }
 }
 
@@ -66,19 +106,19 @@ pub struct Event {
     actor: ActorId,
     tenant: TenantId,
     action: Action,
-    credential_id: CredentialId,
+    subject: Subject,
     details: String,
-    keyring: Keyring,
+    signer: KeySigner,
 }
 
 impl Event {
     /// An event whose `details` are written as a JSON object.
     pub(crate) fn new(
-        keyring: &Keyring,
+        signer: KeySigner,
         at: Timestamp,
         actor: &ActorId,
         tenant: &TenantId,
-        credential_id: CredentialId,
+        subject: Subject,
         details: &Details<'_>,
     ) -> Self {
         Self {
@@ -86,10 +126,10 @@ impl Event {
             actor: actor.clone(),
             tenant: tenant.clone(),
             action: details.action(),
-            credential_id,
+            subject,
             // Why `unwrap_or_default`: a struct of strings and lists always serialises.
             details: serde_json::to_string(details).unwrap_or_default(),
-            keyring: keyring.clone(),
+            signer,
         }
     }
 
@@ -104,19 +144,20 @@ impl Event {
     /// For stores only, under the lock that orders the tenant's rows.
     #[must_use]
     pub fn seal(self, head: Option<&AuditHead>) -> AuditEvent {
-        let key = self.keyring.signing();
+        let key = self.signer.behind(head.and_then(|head| head.key.as_ref()));
         let mut event = AuditEvent {
+            format: FORMAT,
             tenant: self.tenant,
             seq: head.map_or(1, |head| head.seq.saturating_add(1)),
             at: self.at,
             actor: self.actor,
             action: self.action,
-            credential_id: self.credential_id,
+            subject: self.subject,
             details: self.details,
             key: key.name().clone(),
             hash: [0; 32],
         };
-        event.hash = key.audit_mac(&event.framed(head));
+        event.hash = key.audit_mac(&event.framed(head.map(|head| &head.hash)));
         event
     }
 }
@@ -126,12 +167,12 @@ impl fmt::Debug for Event {
         f.debug_struct("Event")
             .field("tenant", &self.tenant)
             .field("action", &self.action)
-            .field("credential_id", &self.credential_id)
+            .field("subject", &self.subject)
             .finish_non_exhaustive()
     }
 }
 
-/// What an event says beside who, when and which credential. Never a secret.
+/// What an event says beside who, when and about what. Never a secret.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Details<'a> {
@@ -173,17 +214,21 @@ impl Details<'_> {
 }
 
 /// The latest row of a tenant's chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditHead {
     /// Its number.
     pub seq: u64,
     /// Its hash.
     pub hash: [u8; 32],
+    /// The key that it was signed with, if known: no older one signs behind it.
+    pub key: Option<KeyName>,
 }
 
 /// One row of a tenant's audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
+    /// How the row is framed for its hash: the first byte of what that covers.
+    pub format: u8,
     /// Whose trail.
     pub tenant: TenantId,
     /// Its place: 1, 2, 3, … per tenant, without gaps.
@@ -194,8 +239,8 @@ pub struct AuditEvent {
     pub actor: ActorId,
     /// What.
     pub action: Action,
-    /// To which credential.
-    pub credential_id: CredentialId,
+    /// About what.
+    pub subject: Subject,
     /// A JSON object, kept to the byte because the hash covers it.
     pub details: String,
     /// The keyring's key that the hash was made with.
@@ -211,145 +256,29 @@ impl AuditEvent {
         AuditHead {
             seq: self.seq,
             hash: self.hash,
+            key: Some(self.key.clone()),
         }
     }
 
-    /// Whether its hash is right behind that row.
-    fn follows(&self, before: Option<&AuditHead>, keyring: &Keyring) -> bool {
-        keyring.audit_mac(&self.key, &self.framed(before)) == Some(self.hash)
-    }
-
-    /// What the hash covers: each part behind its length, so that no two rows read the same.
-    fn framed(&self, before: Option<&AuditHead>) -> Vec<u8> {
+    /// What the hash covers, given the hash of the row before: the format, then each part behind its
+    /// length, so that no two rows read the same.
+    fn framed(&self, before: Option<&[u8; 32]>) -> Vec<u8> {
         let mut framed = Vec::with_capacity(256 + self.details.len());
+        framed.push(self.format);
         let mut put = |part: &[u8]| {
             framed.extend_from_slice(&(part.len() as u64).to_le_bytes());
             framed.extend_from_slice(part);
         };
+        put(self.key.as_str().as_bytes());
         put(self.tenant.as_str().as_bytes());
         put(&self.seq.to_le_bytes());
         put(&self.at.as_micros().to_le_bytes());
         put(self.actor.as_str().as_bytes());
         put(self.action.as_str().as_bytes());
-        put(self.credential_id.as_bytes());
+        let credential = self.subject.credential();
+        put(credential.as_ref().map_or(&[][..], |id| &id.as_bytes()[..]));
         put(self.details.as_bytes());
-        put(&before.map_or([0; 32], |head| head.hash));
+        put(before.unwrap_or(&[0; 32]));
         framed
     }
-}
-
-/// Walks one tenant's rows from the first and stops at the first that does not fit.
-///
-/// # Errors
-/// [`BrokenChain`] with the number of the first row that was altered, is missing or was made
-/// with a key that the keyring does not hold.
-pub fn verify_chain<'a>(
-    keyring: &Keyring,
-    rows: impl IntoIterator<Item = &'a AuditEvent>,
-) -> Result<Option<AuditHead>, BrokenChain> {
-    let mut head: Option<AuditHead> = None;
-    for row in rows {
-        let expected_seq = head.map_or(1, |head| head.seq.saturating_add(1));
-        if row.seq != expected_seq || !row.follows(head.as_ref(), keyring) {
-            return Err(BrokenChain { seq: expected_seq });
-        }
-        head = Some(row.head());
-    }
-    Ok(head)
-}
-
-/// What verifying one tenant's trail in the store found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrailReport {
-    /// Whose trail.
-    pub tenant: TenantId,
-    /// How many rows there are.
-    pub rows: u64,
-    /// The latest row. Keep it elsewhere: only that shows, later, that a tail was cut off.
-    pub head: Option<AuditHead>,
-    /// The first row that does not fit, if any.
-    pub broken: Option<BrokenChain>,
-}
-
-/// Verifies every tenant's trail in a store, page by page, and hands each report on as it is
-/// ready.
-///
-/// # Errors
-/// Whatever keeps the store from answering. What is broken is in the reports.
-pub async fn verify_trails(
-    store: &dyn CredentialStore,
-    keyring: &Keyring,
-    mut each: impl FnMut(TrailReport),
-) -> Result<(), StoreError> {
-    let mut after = None;
-    loop {
-        let tenants = store.audited_tenants(after.as_ref(), PAGE).await?;
-        for tenant in &tenants {
-            each(verify_trail(store, keyring, tenant).await?);
-        }
-        let Some(last) = tenants.into_iter().next_back() else {
-            return Ok(());
-        };
-        after = Some(last);
-    }
-}
-
-const PAGE: usize = 1000;
-
-/// Walks from the newest row to the oldest, as the store pages.
-async fn verify_trail(
-    store: &dyn CredentialStore,
-    keyring: &Keyring,
-    tenant: &TenantId,
-) -> Result<TrailReport, StoreError> {
-    let mut report = TrailReport {
-        tenant: tenant.clone(),
-        rows: 0,
-        head: None,
-        broken: None,
-    };
-    let mut newer: Option<AuditEvent> = None;
-    loop {
-        let query = AuditQuery {
-            credential_id: None,
-            limit: PAGE,
-            before: newer.as_ref().map(|row| row.seq),
-        };
-        let page = store.audit_events(tenant, &query).await?;
-        if page.is_empty() {
-            break;
-        }
-        for row in page {
-            report.rows += 1;
-            report.head.get_or_insert(row.head());
-            if let Some(newer) = &newer {
-                report.note(newer, Some(&row), keyring);
-            }
-            newer = Some(row);
-        }
-    }
-    if let Some(oldest) = &newer {
-        report.note(oldest, None, keyring);
-    }
-    Ok(report)
-}
-
-impl TrailReport {
-    /// Checks `row` behind `older`. Later calls see earlier rows, so the last fault noted is the
-    /// first in the trail.
-    fn note(&mut self, row: &AuditEvent, older: Option<&AuditEvent>, keyring: &Keyring) {
-        let head = older.map(AuditEvent::head);
-        let expected = head.map_or(1, |head| head.seq.saturating_add(1));
-        if row.seq != expected || !row.follows(head.as_ref(), keyring) {
-            self.broken = Some(BrokenChain { seq: expected });
-        }
-    }
-}
-
-/// A tenant's audit trail was altered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("audit row {seq} is missing or was altered")]
-pub struct BrokenChain {
-    /// The first row that does not fit.
-    pub seq: u64,
 }

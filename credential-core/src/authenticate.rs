@@ -13,7 +13,7 @@ use crate::{
     host::Credentials,
     id::{ClientId, Selector, TenantId},
     secret::{
-        self, GenuineSecret,
+        self, GenuineSecret, NotOurs,
         hash::SecretHash,
         verify::{Verified, VerifyError},
     },
@@ -61,6 +61,9 @@ impl AuthenticatedClient {
 pub enum Refusal {
     /// `client_id` or `client_secret` is not of our shape, or the secret lacks our tag.
     Malformed,
+    /// The secret has our shape and none of the keyring's keys made its tag, while the store has been
+    /// used with keys that the keyring lacks: probably one of those made it.
+    UnknownKey,
     /// Of another environment than this deployment's.
     OtherEnvironment,
     /// Nobody has that secret, or it is not this client's.
@@ -79,6 +82,7 @@ impl Refusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::UnknownKey => "unknown_key",
             Self::OtherEnvironment => "other_environment",
             Self::UnknownClient => "unknown_client",
             Self::WrongSecret => "wrong_secret",
@@ -162,8 +166,12 @@ impl Credentials {
         client_secret: &str,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         // Why the secret first: a string without our tag costs the same whatever the client id.
-        let secret = secret::check(client_secret, self.keyring())
-            .map_err(|_| AuthenticateError::Refused(Refusal::Malformed))?;
+        let secret = secret::check(client_secret, self.keyring()).map_err(|fault| {
+            AuthenticateError::Refused(match fault {
+                NotOurs::Tag if self.used_keys().lacking() => Refusal::UnknownKey,
+                NotOurs::Tag | NotOurs::Form => Refusal::Malformed,
+            })
+        })?;
         let client_id = client_id.ok_or(AuthenticateError::Refused(Refusal::Malformed))?;
         if secret.environment() != self.environment()
             || client_id.environment() != self.environment()
@@ -190,8 +198,15 @@ impl Credentials {
         let credential = &client.live.credential;
         let verified = self
             .verifier()
-            .verify(&credential.tenant, secret, &stored.hash);
-        match verified.await {
+            .verify(&credential.tenant, secret, &stored.hash)
+            .await;
+        if verified.is_ok() {
+            // What comes next is a token, or the secret's new hash.
+            self.before_signing()
+                .await
+                .map_err(|error| AuthenticateError::Store(Arc::new(error)))?;
+        }
+        match verified {
             Ok(Verified::Cached) => Ok(client),
             Ok(Verified::Hashed { rehash }) => {
                 if rehash {

@@ -42,6 +42,7 @@ use crate::{
     store_work::{CallError, Side},
     telemetry,
     tenant_share::Refused,
+    token::NotOurToken,
 };
 
 /// The most single tokens of a credential that are remembered as revoked; above it, all tokens
@@ -156,6 +157,9 @@ pub enum TokenRefusal {
     /// Not sealed by this deployment, or altered.
     #[error("the token is not of this deployment, or was altered")]
     NotOurs,
+    /// It names a key that the keyring lacks.
+    #[error("the token names a key that the keyring lacks")]
+    UnknownKey,
     /// Past its own lifetime.
     #[error("the token has expired")]
     Expired,
@@ -182,6 +186,7 @@ impl TokenRefusal {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotOurs => "not_ours",
+            Self::UnknownKey => "unknown_key",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::UnknownCredential => "unknown_credential",
@@ -281,7 +286,12 @@ impl Credentials {
             Admission::new(digest, known.token.clone(), live, link)
         } else {
             let opened = self.sealer().open(bearer);
-            let claims = opened.map_err(|_| nobodys(TokenRefusal::NotOurs))?;
+            let claims = opened.map_err(|fault| {
+                nobodys(match fault {
+                    NotOurToken::Foreign => TokenRefusal::NotOurs,
+                    NotOurToken::UnknownKey => TokenRefusal::UnknownKey,
+                })
+            })?;
             if claims.expires_at <= self.clock().now() {
                 return Err(nobodys(TokenRefusal::Expired));
             }

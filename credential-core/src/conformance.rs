@@ -81,11 +81,14 @@ macro_rules! for_each_case {
             catch_up_knows_the_slowest_node,
             catch_up_forgets_dead_nodes,
             audit_rows_come_with_their_change,
+            audit_keeps_what_an_event_is_about,
+            trail_is_paged_beside_its_head,
             audit_chain_holds_under_concurrency,
             audit_is_paged_and_filtered,
             audit_is_invisible_across_tenants,
             audited_tenants_are_paged_in_order,
             keys_are_compared_by_name,
+            keys_are_kept_in_the_order_of_their_first_use,
         }
     };
 }

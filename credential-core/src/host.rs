@@ -19,9 +19,10 @@ use crate::{
     secret::{
         hash::{Argon2Hasher, HashCost, SecretHasher},
         keyring::Keyring,
+        used_keys::UsedKeys,
         verify::{Verifier, VerifierConfig, VerifierStats},
     },
-    store::{CredentialStore, KeyCheck, NodeId, StoreError},
+    store::{CredentialStore, NodeId, StoreError},
     store_work::StoreWork,
     telemetry,
     token::{TokenIds, TokenSealer},
@@ -48,6 +49,7 @@ struct Inner {
     store: Arc<dyn CredentialStore>,
     catalog: ScopeCatalog,
     keyring: Keyring,
+    used_keys: UsedKeys,
     environment: Environment,
     self_service: bool,
     prefix: ClientIdPrefix,
@@ -75,7 +77,8 @@ impl Credentials {
     }
 
     /// Compares the keyring with the store's check values, catches up once, and keeps catching
-    /// up in a task until [`Running::shutdown`].
+    /// up in a task until [`Running::shutdown`]. Warns in the log of keys that the store has been
+    /// used with and the keyring lacks.
     ///
     /// Without it checks have to ask the store themselves once a second: right, only slower.
     ///
@@ -83,15 +86,7 @@ impl Credentials {
     /// `KeyMismatch` if another node uses other bytes under one of the keyring's names;
     /// `Backend` if the store does not answer.
     pub async fn start(&self) -> Result<Running, StoreError> {
-        let checks: Vec<_> = self
-            .keyring()
-            .keys()
-            .map(|key| KeyCheck {
-                name: key.name().clone(),
-                value: key.check_value().to_owned(),
-            })
-            .collect();
-        self.store().check_keys(&checks).await?;
+        self.check_keys().await?;
         self.states().catch_up().await.map_err(shared)?;
         let api_types = self.catalog().api_types();
         tracing::info!(
@@ -182,6 +177,10 @@ impl Credentials {
 
     pub(crate) fn keyring(&self) -> &Keyring {
         &self.0.keyring
+    }
+
+    pub(crate) fn used_keys(&self) -> &UsedKeys {
+        &self.0.used_keys
     }
 
     pub(crate) fn prefix(&self) -> &ClientIdPrefix {
@@ -529,6 +528,7 @@ impl CredentialsBuilder {
             entropy: self.entropy,
             catalog,
             keyring,
+            used_keys: UsedKeys::default(),
         })))
     }
 }

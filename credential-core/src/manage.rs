@@ -17,7 +17,7 @@ pub use self::request::{
 };
 use crate::{
     actor::TenantAdmin,
-    audit::{AuditEvent, Details, Event},
+    audit::{AuditEvent, Details, Event, Subject},
     catalog::{ApiType, ScopeFault},
     clock::Timestamp,
     credential::{Credential, CredentialName, NameError, Revocation, Status, StoredSecret},
@@ -69,6 +69,7 @@ impl Credentials {
             .await
             .map_err(refused)?;
 
+        self.before_signing().await?;
         let (client_secret, selector) = ClientSecret::generate(
             self.prefix(),
             self.environment(),
@@ -106,17 +107,14 @@ impl Credentials {
                 last_used_at: None,
             }],
         };
-        let event = self.event(
-            admin,
-            &credential,
-            &Details::Created {
-                name: credential.name.as_str(),
-                api_type: credential.api_type.as_str(),
-                client_id: credential.client_id.as_str(),
-                scopes: &credential.scopes,
-                expires_at: credential.expires_at.map(|at| at.to_string()),
-            },
-        );
+        let details = Details::Created {
+            name: credential.name.as_str(),
+            api_type: credential.api_type.as_str(),
+            client_id: credential.client_id.as_str(),
+            scopes: &credential.scopes,
+            expires_at: credential.expires_at.map(|at| at.to_string()),
+        };
+        let event = self.event(admin, &credential, &details).await?;
         let insert = self.store().insert(NewCredential {
             credential: credential.clone(),
             limit,
@@ -218,24 +216,18 @@ impl Credentials {
         let expires_at = request.expires_at.filter(|at| *at != before.expires_at);
         let mut events = Vec::new();
         if let Some(name) = &name {
-            events.push(self.event(
-                admin,
-                &before,
-                &Details::Renamed {
-                    name: name.as_str(),
-                    name_before: before.name.as_str(),
-                },
-            ));
+            let details = Details::Renamed {
+                name: name.as_str(),
+                name_before: before.name.as_str(),
+            };
+            events.push(self.event(admin, &before, &details).await?);
         }
         if let Some(expires_at) = expires_at {
-            events.push(self.event(
-                admin,
-                &before,
-                &Details::ExpiryChanged {
-                    expires_at: expires_at.map(|at| at.to_string()),
-                    expires_at_before: before.expires_at.map(|at| at.to_string()),
-                },
-            ));
+            let details = Details::ExpiryChanged {
+                expires_at: expires_at.map(|at| at.to_string()),
+                expires_at_before: before.expires_at.map(|at| at.to_string()),
+            };
+            events.push(self.event(admin, &before, &details).await?);
         }
         if events.is_empty() {
             return Ok(before);
@@ -284,14 +276,11 @@ impl Credentials {
         if scopes == before.scopes {
             return self.in_effect(before).await;
         }
-        let event = self.event(
-            admin,
-            &before,
-            &Details::ScopesChanged {
-                scopes: &scopes,
-                scopes_before: &before.scopes,
-            },
-        );
+        let details = Details::ScopesChanged {
+            scopes: &scopes,
+            scopes_before: &before.scopes,
+        };
+        let event = self.event(admin, &before, &details).await?;
         self.commit(Edit {
             tenant: admin.tenant().clone(),
             id,
@@ -328,14 +317,11 @@ impl Credentials {
             at: self.clock().now(),
             by: admin.id().clone(),
         };
-        let event = self.event(
-            admin,
-            &before,
-            &Details::Revoked {
-                name: before.name.as_str(),
-                client_id: before.client_id.as_str(),
-            },
-        );
+        let details = Details::Revoked {
+            name: before.name.as_str(),
+            client_id: before.client_id.as_str(),
+        };
+        let event = self.event(admin, &before, &details).await?;
         let revoke = self.store().revoke(Revoke {
             tenant: admin.tenant().clone(),
             id,
@@ -458,15 +444,20 @@ impl Credentials {
         }
     }
 
-    fn event(&self, admin: &TenantAdmin, credential: &Credential, details: &Details<'_>) -> Event {
-        Event::new(
-            self.keyring(),
+    async fn event(
+        &self,
+        admin: &TenantAdmin,
+        credential: &Credential,
+        details: &Details<'_>,
+    ) -> Result<Event, StoreError> {
+        Ok(Event::new(
+            self.signer().await?,
             self.clock().now(),
             admin.id(),
             admin.tenant(),
-            credential.id,
+            Subject::Credential(credential.id),
             details,
-        )
+        ))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 
 pub mod hash;
 pub mod keyring;
+pub(crate) mod used_keys;
 pub mod verify;
 
 use keyring::Keyring;
@@ -122,10 +123,16 @@ impl Debug for GenuineSecret<'_> {
     }
 }
 
-/// This deployment did not issue that text as a secret.
+/// This deployment did not issue that text as a secret, or can no longer tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a client secret of this deployment")]
-pub struct NotOurs;
+pub enum NotOurs {
+    /// It has not the form of a client secret.
+    #[error("not a client secret")]
+    Form,
+    /// It has the form, and no key of the ring made its tag.
+    #[error("not a client secret of this deployment")]
+    Tag,
+}
 
 /// Tells a secret that this deployment issued from any other text, without I/O or hashing.
 ///
@@ -135,16 +142,16 @@ pub struct NotOurs;
 /// # Errors
 /// If the shape is wrong or no key of the ring made the tag.
 pub fn check<'a>(presented: &'a str, keyring: &Keyring) -> Result<GenuineSecret<'a>, NotOurs> {
-    let (environment, body) = split_prefixed(presented).ok_or(NotOurs)?;
+    let (environment, body) = split_prefixed(presented).ok_or(NotOurs::Form)?;
     if body.len() != BODY || !base62::is_base62(body.as_bytes()) {
-        return Err(NotOurs);
+        return Err(NotOurs::Form);
     }
-    let selector = body.get(..Selector::LEN).ok_or(NotOurs)?;
-    let selector = Selector::parse(selector).map_err(|_| NotOurs)?;
+    let selector = body.get(..Selector::LEN).ok_or(NotOurs::Form)?;
+    let selector = Selector::parse(selector).map_err(|_| NotOurs::Form)?;
     let (tagged, tag) = presented
         .as_bytes()
         .split_last_chunk::<TAG>()
-        .ok_or(NotOurs)?;
+        .ok_or(NotOurs::Form)?;
     let made_by = |key: &keyring::Key| {
         let expected: [u8; TAG] = base62::encode(key.tag(tagged));
         bool::from(expected.ct_eq(tag))
@@ -156,7 +163,7 @@ pub fn check<'a>(presented: &'a str, keyring: &Keyring) -> Result<GenuineSecret<
             environment,
         })
     } else {
-        Err(NotOurs)
+        Err(NotOurs::Tag)
     }
 }
 
@@ -212,7 +219,7 @@ mod tests {
                 }
                 changed[at] = *other;
                 let changed = String::from_utf8(changed).unwrap();
-                assert_eq!(check(&changed, &keyring).err(), Some(NotOurs), "{at}");
+                assert!(check(&changed, &keyring).is_err(), "{at}");
             }
             let cut = [&text[..at], &text[at + 1..]].concat();
             assert!(check(&cut, &keyring).is_err(), "without {at}");
@@ -235,7 +242,8 @@ mod tests {
     #[test]
     fn another_keyring_refuses() {
         let (secret, _) = generate(&ring(1), 2);
-        assert!(check(secret.expose_secret(), &ring(9)).is_err());
+        let refused = check(secret.expose_secret(), &ring(9));
+        assert_eq!(refused.err(), Some(NotOurs::Tag));
     }
 
     #[test]

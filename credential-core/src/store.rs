@@ -11,7 +11,10 @@ use crate::{
     clock::Timestamp,
     credential::{Credential, CredentialName, CredentialState, RevokedToken},
     id::{ActorId, CredentialId, Selector, TenantId},
-    secret::{hash::SecretHash, keyring::KeyName},
+    secret::{
+        hash::SecretHash,
+        keyring::{Key, KeyName},
+    },
 };
 
 /// Durable credentials, their audit trail, and the numbered log of what changed.
@@ -132,15 +135,24 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         query: &AuditQuery,
     ) -> Result<Vec<AuditEvent>, StoreError>;
 
-    /// Tenants that have an audit trail, in ascending order of their ids' bytes, behind `after`.
+    /// Every tenant that has audit rows, or that the store keeps a head for, also without rows: in
+    /// ascending order of their ids' bytes, behind `after`. As text, because what somebody else
+    /// wrote there need not be a [`TenantId`].
     ///
     /// # Errors
     /// `Backend` only.
     async fn audited_tenants(
         &self,
-        after: Option<&TenantId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<TenantId>, StoreError>;
+    ) -> Result<Vec<String>, StoreError>;
+
+    /// A tenant's rows as they lie there, newest first, with the head that is kept beside them: both
+    /// as of one moment. A row that cannot be read is said to be so and hides no other.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError>;
 
     /// Notes when credentials and secrets were last used. Times only ever move forward, also when
     /// several nodes report; what does not exist is passed over. Neither the version nor the
@@ -150,11 +162,19 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// `Backend` only.
     async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError>;
 
-    /// Keeps the check value of each key name that is new, and compares the others.
+    /// Compares the check values of keys with those that are kept, and keeps none. Returns every
+    /// name that is kept, in the order in which they were first used.
     ///
     /// # Errors
-    /// `KeyMismatch` for the first name that is kept with another value.
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError>;
+    /// `KeyMismatch` for the first of `keys` that is kept with another value.
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError>;
+
+    /// Keeps the check value of a key that is about to sign for the first time, as the latest; or
+    /// compares it, if the name is kept already. Returns what [`check_keys`](Self::check_keys) does.
+    ///
+    /// # Errors
+    /// `KeyMismatch` if the name is kept with another value.
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError>;
 }
 
 const _: fn(&dyn CredentialStore) = |_| {}; // stays usable as `Arc<dyn CredentialStore>`
@@ -334,6 +354,67 @@ pub struct AuditQuery {
     pub before: Option<u64>,
 }
 
+/// Which rows of a tenant's trail to verify next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrailQuery {
+    /// Only those with a smaller number.
+    pub before: Option<u64>,
+    /// At most so many, at least 1.
+    pub limit: usize,
+}
+
+/// Rows of a tenant's trail, for verification.
+#[derive(Debug, Clone)]
+pub struct TrailPage {
+    /// The head that is kept beside the rows; `None`: none is.
+    pub head: Option<StoredHead>,
+    /// Newest first.
+    pub rows: Vec<StoredRow>,
+}
+
+/// A tenant's head as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHead {
+    /// The number of the newest row.
+    pub seq: u64,
+    /// Its hash, if nobody wrote anything else there.
+    pub hash: Vec<u8>,
+}
+
+/// An audit row as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredRow {
+    /// A row of core's making, or one that looks like it.
+    Event(AuditEvent),
+    /// What core does not accept.
+    Unreadable {
+        /// Its number; zero for any that is not positive.
+        seq: u64,
+        /// Where.
+        column: &'static str,
+    },
+}
+
+impl StoredRow {
+    /// Its number.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Event(event) => event.seq,
+            Self::Unreadable { seq, .. } => *seq,
+        }
+    }
+
+    /// Its hash, if the row can be read.
+    #[must_use]
+    pub fn hash(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Event(event) => Some(&event.hash),
+            Self::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// When a credential, through one of its secrets, was last used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastUse {
@@ -352,6 +433,15 @@ pub struct KeyCheck {
     pub name: KeyName,
     /// Derived from its bytes.
     pub value: String,
+}
+
+impl From<&Key> for KeyCheck {
+    fn from(key: &Key) -> Self {
+        Self {
+            name: key.name().clone(),
+            value: key.check_value().to_owned(),
+        }
+    }
 }
 
 /// Why a store did not do what was asked; nothing was changed.

@@ -44,7 +44,7 @@ use crate::{
     clock::Timestamp,
     entropy::Entropy,
     id::{CredentialId, Environment, Selector, hex_id, write_hex},
-    secret::keyring::{Key, Keyring},
+    secret::keyring::{Key, KeyName, Keyring},
 };
 
 /// The form that follows its credential.
@@ -160,8 +160,14 @@ pub enum SealError {
 
 /// This deployment did not issue that text as an access token, or can no longer tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an access token of this deployment")]
-pub struct NotOurToken;
+pub enum NotOurToken {
+    /// Not sealed for this issuer and environment by a key that may still open.
+    #[error("not an access token of this deployment")]
+    Foreign,
+    /// It names a key that the ring lacks. Nothing says that it is more than a name.
+    #[error("an access token under a key that the keyring lacks")]
+    UnknownKey,
+}
 
 /// Seals and opens the access tokens of one issuer and environment. Cheap to clone.
 #[derive(Clone)]
@@ -217,7 +223,26 @@ impl TokenSealer {
     /// If it was not sealed by [`seal`](Self::seal) for this issuer and environment, or was sealed
     /// under a key that the ring does not have or has marked `tag`.
     pub fn open(&self, text: &str) -> Result<TokenClaims, NotOurToken> {
-        self.try_open(text).ok_or(NotOurToken)
+        match self.try_open(text) {
+            Some(claims) => Ok(claims),
+            None if self.names_unknown_key(text) => Err(NotOurToken::UnknownKey),
+            None => Err(NotOurToken::Foreign),
+        }
+    }
+
+    fn names_unknown_key(&self, text: &str) -> bool {
+        let footer = text.strip_prefix(LocalToken::HEADER);
+        let Some((_, footer)) = footer.and_then(|rest| rest.split_once('.')) else {
+            return false;
+        };
+        // At most 32 bytes: whatever is longer names none.
+        let mut name = [0; 33];
+        let name = URL_SAFE_NO_PAD
+            .decode_slice(footer, &mut name)
+            .ok()
+            .and_then(|length| std::str::from_utf8(name.get(..length)?).ok());
+        name.and_then(|name| name.parse().ok())
+            .is_some_and(|name: KeyName| self.0.keyring.get(&name).is_none())
     }
 
     fn try_open(&self, text: &str) -> Option<TokenClaims> {

@@ -4,7 +4,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Deployment, admin};
+use common::{Deployment, admin, request};
 use credential_core::{
     authenticate::{AuthenticateError, Refusal},
     entropy::OsEntropy,
@@ -328,10 +328,19 @@ async fn a_node_with_other_bytes_under_a_key_name_does_not_start() {
         store: deployment.store.clone(),
         ..Deployment::new()
     };
+    let late = other.second_node();
+    let started = late.start().await.unwrap();
+    deployment.key("Lab", "apiv2", READ).await;
+    let names_key = |error: &dyn std::error::Error| {
+        let source = error.source().map(ToString::to_string);
+        format!("{error} {source:?}").contains("`k1`")
+    };
     let refused = other.second_node().start().await;
-    assert!(
-        refused.is_err_and(|error| error.to_string().contains("`k1`")),
-        "the message names the key"
-    );
+    assert!(refused.is_err_and(|error| names_key(&error)));
+    // One that started before anything was signed signs nothing after it.
+    let made = request("Imaging", "apiv2", READ);
+    let refused = late.create(&admin("birch"), made).await;
+    assert!(refused.is_err_and(|error| names_key(&error)));
+    started.shutdown().await;
     running.shutdown().await;
 }

@@ -79,7 +79,7 @@ use credential_core::{
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit,
         Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, MAX_CHANGES, NewCredential, NodeId,
-        ReplaceHash, Revoke, RevokeToken, StoreError,
+        ReplaceHash, Revoke, RevokeToken, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery,
     },
 };
 use tokio::sync::Notify;
@@ -109,7 +109,8 @@ struct Data {
     /// The latest [`MAX_CHANGES`] changes; a node further behind starts anew anyway.
     changes: VecDeque<(u64, Change)>,
     nodes: HashMap<NodeId, Node>,
-    keys: HashMap<KeyName, String>,
+    /// In the order of their first use.
+    keys: Vec<KeyCheck>,
 }
 
 struct Row {
@@ -207,6 +208,19 @@ impl Data {
                 revoked_tokens: row.revoked_tokens.clone(),
             }),
             upto: self.counter,
+        }
+    }
+
+    fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        let differs = |key: &&KeyCheck| {
+            let mut kept = self.keys.iter();
+            kept.any(|kept| kept.name == key.name && kept.value != key.value)
+        };
+        match keys.iter().find(differs) {
+            Some(key) => Err(StoreError::KeyMismatch {
+                name: key.name.clone(),
+            }),
+            None => Ok(self.keys.iter().map(|key| key.name.clone()).collect()),
         }
     }
 
@@ -451,7 +465,11 @@ impl CredentialStore for MemoryStore {
             .iter()
             .rev()
             .filter(|row| query.before.is_none_or(|before| row.seq < before))
-            .filter(|row| query.credential_id.is_none_or(|id| row.credential_id == id))
+            .filter(|row| {
+                query
+                    .credential_id
+                    .is_none_or(|id| row.subject.credential() == Some(id))
+            })
             .take(query.limit)
             .cloned()
             .collect())
@@ -459,18 +477,41 @@ impl CredentialStore for MemoryStore {
 
     async fn audited_tenants(
         &self,
-        after: Option<&TenantId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<TenantId>, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let data = self.data();
-        let mut tenants: Vec<&TenantId> = data
+        let mut tenants: Vec<&str> = data
             .tenants
             .iter()
+            .map(|(id, tenant)| (id.as_str(), tenant))
             .filter(|(id, tenant)| !tenant.audit.is_empty() && after.is_none_or(|at| *id > at))
             .map(|(id, _)| id)
             .collect();
         tenants.sort_unstable();
-        Ok(tenants.into_iter().take(limit).cloned().collect())
+        Ok(tenants.into_iter().take(limit).map(str::to_owned).collect())
+    }
+
+    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+        let data = self.data();
+        let rows = data
+            .tenants
+            .get(tenant)
+            .map_or(&[][..], |tenant| &tenant.audit);
+        Ok(TrailPage {
+            head: rows.last().map(|row| StoredHead {
+                seq: row.seq,
+                hash: row.hash.to_vec(),
+            }),
+            rows: rows
+                .iter()
+                .rev()
+                .filter(|row| query.before.is_none_or(|before| row.seq < before))
+                .take(query.limit)
+                .cloned()
+                .map(StoredRow::Event)
+                .collect(),
+        })
     }
 
     async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
@@ -490,23 +531,18 @@ impl CredentialStore for MemoryStore {
         Ok(())
     }
 
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        self.data().check_keys(keys)
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
         let mut data = self.data();
-        for key in keys {
-            if data
-                .keys
-                .get(&key.name)
-                .is_some_and(|kept| *kept != key.value)
-            {
-                return Err(StoreError::KeyMismatch {
-                    name: key.name.clone(),
-                });
-            }
+        let names = data.check_keys(std::slice::from_ref(key))?;
+        if names.contains(&key.name) {
+            return Ok(names);
         }
-        for key in keys {
-            data.keys.insert(key.name.clone(), key.value.clone());
-        }
-        Ok(())
+        data.keys.push(key.clone());
+        data.check_keys(&[])
     }
 }
 

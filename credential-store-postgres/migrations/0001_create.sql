@@ -8,6 +8,8 @@ create table credential_management.tenant (
     id text collate "C" not null,
     audit_seq bigint not null default 0,
     audit_hash bytea,
+    -- The key that signed that row, for whoever signs the next; not verified.
+    audit_key text collate "C",
     constraint tenant_pkey primary key (id),
     constraint tenant_id_length check (octet_length(id) between 1 and 128),
     constraint tenant_audit_head check (
@@ -85,20 +87,23 @@ create table credential_management.revoked_token (
         references credential_management.credential (id)
 );
 
+-- History: grows without end and no check depends on it, so it is free to move to another server. The
+-- tenant is first in its key, and no foreign key leads in or out.
 create table credential_management.audit_event (
     tenant_id text collate "C" not null,
     seq bigint not null,
+    -- How the row is framed for its hash.
+    format smallint not null,
     at timestamptz not null,
     actor text collate "C" not null,
     action text collate "C" not null,
-    credential_id uuid not null,
+    -- Null: it is about the tenant as a whole.
+    credential_id uuid,
     -- Text, not json: the hash covers it to the byte.
     details text collate "C" not null,
     key_name text collate "C" not null,
     hash bytea not null,
     constraint audit_event_pkey primary key (tenant_id, seq),
-    constraint audit_event_tenant_fkey foreign key (tenant_id)
-        references credential_management.tenant (id),
     constraint audit_event_seq check (seq >= 1),
     constraint audit_event_hash_length check (octet_length(hash) = 32)
 );
@@ -150,5 +155,7 @@ with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_thr
 create table credential_management.key_check (
     name text collate "C" not null,
     value text collate "C" not null,
+    -- The order in which keys were first used.
+    ordinal bigint not null generated always as identity,
     constraint key_check_pkey primary key (name)
 );

@@ -3,14 +3,15 @@
 use credential_core::{
     audit::AuditEvent,
     id::TenantId,
-    store::{AuditQuery, KeyCheck, StoreError},
+    secret::keyring::KeyName,
+    store::{AuditQuery, KeyCheck, StoreError, StoredHead, TrailPage, TrailQuery},
 };
 
 use crate::{
     PostgresStore,
     error::store_error,
     lease::{Lease, in_time},
-    row::{self, AuditRow, Id, Micros, bigint, limit},
+    row::{self, AuditRow, Id, Micros, bigint, limit, number},
 };
 
 pub(crate) async fn audit_events(
@@ -27,7 +28,7 @@ pub(crate) async fn audit_events(
             None => {
                 sqlx::query_as!(
                     AuditRow,
-                    r#"select tenant_id, seq, at as "at: Micros", actor, action,
+                    r#"select tenant_id, seq, format, at as "at: Micros", actor, action,
                         credential_id as "credential_id: Id", details, key_name, hash
                     from credential_management.audit_event
                     where tenant_id = $1 and seq < $2 order by seq desc limit $3"#,
@@ -41,7 +42,7 @@ pub(crate) async fn audit_events(
             Some(id) => {
                 sqlx::query_as!(
                     AuditRow,
-                    r#"select tenant_id, seq, at as "at: Micros", actor, action,
+                    r#"select tenant_id, seq, format, at as "at: Micros", actor, action,
                         credential_id as "credential_id: Id", details, key_name, hash
                     from credential_management.audit_event
                     where tenant_id = $1 and seq < $2 and credential_id = $4
@@ -64,64 +65,165 @@ pub(crate) async fn audit_events(
 
 pub(crate) async fn audited_tenants(
     store: &PostgresStore,
-    after: Option<&TenantId>,
+    after: Option<&str>,
     limit: usize,
-) -> Result<Vec<TenantId>, StoreError> {
+) -> Result<Vec<String>, StoreError> {
+    // The next text in order of bytes, so that one condition serves the first page as well.
+    let from = after.map_or(String::new(), |after| format!("{after}\u{1}"));
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
+        // The second walks the index from tenant to tenant, not from row to row.
         let tenants = sqlx::query_scalar!(
-            r#"select id from credential_management.tenant
-            where id > $1 and audit_seq > 0 order by id limit $2"#,
-            after.map_or("", TenantId::as_str),
+            r#"with recursive audited (id) as (
+                (select tenant_id from credential_management.audit_event
+                where tenant_id >= $1 order by tenant_id limit 1)
+                union all
+                select (select e.tenant_id from credential_management.audit_event as e
+                    where e.tenant_id > audited.id order by e.tenant_id limit 1)
+                from audited where audited.id is not null
+            )
+            select id as "id!" from (
+                (select id from credential_management.tenant
+                where id >= $1 order by id limit $2)
+                union
+                (select id from audited where id is not null limit $2)
+            ) as known
+            order by id collate "C" limit $2"#,
+            from,
             row::limit(limit),
         )
         .fetch_all(lease.on())
         .await
         .map_err(store_error)?;
         lease.end().await?;
-        tenants.into_iter().map(row::tenant).collect()
+        Ok(tenants)
     })
     .await
 }
 
-pub(crate) async fn check_keys(store: &PostgresStore, keys: &[KeyCheck]) -> Result<(), StoreError> {
-    // Sorted, so that two nodes that start at once do not wait for each other in a circle.
-    let mut sorted: Vec<&KeyCheck> = keys.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
-    let column = |of: fn(&KeyCheck) -> &str| -> Vec<String> {
-        sorted.iter().map(|key| of(key).to_owned()).collect()
-    };
+pub(crate) async fn trail(
+    store: &PostgresStore,
+    tenant: &TenantId,
+    query: &TrailQuery,
+) -> Result<TrailPage, StoreError> {
+    let before = query.before.map_or(Ok(i64::MAX), bigint)?;
     in_time(async {
-        let mut lease = Lease::begin(&store.pool).await?;
-        sqlx::query!(
-            r#"insert into credential_management.key_check (name, value)
-            select * from unnest($1::text[], $2::text[]) on conflict (name) do nothing"#,
-            &column(|key| key.name.as_str()),
-            &column(|key| &key.value),
-        )
-        .execute(lease.on())
-        .await
-        .map_err(store_error)?;
-        let other = sqlx::query_scalar!(
-            r#"select k.name from unnest($1::text[], $2::text[]) as given (name, value)
-            join credential_management.key_check as k on k.name = given.name collate "C"
-            where k.value <> given.value"#,
-            &column(|key| key.name.as_str()),
-            &column(|key| &key.value),
+        let mut lease = Lease::take(&store.pool).await?;
+        // One statement, so that no row is written between the reading of the head and of the rows.
+        let found = sqlx::query!(
+            r#"select t.audit_seq as "audit_seq?", t.audit_hash,
+                e.tenant_id as "tenant_id?", e.seq as "seq?", e.format as "format?",
+                e.at as "at?: Micros", e.actor as "actor?", e.action as "action?",
+                e.credential_id as "credential_id?: Id", e.details as "details?",
+                e.key_name as "key_name?", e.hash as "hash?"
+            from (select) as always
+            left join credential_management.tenant as t on t.id = $1
+            left join (
+                select * from credential_management.audit_event
+                where tenant_id = $1 and seq < $2 order by seq desc limit $3
+            ) as e on true
+            order by e.seq desc"#,
+            tenant.as_str(),
+            before,
+            limit(query.limit),
         )
         .fetch_all(lease.on())
         .await
         .map_err(store_error)?;
-        let first = keys
-            .iter()
-            .find(|key| other.iter().any(|name| name == key.name.as_str()));
-        match first {
-            Some(key) => {
-                let name = key.name.clone();
-                Err(lease.roll_back(StoreError::KeyMismatch { name }).await)
+        lease.end().await?;
+        let mut page = TrailPage {
+            head: None,
+            rows: Vec::with_capacity(found.len()),
+        };
+        for row in found {
+            if let (None, Some(seq @ 1..)) = (&page.head, row.audit_seq) {
+                page.head = Some(StoredHead {
+                    seq: number(seq)?,
+                    hash: row.audit_hash.unwrap_or_default(),
+                });
             }
-            None => lease.commit().await,
+            let columns = (|| {
+                Some(AuditRow {
+                    tenant_id: row.tenant_id?,
+                    seq: row.seq?,
+                    format: row.format?,
+                    at: row.at?,
+                    actor: row.actor?,
+                    action: row.action?,
+                    credential_id: row.credential_id,
+                    details: row.details?,
+                    key_name: row.key_name?,
+                    hash: row.hash?,
+                })
+            })();
+            page.rows.extend(columns.map(AuditRow::stored));
         }
+        Ok(page)
     })
     .await
+}
+
+pub(crate) async fn check_keys(
+    store: &PostgresStore,
+    keys: &[KeyCheck],
+) -> Result<Vec<KeyName>, StoreError> {
+    in_time(async {
+        let mut lease = Lease::take(&store.pool).await?;
+        let kept = kept_keys(&mut lease).await?;
+        lease.end().await?;
+        compare(keys, &kept)
+    })
+    .await
+}
+
+pub(crate) async fn use_key(
+    store: &PostgresStore,
+    key: &KeyCheck,
+) -> Result<Vec<KeyName>, StoreError> {
+    in_time(async {
+        let mut lease = Lease::begin(&store.pool).await?;
+        sqlx::query!(
+            r#"insert into credential_management.key_check (name, value) values ($1, $2)
+            on conflict (name) do nothing"#,
+            key.name.as_str(),
+            &key.value,
+        )
+        .execute(lease.on())
+        .await
+        .map_err(store_error)?;
+        // A later statement: it sees what another node has written meanwhile.
+        let kept = kept_keys(&mut lease).await?;
+        lease.commit().await?;
+        compare(std::slice::from_ref(key), &kept)
+    })
+    .await
+}
+
+struct KeptKey {
+    name: String,
+    value: String,
+}
+
+async fn kept_keys(lease: &mut Lease) -> Result<Vec<KeptKey>, StoreError> {
+    sqlx::query_as!(
+        KeptKey,
+        "select name, value from credential_management.key_check order by ordinal",
+    )
+    .fetch_all(lease.on())
+    .await
+    .map_err(store_error)
+}
+
+fn compare(keys: &[KeyCheck], kept: &[KeptKey]) -> Result<Vec<KeyName>, StoreError> {
+    for key in keys {
+        let mut kept = kept.iter();
+        if kept.any(|kept| kept.name == key.name.as_str() && kept.value != key.value) {
+            return Err(StoreError::KeyMismatch {
+                name: key.name.clone(),
+            });
+        }
+    }
+    // What is no key's name is no key that anybody lacks.
+    let names = kept.iter().filter_map(|kept| kept.name.parse().ok());
+    Ok(names.collect())
 }

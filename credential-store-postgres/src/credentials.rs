@@ -67,7 +67,7 @@ pub(crate) async fn insert(
             HeadRow,
             r#"insert into credential_management.tenant as t (id) values ($1)
             on conflict (id) do update set audit_seq = t.audit_seq
-            returning t.audit_seq, t.audit_hash"#,
+            returning t.audit_seq as seq, t.audit_hash as hash, t.audit_key as key"#,
             credential.tenant.as_str(),
         )
         .fetch_one(lease.on())
@@ -100,12 +100,14 @@ pub(crate) async fn insert(
                     as s (selector, phc, key_name, created_at, expires_at, last_used_at, ordinal)
             ), events as (
                 insert into credential_management.audit_event
-                    (tenant_id, seq, at, actor, action, credential_id, details, key_name, hash)
-                select $2, e.* from added, unnest($24::bigint[], $25::timestamptz[],
-                    $26::text[], $27::text[], $28::uuid[], $29::text[], $30::text[],
-                    $31::bytea[]) as e
+                    (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,
+                    hash)
+                select $2, e.* from added, unnest($24::bigint[], $34::smallint[],
+                    $25::timestamptz[], $26::text[], $27::text[], $28::uuid[], $29::text[],
+                    $30::text[], $31::bytea[]) as e
             ), head as (
-                update credential_management.tenant set audit_seq = $32, audit_hash = $33
+                update credential_management.tenant
+                set audit_seq = $32, audit_hash = $33, audit_key = $35
                 from added where tenant.id = $2
             )
             select live.full as "full!", live.taken as "taken!" from live
@@ -167,6 +169,8 @@ pub(crate) async fn insert(
             &events.hash,
             events.head_seq,
             events.head_hash,
+            &events.format,
+            events.head_key,
         )
         .fetch_one(lease.on())
         .await
@@ -313,12 +317,14 @@ pub(crate) async fn replace(
                 returning *
             ), events as (
                 insert into credential_management.audit_event
-                    (tenant_id, seq, at, actor, action, credential_id, details, key_name, hash)
-                select $1, e.* from changed, unnest($9::bigint[], $10::timestamptz[],
-                    $11::text[], $12::text[], $13::uuid[], $14::text[], $15::text[],
-                    $16::bytea[]) as e
+                    (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,
+                    hash)
+                select $1, e.* from changed, unnest($9::bigint[], $19::smallint[],
+                    $10::timestamptz[], $11::text[], $12::text[], $13::uuid[], $14::text[],
+                    $15::text[], $16::bytea[]) as e
             ), head as (
-                update credential_management.tenant set audit_seq = $17, audit_hash = $18
+                update credential_management.tenant
+                set audit_seq = $17, audit_hash = $18, audit_key = $20
                 from changed where tenant.id = $1
             )"# from "changed" then "",
             edit.tenant.as_str(),
@@ -339,6 +345,8 @@ pub(crate) async fn replace(
             &events.hash,
             events.head_seq,
             events.head_hash,
+            &events.format,
+            events.head_key,
         )
         .fetch_optional(lease.on())
         .await;
@@ -381,12 +389,14 @@ pub(crate) async fn revoke(
                 returning *
             ), events as (
                 insert into credential_management.audit_event
-                    (tenant_id, seq, at, actor, action, credential_id, details, key_name, hash)
-                select $1, e.* from changed, unnest($6::bigint[], $7::timestamptz[],
-                    $8::text[], $9::text[], $10::uuid[], $11::text[], $12::text[],
-                    $13::bytea[]) as e
+                    (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,
+                    hash)
+                select $1, e.* from changed, unnest($6::bigint[], $16::smallint[],
+                    $7::timestamptz[], $8::text[], $9::text[], $10::uuid[], $11::text[],
+                    $12::text[], $13::bytea[]) as e
             ), head as (
-                update credential_management.tenant set audit_seq = $14, audit_hash = $15
+                update credential_management.tenant
+                set audit_seq = $14, audit_hash = $15, audit_key = $17
                 from changed where tenant.id = $1
             )"# from "changed" then "",
             revoke.tenant.as_str(),
@@ -404,6 +414,8 @@ pub(crate) async fn revoke(
             &events.hash,
             events.head_seq,
             events.head_hash,
+            &events.format,
+            events.head_key,
         )
         .fetch_optional(lease.on())
         .await
@@ -439,8 +451,8 @@ pub(crate) async fn revoke(
 async fn lock_tenant(lease: &mut Lease, tenant: &TenantId) -> Result<Option<HeadRow>, StoreError> {
     sqlx::query_as!(
         HeadRow,
-        r#"select audit_seq, audit_hash from credential_management.tenant
-        where id = $1 for no key update"#,
+        r#"select audit_seq as seq, audit_hash as hash, audit_key as key
+        from credential_management.tenant where id = $1 for no key update"#,
         tenant.as_str(),
     )
     .fetch_optional(lease.on())

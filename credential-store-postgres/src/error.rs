@@ -12,6 +12,7 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
         .and_then(|error| error.constraint());
     match constraint {
         Some("credential_live_name") => StoreError::NameTaken,
+        Some("audit_event_pkey") => backend(HeadBehindTrail(error)),
         _ => StoreError::Backend {
             source: explained(error),
         },
@@ -73,6 +74,14 @@ pub(crate) fn backend(error: impl std::error::Error + Send + Sync + 'static) -> 
 pub(crate) struct Unreadable {
     pub(crate) column: &'static str,
 }
+
+/// The head in `tenant` names an earlier row than the newest, so the next row has no place.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tenant's audit trail goes on behind the head kept with the tenant: verify it with \
+     `reference-server audit verify`, and repair the head (docs/operations.md)"
+)]
+pub(crate) struct HeadBehindTrail(#[source] sqlx::Error);
 
 /// A call that took too long; its connection is closed, so nothing of it can happen later unless
 /// it was already committing.

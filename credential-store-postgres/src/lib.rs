@@ -86,9 +86,11 @@ use credential_core::{
     audit::AuditEvent,
     credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, Selector, TenantId},
+    secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, TrailPage,
+        TrailQuery,
     },
 };
 use sqlx::PgPool;
@@ -273,20 +275,28 @@ impl CredentialStore for PostgresStore {
 
     async fn audited_tenants(
         &self,
-        after: Option<&TenantId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<TenantId>, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         once_more(&self.pool, || audit::audited_tenants(self, after, limit)).await
+    }
+
+    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+        once_more(&self.pool, || audit::trail(self, tenant, query)).await
     }
 
     async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
         once_more(&self.pool, || checks::record_use(self, uses)).await
     }
 
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
         // A start begins here, and nothing works on a schema or a database that does not fit.
         let fits = PostgresStore::check_schema(&self.pool.connections).await;
         fits.map_err(error::backend)?;
         audit::check_keys(self, keys).await
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
+        once_more(&self.pool, || audit::use_key(self, key)).await
     }
 }

@@ -4,14 +4,14 @@
 //! a host's sqlx has switched on.
 
 use credential_core::{
-    audit::{Action, AuditEvent, AuditHead, Event},
+    audit::{AuditEvent, AuditHead, Event},
     clock::Timestamp,
     credential::{
         Credential, CredentialName, CredentialState, Revocation, RevokedToken, StoredSecret,
     },
     id::{ActorId, ClientId, CredentialId, Selector, TenantId},
     secret::hash::SecretHash,
-    store::{Change, StoreError},
+    store::{Change, StoreError, StoredRow},
     token::TokenId,
 };
 use sha2::{Digest as _, Sha256};
@@ -304,55 +304,77 @@ impl StateRow {
 pub(crate) struct AuditRow {
     pub(crate) tenant_id: String,
     pub(crate) seq: i64,
+    pub(crate) format: i16,
     pub(crate) at: Micros,
     pub(crate) actor: String,
     pub(crate) action: String,
-    pub(crate) credential_id: Id,
+    pub(crate) credential_id: Option<Id>,
     pub(crate) details: String,
     pub(crate) key_name: String,
     pub(crate) hash: Vec<u8>,
+}
+
+impl AuditRow {
+    /// The event; or the column that holds what core does not accept.
+    fn event(self) -> Result<AuditEvent, &'static str> {
+        Ok(AuditEvent {
+            format: u8::try_from(self.format).map_err(|_| "format")?,
+            tenant: TenantId::new(self.tenant_id).map_err(|_| "tenant_id")?,
+            seq: u64::try_from(self.seq).map_err(|_| "seq")?,
+            at: self.at.at(),
+            actor: ActorId::new(self.actor).map_err(|_| "actor")?,
+            action: self.action.into(),
+            subject: self
+                .credential_id
+                .map(|id| CredentialId::from_bytes(id.0))
+                .into(),
+            details: self.details,
+            key: self.key_name.parse().map_err(|_| "key_name")?,
+            hash: self.hash.try_into().map_err(|_| "hash")?,
+        })
+    }
+
+    /// The row as it is verified.
+    pub(crate) fn stored(self) -> StoredRow {
+        let seq = u64::try_from(self.seq).unwrap_or(0);
+        match self.event() {
+            Ok(event) => StoredRow::Event(event),
+            Err(column) => StoredRow::Unreadable { seq, column },
+        }
+    }
 }
 
 impl TryFrom<AuditRow> for AuditEvent {
     type Error = StoreError;
 
     fn try_from(row: AuditRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            tenant: TenantId::new(row.tenant_id).or_unreadable("audit_event.tenant_id")?,
-            seq: number(row.seq)?,
-            at: row.at.at(),
-            actor: ActorId::new(row.actor).or_unreadable("audit_event.actor")?,
-            action: Action::parse(&row.action)
-                .ok_or(())
-                .or_unreadable("audit_event.action")?,
-            credential_id: CredentialId::from_bytes(row.credential_id.0),
-            details: row.details,
-            key: row.key_name.parse().or_unreadable("audit_event.key_name")?,
-            hash: row.hash.try_into().or_unreadable("audit_event.hash")?,
-        })
+        row.event().map_err(|column| backend(Unreadable { column }))
     }
 }
 
 /// A tenant's audit head, as the row that is locked holds it.
 #[derive(Debug)]
 pub(crate) struct HeadRow {
-    pub(crate) audit_seq: i64,
-    pub(crate) audit_hash: Option<Vec<u8>>,
+    pub(crate) seq: i64,
+    pub(crate) hash: Option<Vec<u8>>,
+    pub(crate) key: Option<String>,
 }
 
 /// Sealed audit rows, column by column, and the head that they leave.
 #[derive(Debug, Default)]
 pub(crate) struct SealedEvents {
     pub(crate) seq: Vec<i64>,
+    pub(crate) format: Vec<i16>,
     pub(crate) at: Vec<Micros>,
     pub(crate) actor: Vec<String>,
     pub(crate) action: Vec<String>,
-    pub(crate) credential_id: Vec<Id>,
+    pub(crate) credential_id: Vec<Option<Id>>,
     pub(crate) details: Vec<String>,
     pub(crate) key_name: Vec<String>,
     pub(crate) hash: Vec<Vec<u8>>,
     pub(crate) head_seq: i64,
     pub(crate) head_hash: Option<Vec<u8>>,
+    pub(crate) head_key: Option<String>,
 }
 
 impl SealedEvents {
@@ -361,19 +383,22 @@ impl SealedEvents {
         head: HeadRow,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Self, StoreError> {
-        let mut last = match &head.audit_hash {
+        let mut last = match &head.hash {
             None => None,
             Some(hash) => Some(AuditHead {
-                seq: number(head.audit_seq)?,
+                seq: number(head.seq)?,
                 hash: hash
                     .as_slice()
                     .try_into()
                     .or_unreadable("tenant.audit_hash")?,
+                // What is no key's name names no key to follow.
+                key: head.key.as_ref().and_then(|key| key.parse().ok()),
             }),
         };
         let mut sealed = Self {
-            head_seq: head.audit_seq,
-            head_hash: head.audit_hash,
+            head_seq: head.seq,
+            head_hash: head.hash,
+            head_key: head.key,
             ..Self::default()
         };
         for event in events {
@@ -381,11 +406,15 @@ impl SealedEvents {
             last = Some(event.head());
             sealed.head_seq = bigint(event.seq)?;
             sealed.head_hash = Some(event.hash.to_vec());
+            sealed.head_key = Some(event.key.as_str().to_owned());
             sealed.seq.push(sealed.head_seq);
+            sealed.format.push(event.format.into());
             sealed.at.push(event.at.into());
             sealed.actor.push(event.actor.as_str().to_owned());
             sealed.action.push(event.action.as_str().to_owned());
-            sealed.credential_id.push(event.credential_id.into());
+            sealed
+                .credential_id
+                .push(event.subject.credential().map(Id::from));
             sealed.details.push(event.details);
             sealed.key_name.push(event.key.as_str().to_owned());
             sealed.hash.push(event.hash.to_vec());
@@ -404,11 +433,6 @@ pub(crate) fn change(
         (None, Some(id)) => Change::Tenant(TenantId::new(id).or_unreadable("change.tenant_id")?),
         (None, None) => Change::Everything,
     })
-}
-
-/// A stored tenant's id.
-pub(crate) fn tenant(id: String) -> Result<TenantId, StoreError> {
-    TenantId::new(id).or_unreadable("tenant.id")
 }
 
 /// A stored number that is never negative.

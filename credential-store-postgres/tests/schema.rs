@@ -5,8 +5,11 @@ mod common;
 use std::borrow::Cow;
 
 use credential_core::{
-    audit::verify_trails, manage::CreateCredential, secret::keyring::Keyring,
-    store::CredentialStore as _, testing::ManualClock,
+    audit::{Heads, verify_trails},
+    manage::CreateCredential,
+    secret::keyring::Keyring,
+    store::CredentialStore as _,
+    testing::ManualClock,
 };
 use credential_store_postgres::{PostgresStore, SchemaError, SchemaState};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -230,10 +233,12 @@ async fn who_verifies_only_reads() {
     PostgresStore::check_schema(&fresh.pool).await.unwrap();
     let keyring = Keyring::parse(common::KEYRING).unwrap();
     let mut rows = Vec::new();
-    verify_trails(&fresh.store, &keyring, |report| rows.push(report.rows))
-        .await
-        .unwrap();
-    assert_eq!(rows, [1]);
+    verify_trails(&fresh.store, &keyring, &Heads::default(), |report| {
+        rows.push(report.to_string());
+    })
+    .await
+    .unwrap();
+    assert_eq!(rows, ["alder: 1 rows"]);
     let admin = common::admin("alder");
     let node = common::node(&fresh.store, &ManualClock::new());
     node.create(&admin, CreateCredential::default())

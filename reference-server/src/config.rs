@@ -6,7 +6,7 @@ use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use credential_axum::{ForwardAuthHeaders, ServeConfig};
 use credential_core::{
     ScopeCatalog,
+    audit::Heads,
     entropy::OsEntropy,
     id::Environment,
     issuer::Issuer,
@@ -55,8 +56,34 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Verify every tenant's chain and print its head; exit 1 if a row is missing or altered.
-    Verify,
+    /// Verify every tenant's chain, silent where it is intact; exit 1, with the first bad row of each
+    /// other one, if a row is missing, was altered, or cannot be vouched for.
+    Verify {
+        /// Print the head of each intact chain, `tenant seq hash`, to be kept out of reach of whoever
+        /// can write to the database.
+        #[arg(long)]
+        print_heads: bool,
+        /// A file of such lines: also find chains that were cut off or rewritten together with their
+        /// heads.
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+    },
+}
+
+/// Reads a file of heads kept elsewhere.
+///
+/// # Errors
+/// If it cannot be read or a line is none.
+pub fn heads(path: Option<&Path>) -> Result<Heads, ConfigError> {
+    const ACCEPTED: &str = "a file of lines `tenant seq hash`, as --print-heads writes them";
+    let Some(path) = path else {
+        return Ok(Heads::default());
+    };
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::new("--heads", format!("`{shown}`: {error}"), ACCEPTED))?;
+    text.parse()
+        .map_err(|error| ConfigError::new("--heads", format!("`{shown}`: {error}"), ACCEPTED))
 }
 
 /// Every value is taken as text and checked in [`Config::new`], so that a fault is named in one

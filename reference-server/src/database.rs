@@ -1,13 +1,12 @@
 //! PostgreSQL: opening the store, and the commands that work on the database alone.
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
     time::Duration,
 };
 
 use credential_core::{
-    audit::{TrailReport, verify_trails},
+    audit::{Heads, verify_trails},
     secret::keyring::Keyring,
     store::StoreError,
 };
@@ -42,23 +41,10 @@ pub enum DatabaseError {
     Schema(#[from] SchemaError),
     #[error("could not read the audit trail")]
     Audit(#[from] StoreError),
-    #[error("{0} of the audit trails broken: rows are missing or were altered")]
-    Broken(BrokenTrails),
+    #[error("{faulty} of {trails} audit trails cannot be vouched for; see each one's line")]
+    NotIntact { faulty: u64, trails: u64 },
     #[error("could not write to standard output")]
     Output(#[from] io::Error),
-}
-
-/// How many; reads well for one and for more.
-#[derive(Debug)]
-pub struct BrokenTrails(usize);
-
-impl std::fmt::Display for BrokenTrails {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            1 => f.write_str("one is"),
-            count => write!(f, "{count} are"),
-        }
-    }
 }
 
 /// The store, on a schema that fits this build.
@@ -113,41 +99,45 @@ pub async fn migrate(database: Database) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// `reference-server audit verify`: one line per tenant.
+/// `reference-server audit verify`: a line on standard output for each trail that is not intact.
+///
+/// With `print_heads`, standard output holds the heads of the intact ones alone, and those lines go
+/// to standard error.
 ///
 /// # Errors
-/// `Broken` after all tenants were looked at; `Connect`, `Schema`, `Audit`.
-pub async fn verify_audit(database: Database, keyring: &Keyring) -> Result<(), DatabaseError> {
+/// `NotIntact` after all trails were looked at; `Connect`, `Schema`, `Audit`.
+pub async fn verify_audit(
+    database: Database,
+    keyring: &Keyring,
+    heads: &Heads,
+    print_heads: bool,
+) -> Result<(), DatabaseError> {
     let store = open(database).await?;
-    let mut broken = 0;
+    let (mut trails, mut faulty) = (0_u64, 0_u64);
     let mut written = Ok(());
-    verify_trails(&store, keyring, |report| {
-        broken += usize::from(report.broken.is_some());
+    verify_trails(&store, keyring, heads, |report| {
+        trails += 1;
+        faulty += u64::from(!report.is_intact());
+        let write = || match (report.is_intact(), print_heads) {
+            (true, false) => Ok(()),
+            (true, true) => match report.head_line() {
+                Some(line) => writeln!(io::stdout(), "{line}"),
+                None => Ok(()),
+            },
+            (false, false) => writeln!(io::stdout(), "{report}"),
+            (false, true) => writeln!(io::stderr(), "{report}"),
+        };
         if written.is_ok() {
-            written = writeln!(io::stdout(), "{}", line(&report));
+            written = write();
         }
     })
     .await?;
     written?;
-    match broken {
+    tracing::info!(trails, faulty, "verified the audit trails");
+    match faulty {
         0 => Ok(()),
-        count => Err(DatabaseError::Broken(BrokenTrails(count))),
+        _ => Err(DatabaseError::NotIntact { faulty, trails }),
     }
-}
-
-/// `alder: 12 rows, head 12 9f86…`, or where it breaks.
-fn line(report: &TrailReport) -> String {
-    let mut line = format!("{}: {} rows", report.tenant, report.rows);
-    if let Some(broken) = report.broken {
-        // Writing to a string cannot fail.
-        let _ = write!(line, ", BROKEN: {broken}");
-    } else if let Some(head) = report.head {
-        let _ = write!(line, ", head {} ", head.seq);
-        for byte in head.hash {
-            let _ = write!(line, "{byte:02x}");
-        }
-    }
-    line
 }
 
 async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {

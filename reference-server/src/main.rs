@@ -53,11 +53,13 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Ok(runtime()?.block_on(database::migrate(database))?)
         }
         Some(Command::Audit {
-            command: AuditCommand::Verify,
+            command: AuditCommand::Verify { print_heads, heads },
         }) => {
             server::log_to_stderr(cli.options.log())?;
+            let heads = config::heads(heads.as_deref())?;
             let (database, keyring) = cli.options.database_and_keyring()?;
-            Ok(runtime()?.block_on(database::verify_audit(database, &keyring))?)
+            let verified = database::verify_audit(database, &keyring, &heads, print_heads);
+            Ok(runtime()?.block_on(verified)?)
         }
         None => {
             let config = Config::new(cli.options)?;

@@ -171,6 +171,7 @@ fn a_node_says_what_is_missing_before_it_starts() {
 
     let deployment = Deployment::new(postgres);
     let first = deployment.node();
+    Key::new(&admin_of(&first), "Lab", READ);
     let other_bytes = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh4=";
     let other = ["--keyring", other_bytes, "--database-url", &deployment.url];
     fails(&other, 1, "the key `k1`");
@@ -202,8 +203,7 @@ fn the_audit_trail_is_verified_from_the_command_line() {
     };
     let (code, printed) = verify();
     assert_eq!(code, Some(0), "{printed}");
-    assert!(printed.contains("alder: 3 rows, head 3 "), "{printed}");
-    assert!(printed.contains("birch: 1 rows, head 1 "), "{printed}");
+    assert_eq!(printed, "");
 
     deployment.sql(
         "update credential_management.audit_event set actor = 'somebody-else'
@@ -212,12 +212,8 @@ fn the_audit_trail_is_verified_from_the_command_line() {
     let (code, printed) = verify();
     assert_eq!(code, Some(1));
     assert!(
-        printed.contains("alder: 3 rows, BROKEN: audit row 2 "),
+        printed.starts_with("alder: 3 rows, BROKEN: audit row 2 "),
         "{printed}"
-    );
-    assert!(
-        printed.contains("birch: 1 rows, head 1 "),
-        "the others are still looked at"
     );
     deployment
         .sql("delete from credential_management.audit_event where tenant_id = 'alder' and seq = 1");

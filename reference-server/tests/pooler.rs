@@ -106,7 +106,6 @@ fn last_use_and_the_audit_trail_go_through() {
     let verified = verify();
     let printed = String::from_utf8(verified.stdout).unwrap();
     assert_eq!(verified.status.code(), Some(0), "{printed}");
-    assert!(printed.contains("alder: 1 rows, head 1 "), "{printed}");
     deployment.sql("update credential_management.audit_event set actor = 'somebody-else'");
     assert_eq!(verify().status.code(), Some(1));
 }

@@ -1,12 +1,12 @@
 //! The audit trail.
 
 use super::fixture::{
-    NOW, actor, at_once, credential, inserted, keyring, new, rename, revoke, tenant,
+    NOW, actor, at_once, credential, event_about, inserted, keyring, new, rename, revoke, tenant,
 };
 use crate::{
-    audit::{Action, AuditEvent, verify_chain},
+    audit::{Action, AuditEvent, Details, Heads, Subject, TrailReport, verify_trails},
     id::TenantId,
-    store::{AuditQuery, CredentialStore},
+    store::{AuditQuery, CredentialStore, Edit, StoredHead, StoredRow, TrailQuery},
 };
 
 const ALL: AuditQuery = AuditQuery {
@@ -14,6 +14,18 @@ const ALL: AuditQuery = AuditQuery {
     limit: 1_000,
     before: None,
 };
+
+/// Verifies all trails, which must be intact.
+async fn verified(store: &impl CredentialStore) -> Vec<TrailReport> {
+    let mut reports = Vec::new();
+    verify_trails(store, &keyring(), &Heads::default(), |report| {
+        assert!(report.is_intact(), "{report}");
+        reports.push(report);
+    })
+    .await
+    .unwrap();
+    reports
+}
 
 async fn chain(store: &impl CredentialStore, owner: &TenantId) -> Vec<AuditEvent> {
     let mut rows = store.audit_events(owner, &ALL).await.unwrap();
@@ -27,7 +39,7 @@ pub async fn audit_rows_come_with_their_change<S: CredentialStore + Clone>(store
     let made = store.replace(rename(&made, "Imaging")).await.unwrap().value;
     store.revoke(revoke(&made, NOW)).await.unwrap();
     let rows = chain(store, &made.tenant).await;
-    let actions: Vec<_> = rows.iter().map(|row| row.action).collect();
+    let actions: Vec<_> = rows.iter().map(|row| row.action.clone()).collect();
     assert_eq!(actions, [Action::Created, Action::Renamed, Action::Revoked]);
     let renamed = rows.get(1).unwrap();
     assert_eq!(renamed.details, r#"{"name":"Imaging","name_before":"Lab"}"#);
@@ -35,9 +47,65 @@ pub async fn audit_rows_come_with_their_change<S: CredentialStore + Clone>(store
         assert_eq!(row.seq, seq);
         assert_eq!(row.at, NOW);
         assert_eq!(row.actor, actor());
-        assert_eq!(row.credential_id, made.id);
+        assert_eq!(row.subject, Subject::Credential(made.id));
     }
-    verify_chain(&keyring(), &rows).unwrap();
+    assert_eq!(verified(store).await.len(), 1);
+}
+
+/// An event about the tenant as a whole comes back as such, and is none of a credential's.
+pub async fn audit_keeps_what_an_event_is_about<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let details = Details::Revoked {
+        name: "all of them",
+        client_id: "none",
+    };
+    let edit = Edit {
+        events: vec![event_about(Subject::Tenant, &made, &details)],
+        ..rename(&made, "Imaging")
+    };
+    store.replace(edit).await.unwrap();
+    let rows = chain(store, &made.tenant).await;
+    assert_eq!(rows.get(1).unwrap().subject, Subject::Tenant);
+    let of_it = AuditQuery {
+        credential_id: Some(made.id),
+        ..ALL
+    };
+    let rows = store.audit_events(&made.tenant, &of_it).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(verified(store).await.len(), 1);
+}
+
+/// For verification: the same rows, with the head that the next one will build on.
+pub async fn trail_is_paged_beside_its_head<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    inserted(store, "birch", "Lab", 0).await;
+    let made = store.replace(rename(&made, "Imaging")).await.unwrap().value;
+    store.revoke(revoke(&made, NOW)).await.unwrap();
+    let mut events = chain(store, &made.tenant).await;
+    let newest = events.last().unwrap();
+    let head = StoredHead {
+        seq: newest.seq,
+        hash: newest.hash.to_vec(),
+    };
+    events.reverse();
+    let mut before = None;
+    let mut rows = Vec::new();
+    for length in [2, 1, 0] {
+        let query = TrailQuery { before, limit: 2 };
+        let page = store.trail(&made.tenant, &query).await.unwrap();
+        assert_eq!(page.head.as_ref(), Some(&head));
+        assert_eq!(page.rows.len(), length);
+        before = page.rows.last().map(StoredRow::seq);
+        rows.extend(page.rows);
+    }
+    let events: Vec<_> = events.into_iter().map(StoredRow::Event).collect();
+    assert_eq!(rows, events);
+    let stranger = TrailQuery {
+        before: None,
+        limit: 2,
+    };
+    let page = store.trail(&tenant("cedar"), &stranger).await.unwrap();
+    assert!(page.head.is_none() && page.rows.is_empty(), "{page:?}");
 }
 
 /// Racing writers of one tenant leave one unbroken chain.
@@ -52,11 +120,12 @@ pub async fn audit_chain_holds_under_concurrency<S: CredentialStore + Clone>(sto
         }
     })
     .await;
-    for owner in ["alder", "birch"] {
-        let rows = chain(store, &tenant(owner)).await;
-        let head = verify_chain(&keyring(), &rows).unwrap().unwrap();
-        assert_eq!(head.seq, 24);
-    }
+    let rows: Vec<_> = verified(store)
+        .await
+        .into_iter()
+        .map(|report| (report.tenant, report.rows))
+        .collect();
+    assert_eq!(rows, [("alder".to_owned(), 24), ("birch".to_owned(), 24)]);
 }
 
 /// Newest first, behind a place, of one credential.
@@ -98,14 +167,9 @@ pub async fn audited_tenants_are_paged_in_order<S: CredentialStore + Clone>(stor
         inserted(store, owner, "Imaging", 0).await;
     }
     let first = store.audited_tenants(None, 3).await.unwrap();
-    assert_eq!(first, ["Cedar", "alder", "birch"].map(tenant));
-    let rest = store.audited_tenants(first.last(), 3).await.unwrap();
-    assert_eq!(rest, [tenant("dogwood")]);
-    assert!(
-        store
-            .audited_tenants(rest.last(), 3)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(first, ["Cedar", "alder", "birch"]);
+    let rest = store.audited_tenants(Some("birch"), 3).await.unwrap();
+    assert_eq!(rest, ["dogwood"]);
+    let none = store.audited_tenants(Some("dogwood"), 3).await.unwrap();
+    assert!(none.is_empty(), "{none:?}");
 }

@@ -110,23 +110,40 @@ pub async fn catch_up_forgets_dead_nodes<S: CredentialStore + Clone>(store: &S) 
     assert_eq!(heartbeat(store, alive, 1, kept + 1).await, 1);
 }
 
-/// A name keeps the value it was first seen with; a mismatch keeps nothing of the call.
-pub async fn keys_are_compared_by_name<S: CredentialStore + Clone>(store: &S) {
-    let check = |name: &str, value: &str| KeyCheck {
+fn check(name: &str, value: &str) -> KeyCheck {
+    KeyCheck {
         name: name.parse::<KeyName>().unwrap(),
         value: value.to_owned(),
-    };
+    }
+}
+
+/// A name keeps the value it was first used with; comparing keeps nothing.
+pub async fn keys_are_compared_by_name<S: CredentialStore + Clone>(store: &S) {
     store.check_keys(&[check("k1", "aa")]).await.unwrap();
-    store
-        .check_keys(&[check("k2", "bb"), check("k1", "aa")])
-        .await
-        .unwrap();
-    let refused = store
-        .check_keys(&[check("k3", "cc"), check("k2", "other")])
-        .await;
-    assert!(
-        matches!(&refused, Err(StoreError::KeyMismatch { name }) if name.as_str() == "k2"),
-        "{refused:?}"
+    store.use_key(&check("k1", "bb")).await.unwrap();
+    let mismatch = |refused: Result<Vec<KeyName>, StoreError>| {
+        assert!(
+            matches!(&refused, Err(StoreError::KeyMismatch { name }) if name.as_str() == "k1"),
+            "{refused:?}"
+        );
+    };
+    mismatch(store.use_key(&check("k1", "aa")).await);
+    mismatch(
+        store
+            .check_keys(&[check("k2", "cc"), check("k1", "aa")])
+            .await,
     );
-    store.check_keys(&[check("k3", "dd")]).await.unwrap();
+    let both = [check("k1", "bb"), check("k2", "cc")];
+    let known = store.check_keys(&both).await.unwrap();
+    assert_eq!(known, [check("k1", "").name]);
+}
+
+/// Oldest first, whatever their names, each once.
+pub async fn keys_are_kept_in_the_order_of_their_first_use<S: CredentialStore + Clone>(store: &S) {
+    for name in ["k2", "k3", "k2", "k1"] {
+        store.use_key(&check(name, name)).await.unwrap();
+    }
+    let names = store.check_keys(&[]).await.unwrap();
+    assert_eq!(names, ["k2", "k3", "k1"].map(|name| check(name, "").name));
+    assert_eq!(store.use_key(&check("k3", "k3")).await.unwrap(), names);
 }

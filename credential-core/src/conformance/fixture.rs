@@ -1,15 +1,18 @@
 //! Ready-made values for the cases.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
-    audit::{Details, Event},
+    audit::{Details, Event, Subject},
     catalog::ApiTypeId,
     clock::Timestamp,
     credential::{Credential, CredentialName, RevokedToken, StoredSecret},
     entropy::{Entropy as _, OsEntropy},
     id::{ActorId, ClientId, ClientIdPrefix, CredentialId, Environment, Selector, TenantId},
-    secret::{hash::SecretHash, keyring::Keyring},
+    secret::{
+        hash::SecretHash,
+        keyring::{KeySigner, Keyring},
+    },
     store::{
         Changes, CredentialStore, Edit, Heartbeat, NewCredential, NodeId, Revoke, RevokeToken,
     },
@@ -73,14 +76,16 @@ pub(super) fn credential(owner: &TenantId, name: &str, age: u64) -> Credential {
 }
 
 pub(super) fn event(credential: &Credential, details: &Details<'_>) -> Event {
-    Event::new(
-        &keyring(),
-        NOW,
-        &actor(),
-        &credential.tenant,
-        credential.id,
-        details,
-    )
+    event_about(Subject::Credential(credential.id), credential, details)
+}
+
+pub(super) fn event_about(
+    subject: Subject,
+    credential: &Credential,
+    details: &Details<'_>,
+) -> Event {
+    let signer = KeySigner::new(&keyring(), Arc::new([]));
+    Event::new(signer, NOW, &actor(), &credential.tenant, subject, details)
 }
 
 pub(super) fn new(credential: &Credential, limit: u32) -> NewCredential {

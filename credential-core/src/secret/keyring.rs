@@ -149,18 +149,47 @@ impl Keyring {
     pub fn get(&self, name: &KeyName) -> Option<&Key> {
         self.keys().find(|key| key.name == *name)
     }
-
-    /// The MAC that chains an audit row, under the audit key of the named key; `None` if the ring has
-    /// no such key. New rows use the [signing](Self::signing) key's name.
-    #[must_use]
-    pub fn audit_mac(&self, name: &KeyName, data: &[u8]) -> Option<[u8; 32]> {
-        self.get(name).map(|key| key.audit_mac(data))
-    }
 }
 
 impl Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.keys()).finish()
+    }
+}
+
+/// Chooses the key that signs an audit row: the ring's first, or a newer one that another node has
+/// signed with already.
+///
+/// While a new key is rolled out, nodes differ in which key is the first. Their rows of one trail must
+/// not step back from the newer key to the older, which is how a leaked key would show.
+#[derive(Clone)]
+pub(crate) struct KeySigner {
+    keyring: Keyring,
+    /// Names in the order of their first use with the store, as far as this node knows.
+    used: Arc<[KeyName]>,
+}
+
+impl KeySigner {
+    pub(crate) fn new(keyring: &Keyring, used: Arc<[KeyName]>) -> Self {
+        Self {
+            keyring: keyring.clone(),
+            used,
+        }
+    }
+
+    /// The key to sign with behind a row that `newest` signed.
+    pub(crate) fn behind(&self, newest: Option<&KeyName>) -> &Key {
+        let own = self.keyring.signing();
+        let other = newest
+            .and_then(|name| self.keyring.get(name))
+            .filter(|key| key.role == KeyRole::Full);
+        let Some(other) = other else { return own };
+        let place = |key: &Key| self.used.iter().position(|name| *name == key.name);
+        // What this node has not heard of was first used after it last heard.
+        match (place(own), place(other)) {
+            (Some(own_place), other_place) if other_place.is_none_or(|it| it > own_place) => other,
+            _ => own,
+        }
     }
 }
 

@@ -12,9 +12,11 @@ use crate::{
     audit::AuditEvent,
     credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, Selector, TenantId},
+    secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, TrailPage,
+        TrailQuery,
     },
 };
 
@@ -293,11 +295,16 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
 
     async fn audited_tenants(
         &self,
-        after: Option<&TenantId>,
+        after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<TenantId>, StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let (inner, _running) = self.called().await?;
         inner.audited_tenants(after, limit).await
+    }
+
+    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.trail(tenant, query).await
     }
 
     async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
@@ -305,8 +312,13 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         inner.record_use(uses).await
     }
 
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<(), StoreError> {
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
         let (inner, _running) = self.called().await?;
         inner.check_keys(keys).await
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.use_key(key).await
     }
 }

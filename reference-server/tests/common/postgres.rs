@@ -66,14 +66,18 @@ impl<'a> Deployment<'a> {
 
     /// Runs SQL in this database and returns what it prints.
     pub fn sql(&self, sql: &str) -> String {
-        let url = self.direct_url();
-        let output = Command::new("psql")
-            .args(["-qtAX", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", sql])
-            .output()
-            .expect("psql is installed with PostgreSQL");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        psql(&self.direct_url(), sql)
     }
+}
+
+/// Runs SQL in a database and returns what it prints.
+pub fn psql(url: &str, sql: &str) -> String {
+    let output = Command::new("psql")
+        .args(["-qtAX", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
+        .output()
+        .expect("psql is installed with PostgreSQL");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn node_at(url: &str, more: &[&str]) -> Server {

@@ -157,9 +157,41 @@ fn a_tag_key_checks_but_opens_nothing() {
     let (leaked, same) = (ring.get(&name).unwrap(), full.signing());
     assert_eq!(leaked.tag(b"x"), same.tag(b"x"));
     assert_eq!(leaked.pepper(), same.pepper());
-    assert_eq!(ring.audit_mac(&name, b"x"), Some(same.audit_mac(b"x")));
+    assert_eq!(leaked.audit_mac(b"x"), same.audit_mac(b"x"));
     assert!(leaked.token().is_none() && same.token().is_some());
-    assert_eq!(ring.audit_mac(&"c".parse().unwrap(), b"x"), None);
+}
+
+/// The ring's first key signs, unless a key that was first used later has signed already.
+#[test]
+fn no_key_signs_behind_a_newer_one() {
+    let signs = |ring: &str, used: &[&str], newest: Option<&str>| {
+        let ring = Keyring::parse(ring).unwrap();
+        let used: Arc<[KeyName]> = used.iter().map(|name| name.parse().unwrap()).collect();
+        let newest: Option<KeyName> = newest.map(|name| name.parse().unwrap());
+        let signer = KeySigner::new(&ring, used);
+        signer.behind(newest.as_ref()).name().to_string()
+    };
+    let old_first = format!("a:{KEY},b:{OTHER}");
+    let new_first = format!("b:{OTHER},a:{KEY}");
+    let leaked = format!("b:{OTHER},a:{KEY}:tag");
+    for (ring, used, newest, expected) in [
+        (&old_first, &["a"][..], None, "a"),
+        (&old_first, &["a"], Some("a"), "a"),
+        // This node has not heard of it, or has: either way it came later.
+        (&old_first, &["a"], Some("b"), "b"),
+        (&old_first, &["a", "b"], Some("b"), "b"),
+        (&new_first, &["a", "b"], Some("a"), "b"),
+        (&new_first, &["a", "b"], Some("b"), "b"),
+        // A leaked key signs nothing, whatever is said of it; neither does one that is not there.
+        (&leaked, &["b"], Some("a"), "b"),
+        (&leaked, &["b"], Some("c"), "b"),
+    ] {
+        assert_eq!(
+            signs(ring, used, newest),
+            expected,
+            "{ring} {used:?} {newest:?}"
+        );
+    }
 }
 
 #[test]

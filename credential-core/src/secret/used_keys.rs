@@ -1,0 +1,92 @@
+//! Which keys the store has been used with, and the first use of this node's own.
+//!
+//! A key's name is kept in the store, with a value that tells other bytes under the same name, when
+//! something is about to be signed with it for the first time, and not before: a node that was started
+//! with a wrong keyring leaves nothing behind.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::keyring::{KeyName, KeySigner, Keyring};
+use crate::{
+    host::Credentials,
+    store::{KeyCheck, StoreError},
+};
+
+/// What this node knows of the keys that the store has been used with.
+#[derive(Debug, Default)]
+pub(crate) struct UsedKeys {
+    names: Mutex<Arc<[KeyName]>>,
+    /// The ring's signing key is among them.
+    signing: AtomicBool,
+    /// The ring lacks one of them.
+    lacking: AtomicBool,
+    /// Held while the signing key's name is kept: whoever else is about to sign waits, and asks nothing.
+    keeping: tokio::sync::Mutex<()>,
+}
+
+impl UsedKeys {
+    fn learn(&self, keyring: &Keyring, names: Vec<KeyName>) {
+        let lacking = names.iter().any(|name| keyring.get(name).is_none());
+        let signing = names.contains(keyring.signing().name());
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names.into();
+        self.lacking.store(lacking, Ordering::Relaxed);
+        // After the names: who sees it signs by them.
+        self.signing.store(signing, Ordering::Release);
+    }
+
+    fn names(&self) -> Arc<[KeyName]> {
+        Arc::clone(&self.names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the store has been used with a key that the ring lacks.
+    pub(crate) fn lacking(&self) -> bool {
+        self.lacking.load(Ordering::Relaxed)
+    }
+}
+
+impl Credentials {
+    /// Compares the keyring with what the store knows, and warns of keys that the ring lacks.
+    pub(crate) async fn check_keys(&self) -> Result<(), StoreError> {
+        let checks: Vec<_> = self.keyring().keys().map(KeyCheck::from).collect();
+        let names = self.store().check_keys(&checks).await?;
+        let lacking: Vec<_> = names
+            .iter()
+            .filter(|name| self.keyring().get(name).is_none())
+            .map(KeyName::as_str)
+            .collect();
+        if !lacking.is_empty() {
+            tracing::warn!(
+                keys = lacking.join(","),
+                "the store was used with keys that this keyring lacks: secrets and tokens that they \
+                 signed are refused (reason `unknown_key`), and audit rows that they signed cannot be \
+                 verified"
+            );
+        }
+        self.used_keys().learn(self.keyring(), names);
+        Ok(())
+    }
+
+    /// What signs audit rows, once [`before_signing`](Self::before_signing) was awaited.
+    pub(crate) async fn signer(&self) -> Result<KeySigner, StoreError> {
+        self.before_signing().await?;
+        Ok(KeySigner::new(self.keyring(), self.used_keys().names()))
+    }
+
+    /// To be awaited before anything is signed: keeps the signing key's name if this is its first use.
+    pub(crate) async fn before_signing(&self) -> Result<(), StoreError> {
+        let used = self.used_keys();
+        if used.signing.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _keeping = used.keeping.lock().await;
+        if !used.signing.load(Ordering::Acquire) {
+            let check = KeyCheck::from(self.keyring().signing());
+            let names = self.store().use_key(&check).await?;
+            used.learn(self.keyring(), names);
+        }
+        Ok(())
+    }
+}
