@@ -260,6 +260,7 @@ fn holds(deployment: &Deployment) {
 }
 
 fn allowed_calls_name_their_caller(deployment: &Deployment) {
+    let scope = "act_as_user system/patients.read";
     for (headers, user) in [(&[][..], ""), (&["X-On-Behalf-Of: 42"], "42")] {
         let answer = deployment.call(&format!("GET {PATIENTS}?a=b"), headers);
         assert_eq!(status(&answer), 200, "{answer}");
@@ -268,7 +269,6 @@ fn allowed_calls_name_their_caller(deployment: &Deployment) {
             panic!("{seen:?}");
         };
         assert!(head.starts_with("GET /api/2.0/patients/?a=b HTTP/1"));
-        let scope = "act_as_user system/patients.read";
         for (name, value) in CALLER
             .into_iter()
             .zip(["alder", &deployment.client_id, scope, user])
@@ -279,6 +279,31 @@ fn allowed_calls_name_their_caller(deployment: &Deployment) {
             assert!(sent.len() <= 1, "{name}: {head}");
         }
         assert!(header(head, "x-on-behalf-of").is_empty(), "{head}");
+    }
+    // A client must not talk the gateway into leaving out who calls (RFC 9110 §7.6.1).
+    for name in [
+        "X-Credential-Tenant",
+        "x-credential-scope, X-Credential-Client-Id",
+    ] {
+        let answer = deployment.call(
+            &format!("GET {PATIENTS}"),
+            &[&format!("connection: close, {name}")],
+        );
+        let seen = deployment.api.seen();
+        let what = format!("{name}: {answer}\n{seen:?}");
+        if status(&answer) == 200 {
+            for (name, value) in CALLER
+                .into_iter()
+                .zip(["alder", &deployment.client_id, scope])
+            {
+                assert_eq!(header(&seen[0], name), [value], "{what}");
+            }
+        } else {
+            assert!(
+                (400..500).contains(&status(&answer)) && seen.is_empty(),
+                "{what}"
+            );
+        }
     }
     // Public: nobody is named.
     let answer = deployment.send("GET /fhir/r4/metadata", &[]);
@@ -333,17 +358,23 @@ fn nothing_forged_reaches_the_api(deployment: &Deployment) {
             format!("GET {PATIENTS}"),
             "GET /fhir/r4/metadata".to_owned(),
         ] {
-            let answer = deployment.call(&line, &[&format!("{name}: forged")]);
-            let seen = deployment.api.seen();
-            let what = format!("{line} {name}: {answer}\n{seen:?}");
-            // Refused, or dropped on the way.
-            match status(&answer) {
-                200 => assert_eq!(seen.len(), 1, "{what}"),
-                400..500 => assert!(seen.is_empty(), "{what}"),
-                _ => panic!("{what}"),
+            // Also as a header that only the next hop shall see.
+            for connection in [
+                "te: trailers".to_owned(),
+                format!("connection: close, {name}"),
+            ] {
+                let answer = deployment.call(&line, &[&connection, &format!("{name}: forged")]);
+                let seen = deployment.api.seen();
+                let what = format!("{line} {name} {connection}: {answer}\n{seen:?}");
+                // Refused, or dropped on the way.
+                match status(&answer) {
+                    200 => assert_eq!(seen.len(), 1, "{what}"),
+                    400..500 => assert!(seen.is_empty(), "{what}"),
+                    _ => panic!("{what}"),
+                }
+                let forwarded = name.starts_with("X-Forwarded") || name.starts_with("X-Original");
+                assert!(forwarded || !seen.concat().contains("forged"), "{what}");
             }
-            let forwarded = name.starts_with("X-Forwarded") || name.starts_with("X-Original");
-            assert!(forwarded || !seen.concat().contains("forged"), "{what}");
         }
     }
     for name in [

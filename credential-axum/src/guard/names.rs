@@ -83,3 +83,59 @@ fn folded(byte: u8) -> u8 {
         b'-'
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(names: &[&'static str]) -> HeaderMap {
+        let names = names.iter().map(|name| name.parse().unwrap());
+        names
+            .map(|name| (name, http::HeaderValue::from_static("5")))
+            .collect::<HeaderMap>()
+    }
+
+    #[test]
+    fn every_spelling_is_recognised_and_nothing_else() {
+        let names = CheckedNames::of(&ScopeCatalog::elation());
+        for accepted in [
+            &[][..],
+            &["x-on-behalf-of", "if-none-exist"],
+            &["x-on-behalf-of-user", "x-on-behalf", "xx-on-behalf-of"],
+            &["x-http-method-overrides", "x-http-methods", "method"],
+        ] {
+            assert_eq!(names.check(&headers(accepted)), Ok(()), "{accepted:?}");
+        }
+        for refused in [
+            "x-http-method-override",
+            "x_http_method_override",
+            "x-method_override",
+            "x~http!method",
+            "x_on_behalf_of",
+            "x-on-behalf_of",
+            "if_none_exist",
+        ] {
+            let refusal = names.check(&headers(&["accept", refused, "host"]));
+            assert!(matches!(refusal, Err(Denial::BadRequest(_))), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_call_costs_no_allocation() {
+        let names = CheckedNames::of(&ScopeCatalog::elation());
+        let headers = headers(&[
+            "host",
+            "user-agent",
+            "accept",
+            "accept-encoding",
+            "authorization",
+            "x-on-behalf-of",
+            "x-forwarded-for",
+            "x-request-id",
+            "content-type",
+            "content-length",
+        ]);
+        let counted = allocation_counter::measure(|| names.check(&headers).unwrap());
+        assert_eq!(counted.count_total, 0);
+    }
+}
