@@ -95,7 +95,7 @@ function leakNote({ more }, owner, act) {
   const all = button({ onclick: act.forgetLeak }, t("list.clear"));
   if (owner) {
     return note("danger", h("p", {}, h("strong", {}, t("leak.found", { name: bdi(owner.name) }))), h("p", {}, t("leak.found.hint")),
-      h("div", { class: "inline" }, settings.selfService && button({ class: "danger", onclick: () => act.remove(owner) }, h("span", {}, t("key.delete.of", { name: bdi(owner.name) }))), all));
+      h("div", { class: "inline" }, settings.selfService && button({ class: "danger", onclick: () => act.remove(owner) }, h("span", {}, t("delete.named", { name: bdi(owner.name) }))), all));
   }
   if (more === "loading") return note("", h("p", {}, t("list.searching")));
   return note("warn", h("p", {}, h("strong", {}, t("leak.unknown"))), h("p", {}, t("leak.unknown.hint")), h("div", { class: "inline" }, all));

@@ -158,7 +158,7 @@ class App extends Component {
     for (const [name, before] of lost) {
       const orphan = findOrphan(this.state.keys, name, before);
       this.setState({ note: orphan
-        ? this.say("danger", t("create.orphan", { name: bdi(name) }), " ", button({ onclick: () => this.remove(orphan) }, h("span", {}, t("create.orphan.delete", { name: bdi(name) }))))
+        ? this.say("danger", t("create.orphan", { name: bdi(name) }), " ", button({ onclick: () => this.remove(orphan) }, h("span", {}, t("delete.named", { name: bdi(name) }))))
         : this.say("warn", t("create.lost"), " ", t("create.lost.unchecked", { name: bdi(name) })) });
     }
   }
