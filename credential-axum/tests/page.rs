@@ -4,7 +4,9 @@
 
 use async_trait::async_trait;
 use axum::{Router, body::Body};
-use credential_axum::{PageConfig, SignIn, SignInError, page_router};
+use credential_axum::{
+    PageConfig, ShownNames, SignIn, SignInError, Words, admin_router, page_router,
+};
 use credential_core::{
     Credentials, ScopeCatalog,
     actor::{Actor, Role},
@@ -43,24 +45,30 @@ impl SignIn for HeaderSignIn {
     }
 }
 
-fn page(environment: Environment) -> Router {
+fn credentials(environment: Environment) -> Credentials {
     let entropy = SeededEntropy::new(1);
-    let credentials = Credentials::builder(MemoryStore::new())
+    Credentials::builder(MemoryStore::new())
         .catalog(ScopeCatalog::elation())
         .keyring(Keyring::generate(&entropy))
         .hash_cost(HashCost::cheap())
         .environment(environment)
         .issuer("https://api.example.com")
         .build()
-        .unwrap();
-    let config = PageConfig::default()
+        .unwrap()
+}
+
+fn page(environment: Environment) -> Router {
+    page_router(&credentials(environment), HeaderSignIn, config())
+}
+
+fn config() -> PageConfig {
+    PageConfig::default()
         .product("Alder Health")
         .tenant("practice")
         .admins("Practice Admins")
         .support("Alder support", Some("https://support.example.org"))
         .sign_in_url("/welcome")
-        .stylesheet("/brand.css");
-    page_router(&credentials, HeaderSignIn, config)
+        .stylesheet("/brand.css")
 }
 
 async fn ask(
@@ -208,4 +216,158 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
             assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""));
         }
     }
+}
+
+async fn html_of(config: PageConfig, environment: Environment, role: Option<&str>) -> String {
+    let router = page_router(&credentials(environment), HeaderSignIn, config);
+    let header = role.map(|role| ("x-test-role", role));
+    ask(&router, "/", header.as_slice()).await.2
+}
+
+/// The settings that the server hands to the page's scripts.
+fn settings(html: &str) -> serde_json::Value {
+    let (_, rest) = html.split_once("data-settings=\"").unwrap();
+    let json = rest.split_once('"').unwrap().0;
+    let json = json.replace("&quot;", "\"").replace("&#39;", "'");
+    serde_json::from_str(&json.replace("&lt;", "<").replace("&amp;", "&")).unwrap()
+}
+
+#[tokio::test]
+async fn the_page_says_for_whom_it_is_and_its_calls_say_it_too() {
+    let html = html_of(config(), Environment::Sandbox, Some("admin")).await;
+    assert!(html.contains("<bdi>alder</bdi> · signed in as <bdi>ada</bdi>"));
+    let named = config().names(|parts, actor| {
+        assert!(parts.headers.contains_key("x-test-role"));
+        (actor.tenant.as_str() == "alder").then(|| ShownNames {
+            tenant: "Alder & Sons".to_owned(),
+            person: "Ada <L>".to_owned(),
+        })
+    });
+    let html = html_of(named, Environment::Sandbox, Some("admin")).await;
+    assert!(html.contains("<bdi>Alder &amp; Sons</bdi> · signed in as <bdi>Ada &lt;L&gt;</bdi>"));
+
+    let mark = settings(&html)["expectedTenant"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(!mark.contains("alder"));
+    let api = admin_router(&credentials(Environment::Sandbox), HeaderSignIn);
+    for (mark, status) in [
+        (&*mark, StatusCode::OK),
+        ("alder", StatusCode::CONFLICT),
+        ("", StatusCode::CONFLICT),
+    ] {
+        let headers = [("x-test-role", "admin"), ("x-expected-tenant", mark)];
+        let (found, _, body) = ask(&api, "/credentials", &headers).await;
+        assert_eq!(found, status, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn each_request_has_the_words_that_the_host_chooses() {
+    let hebrew = Words::parse("he", r#"{"title":"\u05d2\u05d9\u05e9\u05d4"}"#).unwrap();
+    let hebrew = std::sync::Arc::new(hebrew.right_to_left());
+    let config = config().words(move |parts| {
+        let language = parts.headers.get("accept-language")?;
+        (language == "he").then(|| hebrew.clone())
+    });
+    let router = page_router(&credentials(Environment::Sandbox), HeaderSignIn, config);
+    let admin = ("x-test-role", "admin");
+    let (_, _, html) = ask(&router, "/", &[admin, ("accept-language", "he")]).await;
+    assert!(html.contains("<html lang=\"he\" dir=\"rtl\">"), "{html}");
+    assert!(html.contains("\u{5d2}\u{5d9}\u{5e9}\u{5d4}</h1>"));
+    assert_eq!(settings(&html)["lang"], "he");
+    assert_eq!(
+        settings(&html)["words"]["title"],
+        "\u{5d2}\u{5d9}\u{5e9}\u{5d4}"
+    );
+    let (_, _, html) = ask(&router, "/", &[admin, ("accept-language", "fr")]).await;
+    assert!(html.contains("<html lang=\"en\" dir=\"ltr\">"));
+    assert_eq!(settings(&html)["words"], serde_json::json!({}));
+}
+
+/// Every letter of every sentence replaced, what stands in braces kept.
+fn pseudo() -> Words {
+    let mut table: serde_json::Value = serde_json::from_str(Words::ENGLISH).unwrap();
+    let disguise = |text: &mut String| {
+        let mut in_value = false;
+        *text = text
+            .chars()
+            .map(|char| {
+                in_value = (in_value || char == '{') && char != '}';
+                if char.is_ascii_alphabetic() && !in_value {
+                    '\u{3a9}'
+                } else {
+                    char
+                }
+            })
+            .collect();
+    };
+    for sentence in table.as_object_mut().unwrap().values_mut() {
+        match sentence {
+            serde_json::Value::String(text) => disguise(text),
+            serde_json::Value::Object(forms) => {
+                for form in forms.values_mut() {
+                    let serde_json::Value::String(text) = form else {
+                        unreachable!()
+                    };
+                    disguise(text);
+                }
+            }
+            _ => unreachable!(),
+        }
+    }
+    Words::parse("en", &table.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn no_sentence_of_the_server_is_outside_the_table() {
+    let words = std::sync::Arc::new(pseudo());
+    let config = PageConfig::default()
+        .product("1")
+        .tenant("2")
+        .admins("3")
+        .support("4", Some("/"))
+        .names(|_, _| {
+            Some(ShownNames {
+                tenant: "5".to_owned(),
+                person: "6".to_owned(),
+            })
+        })
+        .words(move |_| Some(words.clone()));
+    for environment in [Environment::Sandbox, Environment::Production] {
+        for role in [None, Some("member"), Some("unknowable"), Some("admin")] {
+            let html = html_of(config.clone(), environment, role).await;
+            let (_, body) = html.split_once("<title>").unwrap();
+            let texts = body
+                .split('<')
+                .map(|piece| piece.rsplit('>').next().unwrap());
+            let english: Vec<_> = texts
+                .filter(|text| text.contains(|char: char| char.is_ascii_alphabetic()))
+                .collect();
+            assert!(english.is_empty(), "{role:?}: {english:?}");
+            assert!(body.contains('\u{3a9}'));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_only_some_hosts_have_is_theirs_to_say() {
+    let html = html_of(config(), Environment::Sandbox, Some("admin")).await;
+    for never in ["vendor", "lab "] {
+        assert!(!html.contains(never), "{never}");
+    }
+    assert!(!html.contains("<nav"));
+    let advice =
+        r#"{"advice.integrations":"In a hurry?","advice.integrations.rest":"Ask {support}."}"#;
+    let words = std::sync::Arc::new(Words::parse("en", advice).unwrap());
+    let config = config()
+        .words(move |_| Some(words.clone()))
+        .link("Settings", "/settings");
+    let html = html_of(config, Environment::Sandbox, Some("admin")).await;
+    assert!(
+        html.contains("<strong>In a hurry?</strong> Ask <a href=\"https://support.example.org\">")
+    );
+    assert!(html.contains("<a href=\"/settings\">Settings</a>"));
+    assert!(html.contains("Sandbox: keys made here do not work in production."));
 }

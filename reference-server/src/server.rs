@@ -18,7 +18,8 @@ use credential_axum::{
     WordsError, admin_router, forward_auth_router, oauth_router_with, page_router, ready, serve,
 };
 use credential_core::{
-    Credentials,
+    Credentials, ScopeCatalog,
+    catalog::{ApiType, SearchForm},
     host::{BuildError, CredentialsBuilder},
     id::ClientIdPrefix,
     issuer::Issuer,
@@ -116,7 +117,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     // Not before: a load balancer that can connect sends requests.
     let listener = socket.listen(BACKLOG).map_err(listen_error)?;
 
-    greet(&mut io::stdout().lock(), &base, &store).map_err(ServerError::Output)?;
+    greet(&mut io::stdout().lock(), &base, &store, &config.catalog).map_err(ServerError::Output)?;
     serve(listener, app, config.serve, stop).await;
     running.shutdown().await;
     Ok(())
@@ -293,11 +294,52 @@ const WORDS: &str = r#"{
     "create.integrations": "Connecting a named vendor or lab? That is set up for you: contact {support}."
 }"#;
 
+/// A first key and a first call, from whatever the catalogue offers.
+#[derive(Default)]
+struct Example<'a> {
+    api_type: &'a str,
+    scope: Option<&'a str>,
+    /// A path that the scope opens.
+    path: Option<String>,
+}
+
+impl<'a> Example<'a> {
+    fn of(catalog: &'a ScopeCatalog) -> Self {
+        let api_types = || catalog.api_types().iter();
+        let callable = api_types().find_map(|api_type| Self::reads_of(api_type).next());
+        callable.unwrap_or_else(|| Self {
+            api_type: api_types().next().map_or("", |first| first.id().as_str()),
+            ..Self::default()
+        })
+    }
+
+    /// The resources whose read scope is what reading them needs.
+    fn reads_of(api_type: &'a ApiType) -> impl Iterator<Item = Self> {
+        let resources = api_type.categories().iter().flat_map(|all| &all.resources);
+        resources.filter_map(|resource| {
+            let scope = api_type.scope_at(resource.read?)?;
+            let path = format!("{}/{}", api_type.base_path(), resource.id);
+            let needed = api_type.requirement("GET", &path, SearchForm::None).ok()?;
+            (api_type.describe(&needed) == scope.name).then(|| Self {
+                api_type: api_type.id().as_str(),
+                scope: Some(&scope.name),
+                path: Some(path),
+            })
+        })
+    }
+}
+
 /// Tells the address, which programs wait for, and then what a newcomer needs.
 ///
 /// # Errors
 /// The address could not be told. Whoever closes the output after that has what it wanted.
-fn greet(out: &mut impl io::Write, base: &str, store: &Store) -> io::Result<()> {
+fn greet(
+    out: &mut impl io::Write,
+    base: &str,
+    store: &Store,
+    catalog: &ScopeCatalog,
+) -> io::Result<()> {
+    let example = Example::of(catalog);
     writeln!(out, "listening on {base}")?;
     out.flush()?;
     let rest = writeln!(
@@ -310,17 +352,24 @@ Create an API key and get a token:
 
   curl -s -c jar -d user=alder-admin {base}/sign-in
   curl -s -b jar -H 'Content-Type: application/json' \\
-       -d '{{\"name\":\"Lab sync\",\"api_type\":\"apiv2\",\"scopes\":[\"system/patients.read\"]}}' \\
+       -d '{{\"name\":\"Lab sync\",\"api_type\":\"{api_type}\",\"scopes\":[{scope}]}}' \\
        {base}/api-access/v1/credentials
   curl -s -d grant_type=client_credentials -d client_id=CLIENT_ID -d client_secret=CLIENT_SECRET \\
        {base}/oauth2/token
-  curl -s -H 'Authorization: Bearer ACCESS_TOKEN' {base}/api/2.0/patients/
-
+{call}
 {kept} Ctrl-C stops it.",
         users = sign_in::user_list(),
+        api_type = example.api_type,
+        scope = example
+            .scope
+            .map_or(String::new(), |scope| format!("\"{scope}\"")),
+        call = example.path.map_or(String::new(), |path| format!(
+            "  curl -s -H 'Authorization: Bearer ACCESS_TOKEN' {base}{path}\n"
+        )),
         kept = match store {
             Store::Memory(_) => "The store is in memory: everything ends with this process.",
-            Store::Postgres(_) => "Credentials are kept in PostgreSQL; sign-ins end with this process.",
+            Store::Postgres(_) =>
+                "Credentials are kept in PostgreSQL; sign-ins end with this process.",
         },
     );
     if let Err(error) = rest.and_then(|()| out.flush()) {
@@ -354,9 +403,13 @@ mod tests {
     fn whoever_reads_only_the_address_does_not_end_the_server() {
         const LINE: &str = "listening on http://[::1]:80\n";
         let store = Store::Memory(MemoryStore::new());
+        let catalog = ScopeCatalog::elation();
         for (room, greeted) in [(0, false), (LINE.len(), true), (10_000, true)] {
             let mut pipe = Pipe(Vec::new(), room);
-            assert_eq!(greet(&mut pipe, "http://[::1]:80", &store).is_ok(), greeted);
+            assert_eq!(
+                greet(&mut pipe, "http://[::1]:80", &store, &catalog).is_ok(),
+                greeted
+            );
             assert_eq!(pipe.0.starts_with(LINE.as_bytes()), greeted);
         }
     }

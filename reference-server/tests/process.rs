@@ -190,6 +190,46 @@ fn the_first_lines_tell_a_newcomer_everything() {
 }
 
 #[test]
+fn what_it_tells_to_try_is_of_the_catalogue_and_works() {
+    let payments = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../credential-axum/tests/data/payments.toml"
+    );
+    let cases: [(&[&str], _); 2] = [(&[], "apiv2"), (&["--catalog", payments], "payments")];
+    for (options, api_type) in cases {
+        let told = Server::start(options).stop().stdout;
+        let (_, rest) = told.split_once("-d '{").unwrap();
+        let (body, rest) = rest.split_once('\'').unwrap();
+        let body: serde_json::Value = serde_json::from_str(&format!("{{{body}")).unwrap();
+        assert_eq!(body["api_type"], api_type);
+        let (_, call) = rest.split_once("ACCESS_TOKEN' http://").unwrap();
+        let (_, path) = call.lines().next().unwrap().split_once('/').unwrap();
+
+        let server = Server::start(options);
+        let admin = server.signed_in("alder-admin");
+        let made = admin.json("POST", "/api-access/v1/credentials", &[], &body);
+        assert_eq!(made.status, 201, "{}", made.body);
+        let (id, secret) = (
+            made.text("/credential/client_id"),
+            made.text("/client_secret"),
+        );
+        let token = server.client().form(
+            "/oauth2/token",
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &id),
+                ("client_secret", &secret),
+            ],
+        );
+        let bearer = format!("Bearer {}", token.text("/access_token"));
+        let called = server
+            .client()
+            .get(&format!("/{path}"), &[("authorization", &bearer)]);
+        assert_eq!(called.status, 200, "{}", called.body);
+    }
+}
+
+#[test]
 fn production_is_read_only_until_the_host_says_otherwise() {
     let create = serde_json::json!({"name": "Lab", "api_type": "apiv2"});
     let off = Server::start(&["--environment", "production"]);
