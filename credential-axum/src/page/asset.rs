@@ -1,11 +1,12 @@
 //! What the browser loads: in the binary, under an address that changes with the content.
 
-use std::sync::LazyLock;
+use std::{io::Write as _, sync::LazyLock};
 
 use axum::{
     body::Bytes,
     response::{IntoResponse, Response},
 };
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, StatusCode, header};
 
 use super::words::Words;
@@ -17,16 +18,16 @@ pub(super) static FILES: LazyLock<[Asset; 12]> = LazyLock::new(|| {
         asset("icon.svg", SVG, include_str!("assets/icon.svg")),
         asset(WATCH, JS, include_str!("assets/watch.js")),
         asset("main.js", JS, include_str!("assets/main.js")),
-        Asset {
-            name: "preact.js",
-            media_type: JS,
-            content: with_licence(PREACT, include_str!("assets/preact.LICENSE")).into(),
-        },
-        Asset {
-            name: "words.js",
-            media_type: JS,
-            content: format!("export default {};\n", compact(Words::ENGLISH)).into(),
-        },
+        whole(
+            "preact.js",
+            JS,
+            with_licence(PREACT, include_str!("assets/preact.LICENSE")),
+        ),
+        whole(
+            "words.js",
+            JS,
+            format!("export default {};\n", compact(Words::ENGLISH)),
+        ),
         asset("api.js", JS, include_str!("assets/api.js")),
         asset("ui.js", JS, include_str!("assets/ui.js")),
         asset("list.js", JS, include_str!("assets/list.js")),
@@ -62,13 +63,25 @@ pub(super) struct Asset {
     pub(super) name: &'static str,
     pub(super) media_type: &'static str,
     pub(super) content: Bytes,
+    /// The same as gzip (RFC 1952), made once.
+    gzip: Bytes,
 }
 
 fn asset(name: &'static str, media_type: &'static str, source: &str) -> Asset {
+    whole(name, media_type, slim(media_type, source))
+}
+
+fn whole(name: &'static str, media_type: &'static str, content: String) -> Asset {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let gzip = gzip
+        .write_all(content.as_bytes())
+        .and_then(|()| gzip.finish());
     Asset {
         name,
         media_type,
-        content: slim(media_type, source).into(),
+        // Writing to a `Vec` cannot fail. An empty one is never served: see `serve`.
+        gzip: gzip.unwrap_or_default().into(),
+        content: content.into(),
     }
 }
 
@@ -126,7 +139,13 @@ pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// one, a page may ask a node of the other version.
 pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Response> {
     let file = FILES.iter().find(|file| file.name == name)?;
-    let etag = format!("\"{}\"", *VERSION);
+    let gzip = !file.gzip.is_empty() && accepts_gzip(headers);
+    let (encoding, content) = if gzip {
+        ("gzip", &file.gzip)
+    } else {
+        ("identity", &file.content)
+    };
+    let etag = format!("\"{}-{encoding}\"", *VERSION);
     let cache_control = if version == *VERSION {
         "public, max-age=31536000, immutable"
     } else {
@@ -138,11 +157,33 @@ pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Re
         (header::CONTENT_TYPE, file.media_type),
         (header::CACHE_CONTROL, cache_control),
         (header::ETAG, &etag),
+        (header::VARY, "accept-encoding"),
     ];
     Some(if unchanged {
         (StatusCode::NOT_MODIFIED, headers).into_response()
+    } else if gzip {
+        let encoding = [(header::CONTENT_ENCODING, encoding)];
+        (headers, encoding, content.clone()).into_response()
     } else {
-        (headers, file.content.clone()).into_response()
+        (headers, content.clone()).into_response()
+    })
+}
+
+/// Whether gzip is named and not refused (`q=0`), by RFC 9110 §12.5.3. No file here is a secret, so
+/// that their length may be known.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let codings = values.filter_map(|value| value.to_str().ok());
+    codings.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let named = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let refused = |weight: &str| {
+            let (name, value) = weight.split_once('=').unwrap_or_default();
+            name.trim().eq_ignore_ascii_case("q") && value.trim().parse() == Ok(0.0_f32)
+        };
+        named && !parts.any(refused)
     })
 }
 
@@ -151,9 +192,60 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_files_together_stay_below_140_kib() {
-        let total: usize = FILES.iter().map(|file| file.content.len()).sum();
-        assert!(total < 140 * 1024, "{total} bytes");
+    fn all_files_together_stay_below_140_kib_and_40_as_gzip() {
+        let total = |size: fn(&Asset) -> usize| FILES.iter().map(size).sum::<usize>();
+        let (plain, gzip) = (
+            total(|file| file.content.len()),
+            total(|file| file.gzip.len()),
+        );
+        assert!(plain < 140 * 1024, "{plain} bytes");
+        assert!(gzip < 40 * 1024, "{gzip} bytes as gzip");
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        use std::io::Read as _;
+
+        let with = |accept: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(header::ACCEPT_ENCODING, value.parse().unwrap());
+            }
+            headers
+        };
+        let takes: [&[&str]; 5] = [
+            &["gzip"],
+            &["br, GZIP;q=0.5"],
+            &["deflate", "gzip"],
+            &["gzip;q=1.000"],
+            &["gzip ; q=0.001"],
+        ];
+        let refuses: [&[&str]; 7] = [
+            &[],
+            &[""],
+            &["identity"],
+            &["gzip;q=0"],
+            &["gzip; Q=0.000"],
+            &["xgzip, gzipp"],
+            &["br;q=1, *;q=0"],
+        ];
+        for accept in takes {
+            let response = serve(&VERSION, "main.js", &with(accept)).unwrap();
+            assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+            assert_eq!(response.headers()[header::VARY], "accept-encoding");
+        }
+        for accept in refuses {
+            let response = serve(&VERSION, "main.js", &with(accept)).unwrap();
+            let encoding = response.headers().get(header::CONTENT_ENCODING);
+            assert_eq!(encoding, None, "{accept:?}");
+            assert_eq!(response.headers()[header::VARY], "accept-encoding");
+        }
+        for file in FILES.iter() {
+            let mut plain = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(&file.gzip[..]);
+            decoder.read_to_end(&mut plain).unwrap();
+            assert_eq!(plain, file.content);
+        }
     }
 
     #[test]
