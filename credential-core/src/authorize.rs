@@ -4,8 +4,9 @@
 //! allocation and no lock that a writer holds across I/O, as long as the node is caught up.
 
 mod admission;
+mod catch_up;
 pub(crate) mod freshness;
-mod ledger;
+pub(crate) mod ledger;
 mod links;
 mod shared_reads;
 mod table;
@@ -18,6 +19,8 @@ mod sync {
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     };
+
+    pub(super) use crate::store::{Change, ChangeId, Changes, LoggedChange};
 }
 
 use std::{
@@ -48,10 +51,6 @@ use crate::{
 /// The most single tokens of a credential that are remembered as revoked; above it, all tokens
 /// issued so far are.
 pub const REVOKED_TOKENS_LIMIT: usize = 1000;
-
-/// How far the clocks of two nodes may lie apart before a node forgets that a token was revoked
-/// while another still takes it for live.
-const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 /// A live token, its live credential, and what they may do together: issued ∩ held.
 ///
@@ -343,8 +342,6 @@ impl Credentials {
                 issued_at: claims.issued_at,
                 expires_at: claims.expires_at,
             },
-            at: now,
-            forget_expired_by: now.saturating_sub(CLOCK_SKEW),
             limit: REVOKED_TOKENS_LIMIT,
         });
         let committed = self
@@ -357,9 +354,10 @@ impl Credentials {
                 CallError::Store(error) => RevokeTokenError::Store(error),
             })?;
         self.states().own_change(id, committed.change);
-        // Brings this node up to date before the client hears of it; what keeps it from that
-        // is logged there, and its own cache is already right.
-        self.states().largest_max_staleness().await;
+        self.states()
+            .confirm(committed.change)
+            .await
+            .map_err(RevokeTokenError::Store)?;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     authorize::{
-        freshness::{LARGEST_MAX_STALENESS, States},
+        freshness::{LARGEST_MAX_STALENESS, States, shared},
         token_cache::TokenCache,
     },
     brake::Brake,
@@ -32,6 +32,9 @@ use crate::{
 const SANDBOX_ISSUER: &str = "http://localhost";
 /// How often a node asks what changed when nothing wakes it.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
+/// The shortest time from one catch-up to the next that only a wake-up asks for: a store that wakes
+/// without end costs so many round trips and no more.
+const WOKEN_AFTER: Duration = Duration::from_millis(5);
 /// How often last uses are written, so that an admin sees them within ten seconds.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// The longest pause between attempts while the store does not answer.
@@ -228,13 +231,6 @@ impl Credentials {
     }
 }
 
-/// An error that others may hold as well, as one that a caller can own.
-fn shared(error: Arc<StoreError>) -> StoreError {
-    StoreError::Backend {
-        source: error.into(),
-    }
-}
-
 /// The background work of a started [`Credentials`]. Dropping it stops the work as well.
 #[derive(Debug)]
 #[must_use = "dropping it stops the catch-up, and checks then have to ask the store themselves"]
@@ -284,10 +280,12 @@ async fn keep_up(credentials: Credentials, mut stopped: watch::Receiver<()>) {
     let mut pause = CATCH_UP_EVERY;
     loop {
         let woken = async {
+            let rested = tokio::time::sleep(WOKEN_AFTER);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = credentials.store().wake_up(), if pause == CATCH_UP_EVERY => {}
             }
+            rested.await;
         };
         tokio::select! {
             biased;

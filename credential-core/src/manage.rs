@@ -9,7 +9,7 @@
 
 mod request;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use self::request::{
     Changed, CreateCredential, Created, Expected, Fault, ManageError, Page, ScopeChoice, SetScopes,
@@ -24,7 +24,9 @@ use crate::{
     host::Credentials,
     id::{ClientId, CredentialId},
     secret::{ClientSecret, verify::VerifyError},
-    store::{AuditQuery, Edit, ListPosition, ListQuery, NewCredential, Revoke, StoreError},
+    store::{
+        AuditQuery, Committed, Edit, ListPosition, ListQuery, NewCredential, Revoke, StoreError,
+    },
     store_work::{CallError, Side},
 };
 
@@ -126,6 +128,7 @@ impl Credentials {
             .map_err(refused)?;
         drop(creating);
         self.states().own_change(credential.id, committed.change);
+        self.states().confirm(committed.change).await?;
         Ok(Created {
             credential,
             client_secret,
@@ -274,7 +277,7 @@ impl Credentials {
             return Err(ManageError::Invalid(faults));
         };
         if scopes == before.scopes {
-            return self.in_effect(before).await;
+            return self.already_in_effect(before).await;
         }
         let details = Details::ScopesChanged {
             scopes: &scopes,
@@ -305,11 +308,11 @@ impl Credentials {
         expected: Option<&Expected>,
     ) -> Result<Changed, ManageError> {
         let before = self.get(admin, id).await?;
-        if before.revoked.is_some() {
-            return self.in_effect(before).await;
-        }
+        // Also for a repeat it is the store that decides: what was read just now may come from a
+        // server that lost its place to another, where the revocation never came.
         let expected_version = match expected {
             None | Some(Expected::Any) => None,
+            Some(_) if before.revoked.is_some() => None,
             Some(expected) if expected.allows(before.version) => Some(before.version),
             Some(_) => return Err(ManageError::StaleVersion),
         };
@@ -333,8 +336,7 @@ impl Credentials {
         let committed = self
             .call_store(admin.tenant(), Side::Admins, revoke)
             .await?;
-        self.states().own_change(id, committed.change);
-        self.in_effect(committed.value).await
+        self.in_effect(committed).await
     }
 
     /// A page of the tenant's audit trail, newest first.
@@ -386,20 +388,35 @@ impl Credentials {
     }
 
     async fn commit(&self, edit: Edit) -> Result<Changed, ManageError> {
-        let (id, tenant) = (edit.id, edit.tenant.clone());
+        let tenant = edit.tenant.clone();
         let replace = self.store().replace(edit);
         let committed = self.call_store(&tenant, Side::Admins, replace).await?;
-        self.states().own_change(id, committed.change);
-        self.in_effect(committed.value).await
+        self.in_effect(committed).await
     }
 
-    /// When a change that is committed is in effect on every node.
-    async fn in_effect(&self, credential: Credential) -> Result<Changed, ManageError> {
-        let bound = self.states().largest_max_staleness().await;
-        Ok(Changed {
+    /// When a change that is committed is in effect on every node. On this one it is at once.
+    async fn in_effect(&self, committed: Committed<Credential>) -> Result<Changed, ManageError> {
+        let Committed { value, change } = committed;
+        self.states().own_change(value.id, change);
+        let bound = self.states().confirm(change).await?;
+        Ok(self.changed(value, bound))
+    }
+
+    /// When what a credential is already like is in effect on every node. Nothing was committed, so
+    /// nothing is promised unless the change log confirms what was read.
+    async fn already_in_effect(&self, credential: Credential) -> Result<Changed, ManageError> {
+        let (same, bound) = self.states().confirm_version(&credential).await?;
+        if !same {
+            return Err(ManageError::StaleVersion);
+        }
+        Ok(self.changed(credential, bound))
+    }
+
+    fn changed(&self, credential: Credential, bound: Duration) -> Changed {
+        Changed {
             credential,
             effective_everywhere_at: self.clock().now().saturating_add(bound),
-        })
+        }
     }
 
     fn check_api_type(&self, id: Option<&str>, faults: &mut Vec<Fault>) -> Option<Arc<ApiType>> {

@@ -17,15 +17,24 @@ use crate::{
     },
 };
 
-/// Durable credentials, their audit trail, and the numbered log of what changed.
+/// Durable credentials, their audit trail, and the log of what changed.
 ///
 /// Each method is one transaction: all or nothing, and racing calls behave as if one came
-/// first. A store never reads a clock and never draws randomness.
+/// first. Dates of the domain come with the call. Which nodes are alive and which records may go is
+/// decided by the store's own clock, one for all nodes.
 ///
-/// **The change log.** Every method that returns [`Committed`] appends one numbered row for what
-/// a check may now answer differently, in the same transaction. Numbers have no gaps and follow
-/// the order of commits: the counter is locked last and held to the end of the transaction.
-/// Rows are kept for at least [`CHANGES_KEPT_FOR`].
+/// **The change log.** Every method that returns [`Committed`] appends one row for what a check may
+/// now answer differently, in the same transaction. A row is identified by its number and by its
+/// mark ([`ChangeId`]). Numbers have no gaps and follow the order of commits: the counter is locked
+/// last and held to the end of the transaction. The store draws a mark for each change that no
+/// other change of any history of this store ever has, and keeps the mark of the latest change
+/// beside the counter. Number 0, before the first change, has a mark too. Each row also holds the
+/// mark of the change before it. Rows are kept for at least [`CHANGES_KEPT_FOR`] by the store's
+/// clock, the latest one always.
+///
+/// *Why marks:* a restore, or the promotion of a standby that was behind, takes the counter back, and
+/// later changes then have numbers that other changes had before. By numbers alone such a log would
+/// look complete, and what a node remembers of the lost changes would still count.
 #[async_trait]
 pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// Adds a credential and its audit event.
@@ -81,8 +90,7 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// the credential, not yet revoked, has another.
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError>;
 
-    /// The credential and its revoked tokens, with the number of the latest change, all as of
-    /// one moment.
+    /// The credential and its revoked tokens, with the latest change, all as of one moment.
     ///
     /// # Errors
     /// `Backend` only.
@@ -104,10 +112,10 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// `Backend` only.
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError>;
 
-    /// Records that a token is revoked, and forgets those that expired by `forget_expired_by`.
-    /// A repeat changes nothing. When the credential would have more than `limit`, all are
-    /// dropped instead and `tokens_valid_from` becomes the latest of its old value, `at` and the
-    /// dropped tokens' `issued_at`.
+    /// Records that a token is revoked, and forgets those that expired longer than
+    /// [`REVOKED_TOKENS_KEPT_FOR`] ago by the store's clock. A repeat changes nothing. When the
+    /// credential would have more than `limit`, all are dropped instead and `tokens_valid_from`
+    /// becomes the latest of its old value, the store's now and the dropped tokens' `issued_at`.
     ///
     /// # Errors
     /// `NotFound` if there is no such credential.
@@ -115,14 +123,23 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
 
     /// Records that the node is alive, and returns what changed since it last looked.
     ///
-    /// A write, so that a primary that was cut off from its synchronous standby proves nothing.
+    /// A write, so that a primary that was cut off from its synchronous standby proves nothing. It
+    /// must not wait for what other calls of the store hold, connections above all: checks that need
+    /// nothing else from the store depend on it.
     ///
     /// # Errors
     /// `Backend` only.
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError>;
 
-    /// Returns when something may have changed since the last call. May be late, doubled,
-    /// spurious or never: nothing relies on it but speed.
+    /// Calls that begin from now on use connections that are opened from now on. Called when what
+    /// the store said contradicts the change log, or when it did not answer in time: connections
+    /// may lead to a server that has lost its place to another, or nowhere.
+    ///
+    /// A store without connections does nothing.
+    fn retire_connections(&self);
+
+    /// Returns when something may have changed since the last call, and waits otherwise. May be
+    /// late, doubled, now and then spurious, or never: nothing relies on it but speed.
     async fn wake_up(&self);
 
     /// The tenant's audit rows, newest first.
@@ -185,6 +202,10 @@ pub const CHANGES_KEPT_FOR: Duration = Duration::from_secs(3600);
 /// The most changes that one [`CredentialStore::catch_up`] returns; a node that is further
 /// behind starts anew, which costs it one read per credential in use.
 pub const MAX_CHANGES: usize = 10_000;
+
+/// How long after a token has expired by itself the record that it was revoked is kept: the clocks of
+/// nodes may lie so far apart before one still takes a token for live whose record is gone.
+pub const REVOKED_TOKENS_KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// A credential to add.
 #[derive(Debug, Clone)]
@@ -273,11 +294,6 @@ pub struct RevokeToken {
     pub credential_id: CredentialId,
     /// The token.
     pub token: RevokedToken,
-    /// Now.
-    pub at: Timestamp,
-    /// Records of tokens that expired by then may go: long enough ago that no node's clock still
-    /// takes them for live.
-    pub forget_expired_by: Timestamp,
     /// How many records a credential may have.
     pub limit: usize,
 }
@@ -287,18 +303,32 @@ pub struct RevokeToken {
 pub struct Committed<T> {
     /// What the method returns.
     pub value: T,
-    /// The number of the change; where nothing changed, the latest number.
-    pub change: u64,
+    /// The change; where nothing changed, the latest one that was decided on.
+    pub change: ChangeId,
 }
 
-/// A value read together with the number of the latest change, as of one moment.
+/// A value read together with the latest change, as of one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsOf<T> {
     /// What was read.
     pub value: T,
-    /// Every change up to and including this number is in it, and none after.
-    pub upto: u64,
+    /// Every change up to and including this one is in it, and none after.
+    pub upto: ChangeId,
 }
+
+/// Which change: its place in the log, and the mark that tells it from a change that had the same
+/// place in a history that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChangeId {
+    /// The place. 0: before the first change.
+    pub number: u64,
+    /// Drawn by the store for this change alone.
+    pub mark: Mark,
+}
+
+/// Tells a change from every other, also of other histories of the same store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark(pub [u8; 16]);
 
 /// What changed, as far as checks are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -311,17 +341,26 @@ pub enum Change {
     Everything,
 }
 
+/// A row of the change log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedChange {
+    /// Which change.
+    pub id: ChangeId,
+    /// The mark of the change before it.
+    pub previous: Mark,
+    /// What changed.
+    pub change: Change,
+}
+
 /// A node's sign of life.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     /// The node, drawn anew at each start.
     pub node: NodeId,
-    /// The number up to which the node has applied changes; `None`: it starts anew.
-    pub applied: Option<u64>,
+    /// The latest change that the node has applied; `None`: it starts anew.
+    pub applied: Option<ChangeId>,
     /// How long the node's cache may answer after its last proof.
     pub max_staleness: Duration,
-    /// The node's wall clock: only to forget dead nodes and old changes, never to compare.
-    pub at: Timestamp,
 }
 
 /// A running process, for as long as it runs.
@@ -331,11 +370,12 @@ pub struct NodeId(pub [u8; 16]);
 /// The answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// The number of the latest change.
-    pub upto: u64,
-    /// What changed after the applied number, with numbers, in order. `None`: no longer known,
-    /// too much, or not asked for (the node starts anew).
-    pub items: Option<Vec<(u64, Change)>>,
+    /// The latest change.
+    pub upto: ChangeId,
+    /// The rows after the applied number, in order. `None`: no longer known, more than
+    /// [`MAX_CHANGES`], or not asked for (the node starts anew). Whether they follow on what the
+    /// node has applied is the node's to decide, by the marks.
+    pub items: Option<Vec<LoggedChange>>,
     /// How long ago the oldest of `items` was made, by the store's own clock; zero if there are none
     /// or the store has no clock. For metrics only.
     pub waited: Duration,

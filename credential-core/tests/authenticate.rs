@@ -267,6 +267,7 @@ async fn other_parameters_or_another_pepper_are_rehashed_on_the_next_success() {
     let upgraded = Deployment {
         hasher: Arc::clone(&hasher),
         store: deployment.store.clone(),
+        memory: deployment.memory.clone(),
         keyring: deployment.keyring.clone(),
         clock: deployment.clock.clone(),
         node: deployment.second_node(),
@@ -326,6 +327,7 @@ async fn a_node_with_other_bytes_under_a_key_name_does_not_start() {
     let other = Deployment {
         keyring: Keyring::generate(&OsEntropy),
         store: deployment.store.clone(),
+        memory: deployment.memory.clone(),
         ..Deployment::new()
     };
     let late = other.second_node();

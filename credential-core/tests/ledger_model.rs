@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a poisoned lock fails the model")]
 
 mod sync {
+    pub(super) use credential_core::store::{Change, ChangeId, Changes, LoggedChange};
     pub(super) use loom::sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -17,46 +18,92 @@ mod ledger;
 #[path = "../src/authorize/links.rs"]
 mod links;
 
-use ledger::Ledger;
+use std::time::Duration;
+
+use credential_core::{
+    id::CredentialId,
+    store::{Change, ChangeId, Changes, LoggedChange, Mark},
+};
+use ledger::{Cache, Known, Ledger, Refused};
 use links::{Link, Links};
 use loom::{sync::Arc, thread};
 
 /// A store with one credential and a cache with one entry.
 struct World {
-    ledger: Ledger,
+    ledger: Ledger<u64>,
     /// The store: (number of the latest change, state as of it). State n is written by change n.
     store: loom::sync::Mutex<u64>,
-    /// The cache: the state that was read, if any.
-    entry: loom::sync::Mutex<Option<u64>>,
-    links: Links,
+    cached: Cached,
     /// A token's entry: the state that it was linked to.
     linked: loom::sync::Mutex<Option<(u64, Link)>>,
 }
 
+struct Cached {
+    /// The state that was read, if any.
+    entry: loom::sync::Mutex<Option<u64>>,
+    links: Links,
+}
+
+impl Cache for Cached {
+    type Read = u64;
+
+    fn concerns(_: &Change, _: &u64) -> bool {
+        true // there is one credential
+    }
+
+    fn drop_changed(&self, _: &Change) {
+        self.drop_all();
+    }
+
+    fn drop_all(&self) {
+        self.links
+            .cut(&CREDENTIAL, || *self.entry.lock().unwrap() = None);
+    }
+
+    fn keep(&self, read: u64, _: Known) {
+        self.links
+            .cut(&CREDENTIAL, || *self.entry.lock().unwrap() = Some(read));
+    }
+
+    fn refuse(&self, _: u64, _: Refused) {}
+}
+
 const CREDENTIAL: [u8; 16] = [0; 16];
 
+/// The change with that number in a history.
+fn change(number: u64, history: u8) -> ChangeId {
+    let mut mark = [history; 16];
+    mark[..8].copy_from_slice(&number.to_be_bytes());
+    let mark = Mark(mark);
+    ChangeId { number, mark }
+}
+
 impl World {
+    /// The node has applied change 1.
     fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let world = Self {
             ledger: Ledger::new(),
             store: loom::sync::Mutex::new(1),
-            entry: loom::sync::Mutex::new(None),
-            links: Links::new(1),
+            cached: Cached {
+                entry: loom::sync::Mutex::new(None),
+                links: Links::new(1),
+            },
             linked: loom::sync::Mutex::new(None),
-        })
+        };
+        world.catch_up(1);
+        Arc::new(world)
     }
 
     fn read_store(&self) -> u64 {
         *self.store.lock().unwrap()
     }
 
-    /// Load, then fill: what a cache miss does.
-    fn load_and_fill(&self) {
+    /// Load, then offer: what a cache miss does.
+    fn load_and_fill(&self, history: u8) {
         let ticket = self.ledger.begin_read();
         let state = self.read_store();
-        self.ledger.fill(ticket, state, || {
-            *self.entry.lock().unwrap() = Some(state);
-        });
+        let upto = change(state, history);
+        self.ledger.offer(ticket, upto, state, &self.cached);
     }
 
     fn change(&self) -> u64 {
@@ -65,15 +112,14 @@ impl World {
         *store
     }
 
-    fn drop_entry(&self) {
-        self.links
-            .cut(&CREDENTIAL, || *self.entry.lock().unwrap() = None);
+    fn entry(&self) -> Option<u64> {
+        *self.cached.entry.lock().unwrap()
     }
 
     /// What a check without a link does.
     fn link(&self) {
-        let look_up = || *self.entry.lock().unwrap();
-        if let (Some(state), link) = self.links.link(&CREDENTIAL, look_up) {
+        let look_up = || self.entry();
+        if let (Some(state), link) = self.cached.links.link(&CREDENTIAL, look_up) {
             *self.linked.lock().unwrap() = Some((state, link));
         }
     }
@@ -82,13 +128,30 @@ impl World {
     fn check_by_link(&self) -> Option<(u64, u64)> {
         let proven = self.ledger.proven_at();
         let linked = *self.linked.lock().unwrap();
-        let (state, _) = linked.filter(|(_, link)| self.links.holds(*link))?;
+        let (state, _) = linked.filter(|(_, link)| self.cached.links.holds(*link))?;
         Some((proven, state))
     }
 
     fn catch_up(&self, began: u64) {
+        self.catch_up_in(0, began);
+    }
+
+    fn catch_up_in(&self, history: u8, began: u64) {
+        let ticket = self.ledger.begin_catch_up();
         let upto = self.read_store();
-        self.ledger.apply(upto, || self.drop_entry());
+        let after = ticket.applied.map_or(upto, |applied| applied.number);
+        let items = (after + 1..=upto).map(|number| LoggedChange {
+            id: change(number, history),
+            previous: change(number - 1, history).mark,
+            change: Change::Credential(CredentialId::from_bytes(CREDENTIAL)),
+        });
+        let changes = Changes {
+            upto: change(upto, history),
+            items: Some(items.collect()),
+            waited: Duration::ZERO,
+            largest_max_staleness: Duration::ZERO,
+        };
+        self.ledger.apply(ticket, &changes, &self.cached);
         self.ledger.publish(began);
     }
 }
@@ -101,19 +164,20 @@ fn own_change_against_fill() {
         let world = World::new();
         let filler = {
             let world = Arc::clone(&world);
-            thread::spawn(move || world.load_and_fill())
+            thread::spawn(move || world.load_and_fill(0))
         };
         let number = world.change();
-        world.ledger.apply(number, || world.drop_entry());
-        let seen = *world.entry.lock().unwrap();
+        let own = change(number, 0);
+        world.ledger.own_commit(own, || world.cached.drop_all());
+        let seen = world.entry();
         assert!(seen.is_none_or(|state| state >= number), "stale: {seen:?}");
         filler.join().unwrap();
-        let seen = *world.entry.lock().unwrap();
+        let seen = world.entry();
         assert!(seen.is_none_or(|state| state >= number), "stale: {seen:?}");
     });
 }
 
-/// Another node changes the credential; this one catches up while two tasks fill. Whoever sees
+/// Another node changes the credential; this one catches up while another task fills. Whoever sees
 /// the gate opened by that catch-up finds no entry from before the change.
 #[test]
 fn catch_up_against_fills() {
@@ -121,7 +185,7 @@ fn catch_up_against_fills() {
         let world = World::new();
         let filler = {
             let world = Arc::clone(&world);
-            thread::spawn(move || world.load_and_fill())
+            thread::spawn(move || world.load_and_fill(0))
         };
         let catcher = {
             let world = Arc::clone(&world);
@@ -132,35 +196,42 @@ fn catch_up_against_fills() {
         };
         // A check: gate first, entry after.
         let proven = world.ledger.proven_at();
-        let entry = *world.entry.lock().unwrap();
-        if let Some(state) = entry
-            && proven > 0
-        {
+        if let Some(state) = world.entry() {
             assert!(state >= proven, "state {state} under the proof of {proven}");
         }
         filler.join().unwrap();
         catcher.join().unwrap();
+        // A read that was ahead was settled by the catch-up.
+        let entry = world.entry();
+        assert!(entry.is_none_or(|state| state == 2), "{entry:?}");
     });
 }
 
-/// A read from a time line that was lost is not stored after the node has started anew, although
-/// its number is higher.
+/// A read from a history that was lost is not stored after the node has started anew, be its number
+/// higher or the same.
 #[test]
-fn lost_time_line_against_fill() {
-    loom::model(|| {
-        let world = World::new();
-        *world.store.lock().unwrap() = 9;
-        let filler = {
-            let world = Arc::clone(&world);
-            thread::spawn(move || world.load_and_fill())
-        };
-        *world.store.lock().unwrap() = 3; // the standby knows less
-        world.ledger.start_anew(3, || world.drop_entry());
-        filler.join().unwrap();
-        // The filler may have read 3 after the fail-over, or 9 before; only 3 may be kept, unless
-        // it began after the fail-over.
-        assert_ne!(*world.entry.lock().unwrap(), Some(9));
-    });
+fn lost_history_against_fill() {
+    for (lost, kept) in [(9, 3), (2, 2)] {
+        loom::model(move || {
+            let world = World::new();
+            *world.store.lock().unwrap() = lost;
+            let filler = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.load_and_fill(0))
+            };
+            *world.store.lock().unwrap() = 100 + kept; // what the filler may read by then is told apart
+            let ticket = world.ledger.begin_catch_up();
+            let changes = Changes {
+                upto: change(kept, 1),
+                items: None,
+                waited: Duration::ZERO,
+                largest_max_staleness: Duration::ZERO,
+            };
+            world.ledger.apply(ticket, &changes, &world.cached);
+            filler.join().unwrap();
+            assert_eq!(world.entry(), None);
+        });
+    }
 }
 
 /// The node catches up with another node's change while a check links a token to the state from
@@ -169,7 +240,7 @@ fn lost_time_line_against_fill() {
 fn catch_up_against_links() {
     loom::model(|| {
         let world = World::new();
-        world.load_and_fill();
+        world.load_and_fill(0);
         let linker = {
             let world = Arc::clone(&world);
             thread::spawn(move || world.link())

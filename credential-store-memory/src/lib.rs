@@ -65,60 +65,77 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use credential_core::{
     audit::{AuditEvent, Event},
-    clock::Timestamp,
+    clock::{Clock, SystemClock, Timestamp},
     credential::{Credential, CredentialName, CredentialState, Revocation, RevokedToken},
     id::{CredentialId, Selector, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit,
-        Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, MAX_CHANGES, NewCredential, NodeId,
-        ReplaceHash, Revoke, RevokeToken, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery,
+        AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
+        Edit, Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, LoggedChange, MAX_CHANGES,
+        Mark, NewCredential, NodeId, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeToken,
+        StoreError, StoredHead, StoredRow, TrailPage, TrailQuery,
     },
 };
 use tokio::sync::Notify;
 
 /// Credentials in memory. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
     /// INVARIANT: held for one method and never across an await, so each method is one
     /// transaction and the change counter orders them.
     data: Mutex<Data>,
     changed: Notify,
+    clock: Arc<dyn Clock>,
 }
 
-#[derive(Default)]
+/// A store's whole content at some moment, to be put back by [`MemoryStore::restore`].
+#[derive(Clone)]
+pub struct Backup(Data);
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backup")
+            .field("credentials", &self.0.credentials.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
 struct Data {
     /// Boxed, so that the table's free places, up to half of it, cost little.
     credentials: HashMap<CredentialId, Box<Row>>,
     owner_of_selector: HashMap<Selector, CredentialId>,
     tenants: HashMap<TenantId, Tenant>,
-    /// The number of the latest change.
-    counter: u64,
+    /// The latest change.
+    latest: ChangeId,
     /// The latest [`MAX_CHANGES`] changes; a node further behind starts anew anyway.
-    changes: VecDeque<(u64, Change)>,
+    changes: VecDeque<LoggedChange>,
     nodes: HashMap<NodeId, Node>,
     /// In the order of their first use.
     keys: Vec<KeyCheck>,
 }
 
+#[derive(Clone)]
 struct Row {
     credential: Credential,
     revoked_tokens: Vec<RevokedToken>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Tenant {
     positions: BTreeMap<ListPosition, CredentialId>,
     /// Comparison keys of the credentials that are not revoked; their number is what the limit
@@ -139,6 +156,7 @@ impl Tenant {
     }
 }
 
+#[derive(Clone)]
 struct Node {
     max_staleness: Duration,
     at: Timestamp,
@@ -148,7 +166,43 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty store that goes by another clock, for tests.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let data = Data {
+            credentials: HashMap::new(),
+            owner_of_selector: HashMap::new(),
+            tenants: HashMap::new(),
+            latest: ChangeId {
+                number: 0,
+                mark: fresh_mark(),
+            },
+            changes: VecDeque::new(),
+            nodes: HashMap::new(),
+            keys: Vec::new(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                data: Mutex::new(data),
+                changed: Notify::new(),
+                clock,
+            }),
+        }
+    }
+
+    /// All that the store holds now.
+    #[must_use]
+    pub fn back_up(&self) -> Backup {
+        Backup(self.data().clone())
+    }
+
+    /// Puts back what the store held then, as a database is restored from a backup, for tests of what
+    /// comes after. Nodes that follow the store start anew; nothing wakes them.
+    pub fn restore(&self, backup: &Backup) {
+        *self.data() = backup.0.clone();
     }
 
     fn data(&self) -> MutexGuard<'_, Data> {
@@ -160,19 +214,37 @@ impl MemoryStore {
     }
 
     fn commit<T>(&self, mut data: MutexGuard<'_, Data>, value: T, change: Change) -> Committed<T> {
-        data.counter += 1;
-        let number = data.counter;
-        data.changes.push_back((number, change));
+        let previous = data.latest;
+        let id = ChangeId {
+            number: previous.number + 1,
+            mark: fresh_mark(),
+        };
+        data.latest = id;
+        data.changes.push_back(LoggedChange {
+            id,
+            previous: previous.mark,
+            change,
+        });
         if data.changes.len() > MAX_CHANGES {
             data.changes.pop_front();
         }
         drop(data);
         self.shared.changed.notify_waiters();
-        Committed {
-            value,
-            change: number,
-        }
+        Committed { value, change: id }
     }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One that no change of any store in this process has.
+fn fresh_mark() -> Mark {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    let serial = DRAWN.fetch_add(1, Ordering::Relaxed);
+    Mark(u128::from(serial).to_be_bytes())
 }
 
 impl fmt::Debug for MemoryStore {
@@ -180,7 +252,7 @@ impl fmt::Debug for MemoryStore {
         let data = self.data();
         f.debug_struct("MemoryStore")
             .field("credentials", &data.credentials.len())
-            .field("changes", &data.counter)
+            .field("changes", &data.latest.number)
             .finish_non_exhaustive()
     }
 }
@@ -207,7 +279,7 @@ impl Data {
                 credential: row.credential.clone(),
                 revoked_tokens: row.revoked_tokens.clone(),
             }),
-            upto: self.counter,
+            upto: self.latest,
         }
     }
 
@@ -225,8 +297,8 @@ impl Data {
     }
 
     /// The changes after `applied`, unless they are no longer known.
-    fn changes_after(&self, applied: u64) -> Option<Vec<(u64, Change)>> {
-        let missing = usize::try_from(self.counter.checked_sub(applied)?).ok()?;
+    fn changes_after(&self, applied: u64) -> Option<Vec<LoggedChange>> {
+        let missing = usize::try_from(self.latest.number.checked_sub(applied)?).ok()?;
         let skip = self.changes.len().checked_sub(missing)?;
         Some(self.changes.iter().skip(skip).cloned().collect())
     }
@@ -347,12 +419,12 @@ impl CredentialStore for MemoryStore {
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
         let mut data = self.data();
-        let counter = data.counter;
+        let latest = data.latest;
         let credential = &mut data.owned(&revoke.tenant, revoke.id)?.credential;
         if credential.revoked.is_some() {
             return Ok(Committed {
                 value: credential.clone(),
-                change: counter,
+                change: latest,
             });
         }
         if revoke
@@ -400,8 +472,9 @@ impl CredentialStore for MemoryStore {
     }
 
     async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
+        let now = self.shared.clock.now();
         let mut data = self.data();
-        let counter = data.counter;
+        let latest = data.latest;
         let row = data
             .credentials
             .get_mut(&revoke.credential_id)
@@ -410,33 +483,35 @@ impl CredentialStore for MemoryStore {
         if tokens.iter().any(|token| token.id == revoke.token.id) {
             return Ok(Committed {
                 value: (),
-                change: counter,
+                change: latest,
             });
         }
-        tokens.retain(|token| token.expires_at > revoke.forget_expired_by);
+        let forgotten = now.saturating_sub(REVOKED_TOKENS_KEPT_FOR);
+        tokens.retain(|token| token.expires_at > forgotten);
         tokens.push(revoke.token);
         if tokens.len() > revoke.limit {
             let latest = tokens.drain(..).map(|token| token.issued_at).max();
             let from = &mut row.credential.tokens_valid_from;
-            *from = (*from).max(latest).max(Some(revoke.at));
+            *from = (*from).max(latest).max(Some(now));
         }
         Ok(self.commit(data, (), Change::Credential(revoke.credential_id)))
     }
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
+        let at = self.shared.clock.now();
         let mut data = self.data();
         let node = Node {
             max_staleness: heartbeat.max_staleness,
-            at: heartbeat.at,
+            at,
         };
         data.nodes.insert(heartbeat.node, node);
-        let dead_before = heartbeat.at.saturating_sub(CHANGES_KEPT_FOR);
+        let dead_before = at.saturating_sub(CHANGES_KEPT_FOR);
         data.nodes.retain(|_, node| node.at >= dead_before);
         Ok(Changes {
-            upto: data.counter,
+            upto: data.latest,
             items: heartbeat
                 .applied
-                .and_then(|applied| data.changes_after(applied)),
+                .and_then(|applied| data.changes_after(applied.number)),
             waited: Duration::ZERO,
             largest_max_staleness: data
                 .nodes
@@ -446,6 +521,8 @@ impl CredentialStore for MemoryStore {
                 .unwrap_or(heartbeat.max_staleness),
         })
     }
+
+    fn retire_connections(&self) {}
 
     async fn wake_up(&self) {
         self.shared.changed.notified().await;

@@ -11,3 +11,43 @@ macro_rules! run {
     )* };
 }
 credential_core::for_each_case!(run);
+
+mod with_a_hand {
+    use std::{sync::Arc, time::Duration};
+
+    use credential_core::{
+        clock::{Clock as _, SystemClock},
+        conformance,
+        testing::ManualClock,
+    };
+    use credential_store_memory::{Backup, MemoryStore};
+
+    /// A store whose clock is right at first and moves when told.
+    fn timed() -> (MemoryStore, ManualClock) {
+        let clock = ManualClock::new();
+        clock.set_now(SystemClock.now());
+        (MemoryStore::with_clock(Arc::new(clock.clone())), clock)
+    }
+
+    #[tokio::test]
+    async fn catch_up_forgets_dead_nodes() {
+        let (store, clock) = timed();
+        let let_pass = async |time: Duration| clock.advance(time);
+        conformance::catch_up_forgets_dead_nodes(&store, let_pass).await;
+    }
+
+    #[tokio::test]
+    async fn revoked_tokens_are_forgotten_after_their_time() {
+        let (store, clock) = timed();
+        let let_pass = async |time: Duration| clock.advance(time);
+        conformance::revoked_tokens_are_forgotten_after_their_time(&store, let_pass).await;
+    }
+
+    #[tokio::test]
+    async fn changes_after_a_restore_are_other_changes() {
+        let store = MemoryStore::new();
+        let back_up = async || store.back_up();
+        let restore = async |backup: Backup| store.restore(&backup);
+        conformance::changes_after_a_restore_are_other_changes(&store, back_up, restore).await;
+    }
+}

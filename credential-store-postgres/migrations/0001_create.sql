@@ -111,25 +111,34 @@ create table credential_management.audit_event (
 create index audit_event_of_credential
     on credential_management.audit_event (tenant_id, credential_id, seq desc);
 
--- The number of the latest change, in the only row. Updated last in a transaction: its lock, held
--- until the commit, is what makes numbers gap-free and in the order of commits.
+-- The latest change, in the only row. Updated last in a transaction: its lock, held until the commit,
+-- is what makes numbers gap-free and in the order of commits. The mark is drawn anew for each change:
+-- after a restore or a failover the same numbers come again, the same marks do not.
 create table credential_management.change_counter (
     only_row boolean not null default true,
     value bigint not null,
+    mark uuid not null,
+    -- The mark of the change before it.
+    previous uuid not null,
     constraint change_counter_pkey primary key (only_row),
     constraint change_counter_only_row check (only_row),
     constraint change_counter_value check (value >= 0)
 )
 with (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
-insert into credential_management.change_counter (value) values (0);
+insert into credential_management.change_counter (value, mark, previous)
+    values (0, gen_random_uuid(), gen_random_uuid());
 
 -- What changed: a credential, a tenant, or (neither) everything.
 create table credential_management.change (
     number bigint not null,
+    mark uuid not null,
+    -- The mark of the change before it.
+    previous uuid not null,
     credential_id uuid,
     tenant_id text collate "C",
-    -- By the server's clock, one for all rows: only decides when a row may go.
+    -- By the server's clock, one for all rows, when the transaction began: only decides when a row may
+    -- go.
     at timestamptz not null default now(),
     constraint change_pkey primary key (number),
     constraint change_subject check (credential_id is null or tenant_id is null)
@@ -143,7 +152,7 @@ create table credential_management.node (
     applied bigint,
     -- In microseconds.
     max_staleness bigint not null,
-    -- By the node's clock.
+    -- By the server's clock, one for all nodes.
     seen_at timestamptz not null,
     constraint node_pkey primary key (id),
     constraint node_max_staleness check (max_staleness >= 0)

@@ -4,14 +4,17 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use credential_core::{
     id::CredentialId,
-    store::{CHANGES_KEPT_FOR, Changes, Committed, Heartbeat, MAX_CHANGES, StoreError},
+    store::{
+        CHANGES_KEPT_FOR, ChangeId, Changes, Committed, Heartbeat, LoggedChange, MAX_CHANGES, Mark,
+        StoreError,
+    },
 };
 
 use crate::{
     PostgresStore,
     error::store_error,
     lease::{Lease, Pool, in_time},
-    row::{Id, Micros, bigint, change, limit, number},
+    row::{Id, bigint, change, change_id, limit, number},
 };
 
 /// One in so many heartbeats of a store also removes old changes and dead nodes: every few minutes.
@@ -21,27 +24,31 @@ pub(crate) async fn catch_up(
     store: &PostgresStore,
     heartbeat: &Heartbeat,
 ) -> Result<Changes, StoreError> {
-    let applied = heartbeat.applied.map(bigint).transpose()?;
+    let applied = heartbeat
+        .applied
+        .map(|applied| bigint(applied.number))
+        .transpose()?;
     let max_staleness = i64::try_from(heartbeat.max_staleness.as_micros()).unwrap_or(i64::MAX);
     let row = in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut lease = store.catch_up_session.take(&store.pool).await?;
         // One statement: one round trip, one snapshot for the counter and the rows, and one
         // commit that the answer waits for. The insert is what makes it a write.
         let row = sqlx::query!(
             r#"
             with beat as (
                 insert into credential_management.node (id, applied, max_staleness, seen_at)
-                values ($1, $2, $3, $4)
+                values ($1, $2, $3, now())
                 on conflict (id) do update set applied = excluded.applied,
                     max_staleness = excluded.max_staleness, seen_at = excluded.seen_at
             )
-            select n.value as "upto!",
+            select n.value as "upto!", n.mark as "mark!: Id",
                 greatest($3, (
                     select max(max_staleness) from credential_management.node
-                    where seen_at >= $5 and id <> $1
+                    where seen_at >= now() - make_interval(secs => $4) and id <> $1
                 )) as "largest!",
                 (extract(epoch from clock_timestamp() - l.oldest) * 1000000)::bigint as waited,
-                l.number as "number!", l.credential_id as "credential_id!: Vec<Option<Id>>",
+                l.number as "number!", l.mark as "marks!: Vec<Id>",
+                l.previous as "previous!: Vec<Id>", l.credential_id as "credential_id!: Vec<Option<Id>>",
                 l.tenant_id as "tenant_id!: Vec<Option<String>>",
                 set_config('synchronous_commit',
                     case when current_setting('synchronous_commit') in ('off', 'local')
@@ -51,17 +58,18 @@ pub(crate) async fn catch_up(
             cross join lateral (
                 select min(at) as oldest,
                     coalesce(array_agg(number order by number), '{}') as number,
+                    coalesce(array_agg(mark order by number), '{}') as mark,
+                    coalesce(array_agg(previous order by number), '{}') as previous,
                     coalesce(array_agg(credential_id order by number), '{}') as credential_id,
                     coalesce(array_agg(tenant_id order by number), '{}') as tenant_id
                 from credential_management.change
-                where number > $2 and n.value - $2 between 1 and $6
+                where number > $2 and n.value - $2 between 1 and $5
             ) as l
             "#,
             Id(heartbeat.node.0) as _,
             applied,
             max_staleness,
-            Micros::from(heartbeat.at) as _,
-            Micros::from(heartbeat.at.saturating_sub(CHANGES_KEPT_FOR)) as _,
+            CHANGES_KEPT_FOR.as_secs_f64(),
             limit(MAX_CHANGES),
         )
         .fetch_one(lease.on())
@@ -77,21 +85,26 @@ pub(crate) async fn catch_up(
         .is_multiple_of(PRUNE_EVERY)
     {
         // Apart, so that no answer waits for it.
-        tokio::spawn(prune(store.pool.clone(), heartbeat.clone()));
+        tokio::spawn(prune(store.pool.clone()));
     }
     let missing = applied.and_then(|applied| row.upto.checked_sub(applied));
     let complete =
         missing.and_then(|missing| usize::try_from(missing).ok()) == Some(row.number.len());
     let items = || {
-        let numbers = row.number.into_iter();
-        numbers
-            .zip(row.credential_id)
-            .zip(row.tenant_id)
-            .map(|((n, credential), tenant)| Ok((number(n)?, change(credential, tenant)?)))
-            .collect::<Result<Vec<_>, StoreError>>()
+        let marks = row.marks.into_iter().zip(row.previous);
+        let subjects = row.credential_id.into_iter().zip(row.tenant_id);
+        let rows = row.number.into_iter().zip(marks).zip(subjects);
+        rows.map(|((n, (mark, previous)), (credential, tenant))| {
+            Ok(LoggedChange {
+                id: change_id(n, mark)?,
+                previous: Mark(previous.0),
+                change: change(credential, tenant)?,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()
     };
     Ok(Changes {
-        upto: number(row.upto)?,
+        upto: change_id(row.upto, row.mark)?,
         items: complete.then(items).transpose()?,
         // Since its transaction began, which is a little more than since its commit.
         waited: Duration::from_micros(row.waited.and_then(|it| it.try_into().ok()).unwrap_or(0)),
@@ -109,12 +122,14 @@ pub(crate) async fn commit_change<T>(
     let change = sqlx::query!(
         r#"
         with counted as (
-            update credential_management.change_counter set value = value + 1 returning value
+            update credential_management.change_counter
+            set value = value + 1, previous = mark, mark = gen_random_uuid()
+            returning value, mark, previous
         ), logged as (
-            insert into credential_management.change (number, credential_id)
-            select value, $1 from counted
+            insert into credential_management.change (number, mark, previous, credential_id)
+            select value, mark, previous, $1 from counted
         )
-        select value as "number!",
+        select value as "number!", mark as "mark!: Id",
             pg_notify('credential_management_change', '') is null as notified,
             set_config('synchronous_commit',
                 case when current_setting('synchronous_commit') in ('off', 'local')
@@ -127,22 +142,24 @@ pub(crate) async fn commit_change<T>(
     .fetch_one(lease.on())
     .await
     .map_err(store_error)?;
-    let change = number(change.number)?;
+    let change = change_id(change.number, change.mark)?;
     lease.commit().await?;
     Ok(Committed { value, change })
 }
 
-/// The number of the latest change.
-pub(crate) async fn latest(lease: &mut Lease) -> Result<u64, StoreError> {
-    let latest = sqlx::query_scalar!("select value from credential_management.change_counter")
-        .fetch_one(lease.on())
-        .await
-        .map_err(store_error)?;
-    number(latest)
+/// The latest change.
+pub(crate) async fn latest(lease: &mut Lease) -> Result<ChangeId, StoreError> {
+    let latest = sqlx::query!(
+        r#"select value, mark as "mark: Id" from credential_management.change_counter"#
+    )
+    .fetch_one(lease.on())
+    .await
+    .map_err(store_error)?;
+    change_id(latest.value, latest.mark)
 }
 
 /// Removes changes and nodes that nobody needs any more. If that fails, a later one will.
-async fn prune(pool: Pool, heartbeat: Heartbeat) {
+async fn prune(pool: Pool) {
     let done = in_time(async {
         let mut lease = Lease::take(&pool).await?;
         // Why skip what is locked: another node that prunes at the same time does the same work.
@@ -152,17 +169,16 @@ async fn prune(pool: Pool, heartbeat: Heartbeat) {
                 delete from credential_management.change where number = any(array(
                     select number from credential_management.change
                     where at < now() - make_interval(secs => $1)
+                        and number < (select value from credential_management.change_counter)
                     order by at limit 10000 for update skip locked
                 ))
             )
             delete from credential_management.node where id = any(array(
                 select id from credential_management.node
-                where seen_at < $2 and id <> $3 for update skip locked
+                where seen_at < now() - make_interval(secs => $1) for update skip locked
             ))
             "#,
             CHANGES_KEPT_FOR.as_secs_f64(),
-            Micros::from(heartbeat.at.saturating_sub(CHANGES_KEPT_FOR)) as _,
-            Id(heartbeat.node.0) as _,
         )
         .execute(lease.on())
         .await

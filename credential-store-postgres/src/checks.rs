@@ -3,7 +3,9 @@
 use credential_core::{
     credential::CredentialState,
     id::{CredentialId, Selector},
-    store::{AsOf, Committed, LastUse, ReplaceHash, RevokeToken, StoreError},
+    store::{
+        AsOf, Committed, LastUse, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, RevokeToken, StoreError,
+    },
 };
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     changes::{commit_change, latest},
     error::store_error,
     lease::{Lease, in_time},
-    row::{Id, Micros, StateRow, limit, number},
+    row::{Id, Micros, StateRow, change_id, limit},
 };
 
 /// What a check reads, in one statement and hence of one moment: a [`StateRow`]. The counter's row
@@ -21,7 +23,7 @@ macro_rules! state {
         sqlx::query_as!(
             StateRow,
             r#"
-            select n.value as "upto!", c.id as "id?: Id", c.tenant_id as "tenant_id?",
+            select n.value as "upto!", n.mark as "mark!: Id", c.id as "id?: Id", c.tenant_id as "tenant_id?",
                 c.name as "name?", c.api_type as "api_type?", c.client_id as "client_id?",
                 c.environment as "environment?", c.scopes as "scopes?",
                 c.created_at as "created_at?: Micros", c.created_by as "created_by?",
@@ -141,22 +143,24 @@ pub(crate) async fn revoke_token(
             with kept as (
                 select count(*) as held, max(issued_at) as latest
                 from credential_management.revoked_token
-                where credential_id = $1 and expires_at > $6
+                where credential_id = $1 and expires_at > now() - make_interval(secs => $5)
             ), fate as (
-                select held + 1 > $7 as drop_all, latest from kept where not exists (
+                select held + 1 > $6 as drop_all, latest from kept where not exists (
                     select from credential_management.revoked_token
                     where credential_id = $1 and token_id = $2
                 )
             ), gone as (
                 delete from credential_management.revoked_token using fate
-                where credential_id = $1 and (fate.drop_all or expires_at <= $6)
+                where credential_id = $1 and (
+                    fate.drop_all or expires_at <= now() - make_interval(secs => $5)
+                )
             ), added as (
                 insert into credential_management.revoked_token
                     (credential_id, token_id, issued_at, expires_at)
                 select $1, $2, $3, $4 from fate where not fate.drop_all
             ), moved as (
                 update credential_management.credential set
-                    tokens_valid_from = greatest(tokens_valid_from, $5, $3, fate.latest)
+                    tokens_valid_from = greatest(tokens_valid_from, now(), $3, fate.latest)
                 from fate where id = $1 and fate.drop_all
             )
             select true as "changed!" from fate
@@ -165,8 +169,7 @@ pub(crate) async fn revoke_token(
             Id(*revoke.token.id.as_bytes()) as _,
             Micros::from(revoke.token.issued_at) as _,
             Micros::from(revoke.token.expires_at) as _,
-            Micros::from(revoke.at) as _,
-            Micros::from(revoke.forget_expired_by) as _,
+            REVOKED_TOKENS_KEPT_FOR.as_secs_f64(),
             limit(revoke.limit),
         )
         .fetch_optional(lease.on())
@@ -239,7 +242,7 @@ pub(crate) async fn record_use(store: &PostgresStore, uses: &[LastUse]) -> Resul
 
 fn as_of(row: StateRow) -> Result<AsOf<Option<CredentialState>>, StoreError> {
     Ok(AsOf {
-        upto: number(row.upto)?,
+        upto: change_id(row.upto, row.mark)?,
         value: row.state()?,
     })
 }

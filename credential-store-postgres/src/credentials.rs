@@ -12,7 +12,7 @@ use crate::{
     changes::commit_change,
     error::store_error,
     lease::{Lease, in_time},
-    row::{CredentialRow, HeadRow, Id, Micros, SealedEvents, bigint, limit, name_key, number},
+    row::{CredentialRow, HeadRow, Id, Micros, SealedEvents, bigint, change_id, limit, name_key},
 };
 
 /// Queries that return credentials select the same columns, from `c`: a [`CredentialRow`].
@@ -439,7 +439,7 @@ pub(crate) async fn revoke(
                 lease.commit().await?;
                 Ok(Committed {
                     value: row.try_into()?,
-                    change: number(standing.latest)?,
+                    change: change_id(standing.latest, standing.mark)?,
                 })
             }
         }
@@ -464,6 +464,7 @@ async fn lock_tenant(lease: &mut Lease, tenant: &TenantId) -> Result<Option<Head
 struct Standing {
     revoked: bool,
     latest: i64,
+    mark: Id,
 }
 
 async fn standing(
@@ -473,7 +474,8 @@ async fn standing(
 ) -> Result<Option<Standing>, StoreError> {
     sqlx::query_as!(
         Standing,
-        r#"select c.revoked_at is not null as "revoked!", n.value as "latest!"
+        r#"select c.revoked_at is not null as "revoked!", n.value as "latest!",
+            n.mark as "mark!: Id"
         from credential_management.credential as c, credential_management.change_counter as n
         where c.tenant_id = $1 and c.id = $2"#,
         tenant.as_str(),

@@ -1,6 +1,12 @@
 //! A connection for one call, its transaction, and their limits in time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use credential_core::store::StoreError;
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
@@ -28,7 +34,7 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 ///
 /// READ COMMITTED whatever the host's default: each statement after a lock must see what was
 /// committed while it waited.
-const BEGIN: &str = "begin isolation level read committed read write; \
+pub(crate) const BEGIN: &str = "begin isolation level read committed read write; \
     set local statement_timeout = '4s'; \
     set local lock_timeout = '3s'; \
     set local idle_in_transaction_session_timeout = '4s'";
@@ -67,6 +73,8 @@ pub(crate) struct Pool {
     /// As many as the pool has connections. Whoever waits waits here, where giving up costs
     /// nothing.
     places: Arc<Semaphore>,
+    /// Grows when connections are retired.
+    generation: Arc<AtomicU64>,
 }
 
 impl Pool {
@@ -79,7 +87,25 @@ impl Pool {
             )),
             connections,
             pooler,
+            generation: Arc::default(),
         }
+    }
+
+    /// Closes the connections that are idle now, and has those in use closed when their calls end. What
+    /// the host itself has in use is the host's: it comes back, and is retired with the next ones.
+    pub(crate) fn retire(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        for _ in 0..self.connections.size() {
+            let Some(idle) = self.connections.try_acquire() else {
+                break;
+            };
+            // Without a farewell: nobody may be there to take it.
+            drop(idle.detach());
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 }
 
@@ -90,8 +116,9 @@ impl Pool {
 pub(crate) struct Lease {
     /// `None` once the call came to an end.
     connection: Option<(PoolConnection<Postgres>, OwnedSemaphorePermit)>,
-    pooler: Pooler,
-    sessions: Arc<Sessions>,
+    pool: Pool,
+    /// Of the pool when the call began.
+    generation: u64,
     /// `None` behind a pooler, which sees to its sessions itself: each call carries limits there.
     session: Option<Session>,
     /// Whether a statement alone needs a transaction around it.
@@ -127,6 +154,7 @@ impl Lease {
     }
 
     async fn acquire(pool: &Pool) -> Result<Self, StoreError> {
+        let generation = pool.generation();
         let place = Arc::clone(&pool.places).acquire_owned().await;
         let place = place.map_err(backend)?;
         // Why a task: a caller that goes away while the pool tests or makes a connection would cost
@@ -137,8 +165,8 @@ impl Lease {
         let connection = connection.map_err(store_error)?;
         let mut lease = Self {
             connection: Some((connection, place)),
-            pooler: pool.pooler,
-            sessions: Arc::clone(&pool.sessions),
+            pool: pool.clone(),
+            generation,
             session: None,
             begins: true,
             in_transaction: false,
@@ -159,7 +187,7 @@ impl Lease {
 
     /// Where the next statement runs.
     pub(crate) fn on(&mut self) -> On<'_> {
-        let pooler = self.pooler;
+        let pooler = self.pool.pooler;
         On::new(self.connection(), pooler)
     }
 
@@ -189,9 +217,13 @@ impl Lease {
         }
     }
 
-    /// The call came to an end: the connection may serve the next.
+    /// The call came to an end: the connection may serve the next, unless it was retired meanwhile.
     fn finish(mut self) {
-        drop(self.connection.take());
+        if let Some((mut connection, _place)) = self.connection.take()
+            && self.generation != self.pool.generation()
+        {
+            connection.close_on_drop();
+        }
     }
 
     async fn simple(&mut self, sql: &'static str) -> Result<(), StoreError> {
@@ -210,7 +242,7 @@ impl Drop for Lease {
         };
         match (self.session, Handle::try_current()) {
             (Some(session), Ok(runtime)) => {
-                let sessions = Arc::clone(&self.sessions);
+                let sessions = Arc::clone(&self.pool.sessions);
                 let in_transaction = self.in_transaction;
                 runtime.spawn(async move {
                     sessions.settle(connection, session, in_transaction).await;

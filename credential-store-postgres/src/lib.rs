@@ -20,6 +20,7 @@
 //! | what an error means | `error.rs` |
 //! | how long a call may take | `lease.rs` |
 //! | what becomes of a call that was given up | `sessions.rs` |
+//! | what catch-ups never wait for | `catch_up_session.rs` |
 //! | what is different behind a pooler | `pooler.rs`, `unnamed.rs` |
 //! | how a change wakes other nodes | `listen.rs` |
 //!
@@ -30,7 +31,8 @@
 //! least `on`. A call ends within 4 s, waiting for a connection included. One that was given up keeps
 //! its place in the pool until the server has ended it; a second later its session is terminated.
 //! Beside the pool, each store opens one connection that listens
-//! (`application_name = credential-listener`), and while a session is to be terminated one more
+//! (`application_name = credential-listener`), one that catches up (`credential-catch-up`), with what
+//! the pool connects with at that time, and while a session is to be terminated one more
 //! (`credential-control`).
 //!
 //! Roles: who migrates needs `create` on the database; who runs needs `usage` on the schema, and
@@ -61,6 +63,7 @@
 //! `extra_float_digits(None)`; nothing here stores a float.
 
 mod audit;
+mod catch_up_session;
 mod changes;
 mod checks;
 mod credentials;
@@ -96,6 +99,7 @@ use credential_core::{
 use sqlx::PgPool;
 
 use crate::{
+    catch_up_session::CatchUpSession,
     lease::{Pool, once_more},
     listen::Listener,
 };
@@ -106,9 +110,10 @@ pub use crate::{
 };
 
 /// Credentials in PostgreSQL. Clones share the pool and the listening connection; each is woken on
-/// its own.
+/// its own, and catches up on a connection of its own.
 pub struct PostgresStore {
     pool: Pool,
+    catch_up_session: CatchUpSession,
     listener: Arc<Listener>,
     /// What [`wake_up`](CredentialStore::wake_up) has already returned for.
     seen: AtomicU64,
@@ -133,6 +138,7 @@ impl PostgresStore {
         Self {
             listener: Arc::new(Listener::new(pool.clone())),
             pool,
+            catch_up_session: CatchUpSession::default(),
             seen: AtomicU64::new(0),
             heartbeats: AtomicU64::new(1),
         }
@@ -182,6 +188,7 @@ impl Clone for PostgresStore {
     fn clone(&self) -> Self {
         Self {
             pool: self.pool.clone(),
+            catch_up_session: CatchUpSession::default(),
             listener: Arc::clone(&self.listener),
             seen: AtomicU64::new(self.seen.load(Ordering::Relaxed)),
             heartbeats: AtomicU64::new(1),
@@ -259,6 +266,10 @@ impl CredentialStore for PostgresStore {
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
         once_more(&self.pool, || changes::catch_up(self, heartbeat)).await
+    }
+
+    fn retire_connections(&self) {
+        self.pool.retire();
     }
 
     async fn wake_up(&self) {

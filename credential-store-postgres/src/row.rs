@@ -11,7 +11,7 @@ use credential_core::{
     },
     id::{ActorId, ClientId, CredentialId, Selector, TenantId},
     secret::hash::SecretHash,
-    store::{Change, StoreError, StoredRow},
+    store::{Change, ChangeId, Mark, StoreError, StoredRow},
     token::TokenId,
 };
 use sha2::{Digest as _, Sha256};
@@ -224,6 +224,7 @@ impl TryFrom<CredentialRow> for Credential {
 #[derive(Debug)]
 pub(crate) struct StateRow {
     pub(crate) upto: i64,
+    pub(crate) mark: Id,
     pub(crate) id: Option<Id>,
     pub(crate) tenant_id: Option<String>,
     pub(crate) name: Option<String>,
@@ -438,6 +439,14 @@ pub(crate) fn change(
 /// A stored number that is never negative.
 pub(crate) fn number(stored: i64) -> Result<u64, StoreError> {
     u64::try_from(stored).map_err(backend)
+}
+
+/// A change, from its number and its mark.
+pub(crate) fn change_id(stored: i64, mark: Id) -> Result<ChangeId, StoreError> {
+    Ok(ChangeId {
+        number: number(stored)?,
+        mark: Mark(mark.0),
+    })
 }
 
 /// A number as `bigint`.

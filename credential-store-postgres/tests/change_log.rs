@@ -8,18 +8,21 @@ mod common;
 use std::time::Duration;
 
 use credential_core::{
-    store::{Changes, CredentialStore as _, Heartbeat, MAX_CHANGES, NodeId},
+    conformance,
+    store::{ChangeId, Changes, CredentialStore as _, Heartbeat, MAX_CHANGES, Mark, NodeId},
     testing::ManualClock,
 };
 use credential_store_postgres::PostgresStore;
 
+/// Whether marks match is for the node to decide: the store is asked by number.
 async fn catch_up(store: &PostgresStore, applied: Option<u64>) -> Changes {
-    let clock = ManualClock::new();
     let heartbeat = Heartbeat {
         node: NodeId([7; 16]),
-        applied,
+        applied: applied.map(|number| ChangeId {
+            number,
+            mark: Mark([0; 16]),
+        }),
         max_staleness: Duration::from_secs(1),
-        at: credential_core::clock::Clock::now(&clock),
     };
     store.catch_up(&heartbeat).await.unwrap()
 }
@@ -45,9 +48,11 @@ async fn numbers_have_no_gaps_beside_rollbacks() {
                 for _ in 0..20 {
                     let mut given_up = pool.begin().await.unwrap();
                     sqlx::raw_sql(
-                        "update credential_management.change_counter set value = value + 1;
-                        insert into credential_management.change (number)
-                            select value from credential_management.change_counter",
+                        "update credential_management.change_counter
+                            set value = value + 1, previous = mark, mark = gen_random_uuid();
+                        insert into credential_management.change (number, mark, previous)
+                            select value, mark, previous
+                            from credential_management.change_counter",
                     )
                     .execute(&mut *given_up)
                     .await
@@ -61,15 +66,20 @@ async fn numbers_have_no_gaps_beside_rollbacks() {
         task.await.unwrap();
     }
     let changes = catch_up(&fresh.store, Some(0)).await;
-    assert_eq!(changes.upto, 40);
-    let numbers: Vec<u64> = changes.items.unwrap().iter().map(|(n, _)| *n).collect();
+    assert_eq!(changes.upto.number, 40);
+    let numbers: Vec<u64> = changes
+        .items
+        .unwrap()
+        .iter()
+        .map(|it| it.id.number)
+        .collect();
     assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
 }
 
 async fn append(fresh: &common::Fresh, count: usize, age: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
-        "insert into credential_management.change (number, at)
-            select value + n, now() - interval '{age}'
+        "insert into credential_management.change (number, mark, previous, at)
+            select value + n, gen_random_uuid(), gen_random_uuid(), now() - interval '{age}'
             from credential_management.change_counter, generate_series(1, {count}) as n;
         update credential_management.change_counter set value = value + {count}"
     )))
@@ -87,7 +97,7 @@ async fn a_node_too_far_behind_starts_anew() {
     append(&fresh, 1, "1 second").await;
     let too_many = catch_up(&fresh.store, Some(0)).await;
     assert_eq!(too_many.items, None);
-    assert_eq!(too_many.upto, MAX_CHANGES as u64 + 1);
+    assert_eq!(too_many.upto.number, MAX_CHANGES as u64 + 1);
     let last = catch_up(&fresh.store, Some(MAX_CHANGES as u64)).await;
     assert_eq!(last.items.map(|items| items.len()), Some(1));
 }
@@ -145,22 +155,16 @@ async fn old_changes_are_removed_now_and_then() {
 #[tokio::test]
 async fn a_catch_up_and_a_change_wait_for_their_commit() {
     let fresh = common::fresh().await;
-    let pool = sqlx::postgres::PgPoolOptions::new()
-        .max_connections(1)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(
-                    "set synchronous_commit = off;
-                    set default_transaction_isolation = 'serializable'",
-                )
-                .execute(connection)
-                .await?;
-                Ok(())
-            })
-        })
-        .connect(&fresh.database.url())
-        .await
-        .unwrap();
+    // For every session, the one that catches up included.
+    let database = fresh.database.name();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "alter database {database} set synchronous_commit = off;
+        alter database {database} set default_transaction_isolation = 'serializable'"
+    )))
+    .execute(&fresh.pool)
+    .await
+    .unwrap();
+    let pool = common::pool(&fresh.database.url()).await;
     // What a transaction ends with is seen by a trigger that fires at its commit.
     sqlx::raw_sql(
         "create table seen (setting text);
@@ -187,4 +191,175 @@ async fn a_catch_up_and_a_change_wait_for_their_commit() {
         .await
         .unwrap();
     assert_eq!(after, "off", "the host's setting is the host's again");
+}
+
+/// What the tables hold, beside them; and back.
+const BACK_UP: &str = "do $$ declare t record; begin
+    create schema backup;
+    for t in select tablename from pg_tables where schemaname = 'credential_management'
+        and tablename not like '%migrations' loop
+        execute format('create table backup.%1$I as table credential_management.%1$I', t.tablename);
+    end loop; end $$";
+const RESTORE: &str = "do $$ declare t record; begin
+    set local session_replication_role = replica; -- in any order, whatever refers to what
+    for t in select tablename from pg_tables where schemaname = 'backup' loop
+        execute format('delete from credential_management.%1$I', t.tablename);
+        execute format('insert into credential_management.%1$I table backup.%1$I', t.tablename);
+    end loop;
+    drop schema backup cascade; end $$";
+
+#[tokio::test]
+async fn changes_after_a_restore_are_other_changes() {
+    let fresh = common::fresh().await;
+    let run = async |sql| {
+        sqlx::raw_sql(sql).execute(&fresh.pool).await.unwrap();
+    };
+    let (back_up, restore) = (async || run(BACK_UP).await, async |()| run(RESTORE).await);
+    conformance::changes_after_a_restore_are_other_changes(&fresh.store, back_up, restore).await;
+}
+
+/// Sets the server's times back by so much, since its clock cannot be moved.
+async fn let_pass(fresh: &common::Fresh, time: Duration) {
+    let seconds = time.as_secs();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "update credential_management.node set seen_at = seen_at - interval '{seconds} seconds';
+        update credential_management.revoked_token
+            set expires_at = expires_at - interval '{seconds} seconds'"
+    )))
+    .execute(&fresh.pool)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn catch_up_forgets_dead_nodes() {
+    let fresh = common::fresh().await;
+    let let_pass = async |time| let_pass(&fresh, time).await;
+    conformance::catch_up_forgets_dead_nodes(&fresh.store, let_pass).await;
+}
+
+#[tokio::test]
+async fn revoked_tokens_are_forgotten_after_their_time() {
+    let fresh = common::fresh().await;
+    let let_pass = async |time| let_pass(&fresh, time).await;
+    conformance::revoked_tokens_are_forgotten_after_their_time(&fresh.store, let_pass).await;
+}
+
+/// The latest row stays, however old.
+#[tokio::test]
+async fn the_latest_change_is_never_removed() {
+    let fresh = common::fresh().await;
+    append(&fresh, 2, "61 minutes").await;
+    let left = async || -> Vec<i64> {
+        sqlx::query_scalar("select number from credential_management.change")
+            .fetch_all(&fresh.pool)
+            .await
+            .unwrap()
+    };
+    for _ in 0..1024 {
+        catch_up(&fresh.store, Some(2)).await;
+    }
+    let removed = async { while left().await != [2] {} };
+    tokio::time::timeout(Duration::from_secs(20), removed)
+        .await
+        .unwrap();
+}
+
+/// Other calls hold every connection of the pool, and wait: a catch-up has a session of its own, opened
+/// by what the pool connects with at that time.
+#[tokio::test]
+async fn a_catch_up_waits_for_no_connection_of_the_pool() {
+    let fresh = common::fresh().await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(fresh.pool.acquire().await.unwrap());
+    }
+    catch_up(&fresh.store, None).await;
+    let sessions = async |pool: &mut sqlx::PgConnection| -> Vec<i32> {
+        sqlx::query_scalar(
+            "select pid from pg_stat_activity where datname = current_database()
+            and application_name = 'credential-catch-up'",
+        )
+        .fetch_all(pool)
+        .await
+        .unwrap()
+    };
+    let first = sessions(&mut held[0]).await;
+    catch_up(&fresh.store, None).await;
+    assert_eq!(
+        sessions(&mut held[0]).await,
+        first,
+        "the same session again"
+    );
+    assert_eq!(first.len(), 1);
+
+    // It ends: a later call opens another, with the options of now.
+    let role = format!("later_{}", fresh.database.name());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+        "create role {role} superuser login"
+    )))
+    .execute(&mut *held[0])
+    .await
+    .unwrap();
+    let options = fresh.pool.connect_options();
+    let options = (*options).clone().username(&role);
+    fresh.pool.set_connect_options(options);
+    sqlx::query("select pg_terminate_backend($1)")
+        .bind(first[0])
+        .execute(&mut *held[0])
+        .await
+        .unwrap();
+    let heartbeat = Heartbeat {
+        node: NodeId([7; 16]),
+        applied: None,
+        max_staleness: Duration::from_secs(1),
+    };
+    fresh.store.catch_up(&heartbeat).await.unwrap_err(); // the old session is gone
+    catch_up(&fresh.store, None).await;
+    let roles: Vec<String> = sqlx::query_scalar(
+        "select usename::text from pg_stat_activity where datname = current_database()
+        and application_name = 'credential-catch-up'",
+    )
+    .fetch_all(&mut *held[0])
+    .await
+    .unwrap();
+    assert_eq!(roles, [role]);
+}
+
+/// Retired connections serve no further call.
+#[tokio::test]
+async fn retired_connections_are_not_used_again() {
+    let fresh = common::fresh().await;
+    let pids = async || -> Vec<i32> {
+        sqlx::query_scalar(
+            "select pid from pg_stat_activity where datname = current_database()
+            and application_name = '' and pid <> pg_backend_pid() order by pid",
+        )
+        .fetch_all(&fresh.pool)
+        .await
+        .unwrap()
+    };
+    let some = credential_core::id::CredentialId::from_bytes([7; 16]);
+    let reads = (0..5).map(|_| fresh.store.state(some));
+    for read in reads.collect::<Vec<_>>() {
+        read.await.unwrap();
+    }
+    let mut before = pids().await;
+    before.push(
+        sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&fresh.pool)
+            .await
+            .unwrap(),
+    );
+    // A connection comes back to the pool in a task of its own.
+    while fresh.pool.num_idle() < fresh.pool.size() as usize {
+        tokio::task::yield_now().await;
+    }
+    fresh.store.retire_connections();
+    fresh.store.state(some).await.unwrap();
+    let now: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(&fresh.pool)
+        .await
+        .unwrap();
+    assert!(!before.contains(&now), "{now} of {before:?}");
 }

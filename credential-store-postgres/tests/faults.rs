@@ -96,11 +96,11 @@ async fn a_blocked_writer_gives_up_and_leaves_nothing() {
     given_up.unwrap().unwrap_err();
     // Reads never wait for writers.
     let state = fresh.store.state(made.id).await.unwrap();
-    assert_eq!(state.upto, 1);
+    assert_eq!(state.upto.number, 1);
     assert_eq!(state.value.unwrap().credential, made);
     blocker.rollback().await.unwrap();
     node.revoke(&admin, made.id, None).await.unwrap();
-    assert_eq!(fresh.store.state(made.id).await.unwrap().upto, 2);
+    assert_eq!(fresh.store.state(made.id).await.unwrap().upto.number, 2);
 }
 
 /// A caller that goes away in the middle of a transaction leaves no lock behind.

@@ -33,8 +33,8 @@ const MANY: &str = r"
         select 'tenant-' || n % 1000, 1 + n / 1000, now(), 'dr-lee', 'credential.created',
             md5('c' || n)::uuid, '{}', 'k1', sha256('')
         from generate_series(0, 19999) as n;
-    insert into credential_management.change (number, credential_id)
-        select n, md5('c' || n)::uuid from generate_series(1, 20000) as n;
+    insert into credential_management.change (number, mark, previous, credential_id)
+        select n, md5('m' || n)::uuid, md5('m' || n - 1)::uuid, md5('c' || n)::uuid from generate_series(1, 20000) as n;
     update credential_management.change_counter set value = 20000;
     analyze
 ";

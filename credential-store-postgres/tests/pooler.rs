@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use credential_core::{
     manage::{Expected, ScopeChoice, SetScopes},
-    store::{CredentialStore as _, Heartbeat, NodeId, StoreError},
+    store::{ChangeId, CredentialStore as _, Heartbeat, Mark, NodeId, StoreError},
     testing::ManualClock,
 };
 use credential_store_postgres::{ListenerState, Pooler, PostgresStore, SchemaState};
@@ -19,9 +19,11 @@ use sqlx::Row as _;
 fn heartbeat(node: u8, applied: u64) -> Heartbeat {
     Heartbeat {
         node: NodeId([node; 16]),
-        applied: Some(applied),
+        applied: Some(ChangeId {
+            number: applied,
+            mark: Mark([0; 16]),
+        }),
         max_staleness: Duration::from_secs(1),
-        at: credential_core::clock::Timestamp::UNIX_EPOCH,
     }
 }
 
@@ -70,7 +72,7 @@ async fn nodes_that_share_sessions_do_not_mix_up_their_calls() {
         task.await.unwrap();
     }
     let all = pooled.store.catch_up(&heartbeat(9, 0)).await.unwrap();
-    assert_eq!(all.upto, changes as u64);
+    assert_eq!(all.upto.number, changes as u64);
     assert_eq!(all.items.map(|items| items.len()), Some(changes));
 }
 

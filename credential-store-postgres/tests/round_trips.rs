@@ -12,9 +12,8 @@ use std::{
 };
 
 use credential_core::{
-    clock::Timestamp,
     manage::{Expected, ScopeChoice, SetScopes},
-    store::{CredentialStore as _, Heartbeat, NodeId},
+    store::{ChangeId, CredentialStore as _, Heartbeat, Mark, NodeId},
     testing::ManualClock,
 };
 use credential_store_postgres::{Pooler, PostgresStore};
@@ -174,9 +173,11 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
         let state_by_selector = all(&log);
         let heartbeat = Heartbeat {
             node: NodeId([1; 16]),
-            applied: Some(3 * round),
+            applied: Some(ChangeId {
+                number: 3 * round,
+                mark: Mark([0; 16]),
+            }),
             max_staleness: Duration::from_secs(1),
-            at: Timestamp::UNIX_EPOCH,
         };
         let changes = store.catch_up(&heartbeat).await.unwrap();
         assert_eq!(changes.items.unwrap().len(), 3);

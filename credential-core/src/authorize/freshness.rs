@@ -12,9 +12,11 @@
 use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
+use tokio::sync::oneshot;
 
 use super::{
-    ledger::Ledger,
+    catch_up::{CatchUps, CaughtUp},
+    ledger::{self, Known, Ledger, Refused},
     links::{self, Link, Links},
     shared_reads::{SharedRead, SharedReads},
 };
@@ -23,7 +25,7 @@ use crate::{
     clock::{Clock, Monotonic, Timestamp},
     credential::{Credential, CredentialState},
     id::{CredentialId, Selector, TenantId},
-    store::{AsOf, Change, Changes, CredentialStore, Heartbeat, NodeId, StoreError},
+    store::{AsOf, Change, ChangeId, CredentialStore, Heartbeat, NodeId, StoreError},
     telemetry,
     token::TokenId,
     usage::{UseLog, UseNote},
@@ -31,8 +33,6 @@ use crate::{
 
 /// How long a call of the store may take before the check is refused with "no answer".
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long after a failed catch-up checks fail at once in place of trying for themselves.
-const FAILURE_HOLDS: Duration = Duration::from_millis(250);
 /// Assumed as another node's `max_staleness` when the store cannot be asked; also the bound on
 /// what may be configured.
 pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
@@ -89,52 +89,128 @@ impl LiveCredential {
 /// What one read of the store found.
 #[derive(Debug)]
 struct Entry {
-    /// The latest change in it.
-    upto: u64,
     live: Option<Arc<LiveCredential>>,
 }
+
+/// What is believed, for all who share the read.
+#[derive(Debug)]
+struct Believed {
+    entry: Arc<Entry>,
+    /// How much this node knew by then.
+    known: Known,
+}
+
+/// A read on its way into the cache.
+#[derive(Debug)]
+struct PendingRead {
+    /// `None`: no credential has that selector.
+    id: Option<CredentialId>,
+    entry: Arc<Entry>,
+    settled: oneshot::Sender<Settled>,
+}
+
+/// What became of a read: up to where it is true, or why it is not believed.
+type Settled = Result<Known, Refused>;
 
 /// A credential's live state, and the link to it if it was cached.
 type Found = Option<(Arc<LiveCredential>, Option<Link>)>;
 
-/// The state of credentials on this node.
+/// The state of credentials on this node. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct States(Arc<Inner>);
+
 #[derive(Debug)]
-pub(crate) struct States {
+struct Inner {
     store: Arc<dyn CredentialStore>,
     catalog: ScopeCatalog,
     clock: Arc<dyn Clock>,
     node: NodeId,
     max_staleness: Duration,
-    ledger: Ledger,
-    links: Links,
-    by_id: Cache<CredentialId, Arc<Entry>>,
+    ledger: Ledger<PendingRead>,
+    entries: Entries,
     /// A selector belongs to one credential for ever, so this says nothing that can go stale.
     owner: Cache<Selector, CredentialId>,
     uses: UseLog,
-    reads: SharedReads<ReadKey, Entry>,
-    catch_up: tokio::sync::Mutex<CatchUp>,
+    reads: SharedReads<ReadKey, Believed>,
+    catch_ups: CatchUps,
+}
+
+/// The cached states, and which token entries still speak for them.
+#[derive(Debug)]
+struct Entries {
+    by_id: Cache<CredentialId, Arc<Entry>>,
+    links: Links,
+}
+
+impl Entries {
+    fn get(&self, id: CredentialId) -> Option<Found> {
+        let (entry, link) = self.links.link(id.as_bytes(), || self.by_id.get(&id));
+        Some(entry?.live.clone().map(|live| (live, Some(link))))
+    }
+
+    fn drop_one(&self, id: CredentialId) {
+        self.links.cut(id.as_bytes(), || {
+            self.by_id.remove(&id);
+        });
+    }
+
+    fn drop_tenant(&self, tenant: &TenantId) {
+        let others = |entry: &Arc<Entry>| {
+            let live = entry.live.as_ref();
+            live.is_some_and(|live| live.credential.tenant != *tenant)
+        };
+        self.links
+            .cut_all(|| self.by_id.retain(|_, entry| others(entry)));
+    }
+}
+
+impl ledger::Cache for Entries {
+    type Read = PendingRead;
+
+    fn concerns(change: &Change, read: &PendingRead) -> bool {
+        match change {
+            Change::Credential(id) => read.id == Some(*id),
+            // An unknown credential may be that tenant's.
+            Change::Tenant(tenant) => read
+                .entry
+                .live
+                .as_ref()
+                .is_none_or(|live| live.credential.tenant == *tenant),
+            Change::Everything => true,
+        }
+    }
+
+    fn drop_changed(&self, change: &Change) {
+        match change {
+            Change::Credential(id) => self.drop_one(*id),
+            Change::Tenant(tenant) => self.drop_tenant(tenant),
+            Change::Everything => self.drop_all(),
+        }
+    }
+
+    fn drop_all(&self) {
+        self.links.cut_all(|| self.by_id.clear());
+    }
+
+    fn keep(&self, read: PendingRead, known: Known) {
+        if let Some(id) = read.id {
+            // Why cut: a token may be linked to a state that was evicted, and this one is another.
+            self.links.cut(id.as_bytes(), || {
+                self.by_id.insert(id, read.entry);
+            });
+        }
+        let _gone = read.settled.send(Ok(known)); // whoever asked may have given up
+    }
+
+    fn refuse(&self, read: PendingRead, why: Refused) {
+        let _gone = read.settled.send(Err(why));
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ReadKey {
     Id(CredentialId),
     Selector(Selector),
-}
-
-#[derive(Debug, Default)]
-struct CatchUp {
-    applied: Option<u64>,
-    latest: Option<CaughtUp>,
-    /// The latest attempt failed, and ended then.
-    failed: Option<(Monotonic, Arc<StoreError>)>,
-}
-
-/// What a catch-up found out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CaughtUp {
-    began: Monotonic,
-    /// The largest `max_staleness` of the nodes that are alive.
-    pub(crate) largest_max_staleness: Duration,
 }
 
 impl States {
@@ -146,20 +222,22 @@ impl States {
         max_staleness: Duration,
         capacity: usize,
     ) -> Self {
-        Self {
+        Self(Arc::new(Inner {
             store,
             catalog,
             clock,
             node,
             max_staleness,
             ledger: Ledger::new(),
-            links: Links::new(links::SLOTS),
-            by_id: Cache::new(capacity),
+            entries: Entries {
+                by_id: Cache::new(capacity),
+                links: Links::new(links::SLOTS),
+            },
             owner: Cache::new(capacity),
             uses: UseLog::default(),
             reads: SharedReads::new(),
-            catch_up: tokio::sync::Mutex::default(),
-        }
+            catch_ups: CatchUps::default(),
+        }))
     }
 
     /// Whether the state that was linked to is the latest, for a check that began then: no I/O, no
@@ -167,22 +245,17 @@ impl States {
     #[inline]
     pub(crate) fn holds(&self, link: Option<Link>, check_began: Monotonic) -> bool {
         // INVARIANT: clock, then gate, then link (see `Ledger::proven_at`, `Links::holds`).
-        link.is_some_and(|link| self.is_proven(check_began) && self.links.holds(link))
+        link.is_some_and(|link| self.is_proven(check_began) && self.0.entries.links.holds(link))
     }
 
     /// The credential's live state if it is cached and proven fresh: no I/O, no allocation.
     #[inline]
     fn cached(&self, id: CredentialId) -> Option<Found> {
         // INVARIANT: clock, then gate, then entry (see `Ledger::proven_at`).
-        if !self.is_proven(self.clock.monotonic()) {
+        if !self.is_proven(self.0.clock.monotonic()) {
             return None;
         }
-        self.by_id(id)
-    }
-
-    fn by_id(&self, id: CredentialId) -> Option<Found> {
-        let (entry, link) = self.links.link(id.as_bytes(), || self.by_id.get(&id));
-        Some(entry?.live.clone().map(|live| (live, Some(link))))
+        self.0.entries.get(id)
     }
 
     /// The credential's live state, proven fresh as of now or `max_staleness` before.
@@ -201,7 +274,7 @@ impl States {
         &self,
         selector: Selector,
     ) -> Result<Found, Arc<StoreError>> {
-        match self.owner.get(&selector) {
+        match self.0.owner.get(&selector) {
             Some(id) => self.get(id).await,
             None => self.look_up(None, ReadKey::Selector(selector)).await,
         }
@@ -210,11 +283,8 @@ impl States {
     /// Whether what is cached is true as of `check_began`, or of at most `max_staleness` before.
     #[inline]
     fn is_proven(&self, check_began: Monotonic) -> bool {
-        let proven = self.ledger.proven_at();
-        // Why apart: 0 means proven after the check began, also within one tick of the clock.
-        !self.max_staleness.is_zero()
-            && proven != 0
-            && check_began.saturating_since(Monotonic::from_nanos(proven)) <= self.max_staleness
+        let proven = self.0.ledger.proven_at();
+        proven != 0 && self.0.serves(Monotonic::from_nanos(proven), check_began)
     }
 
     async fn look_up(
@@ -222,19 +292,24 @@ impl States {
         id: Option<CredentialId>,
         key: ReadKey,
     ) -> Result<Found, Arc<StoreError>> {
-        let check_began = self.clock.monotonic();
+        let check_began = self.0.clock.monotonic();
         self.prove(check_began).await?;
-        if let Some(found) = id.and_then(|id| self.by_id(id)) {
+        if let Some(found) = id.and_then(|id| self.0.entries.get(id)) {
             return Ok(found);
         }
         // A read that others began may answer this check only if it saw all that this node knew
         // when the check began.
-        let seen = self.ledger.seen();
+        let known = self.0.ledger.known();
         let shared = self
+            .0
             .reads
-            .run(key, |entry| entry.upto >= seen, || self.read_once(key))
+            .run(
+                key,
+                |believed| believed.known.covers(known),
+                || self.read_believed(key),
+            )
             .await?;
-        Ok(shared.live.clone().map(|live| (live, None)))
+        Ok(shared.entry.live.clone().map(|live| (live, None)))
     }
 
     /// Returns once what is cached is proven for a check that began then.
@@ -242,29 +317,63 @@ impl States {
         if self.is_proven(check_began) {
             return Ok(());
         }
-        let mut place = self.catch_up.lock().await;
-        // What others did while this check waited may serve it too.
-        if self.is_proven(check_began)
-            || place
-                .latest
-                .is_some_and(|latest| latest.began > check_began)
-        {
-            return Ok(());
-        }
-        if let Some((ended, error)) = &place.failed
-            && ended.saturating_add(FAILURE_HOLDS) > check_began
-        {
-            return Err(Arc::clone(error));
-        }
-        self.catch_up_from(&mut place).await.map(|_| ())
+        let serves = |began| self.0.serves(began, check_began);
+        let attempt = || Inner::attempt(Arc::clone(&self.0));
+        let proven = self
+            .0
+            .catch_ups
+            .for_check(&self.0.clock, serves, attempt)
+            .await;
+        proven.map(|_| ())
     }
 
-    async fn read_once(&self, key: ReadKey) -> SharedRead<Entry> {
-        let ticket = self.ledger.begin_read();
+    /// A read that the change log vouches for. One that it does not vouch for is thrown away and made
+    /// again, once.
+    async fn read_believed(&self, key: ReadKey) -> SharedRead<Believed> {
+        for _ in 0..2 {
+            let (settled, outcome) = oneshot::channel();
+            let ticket = self.0.ledger.begin_read();
+            let (upto, read) = self.read_once(key, settled).await?;
+            let entry = Arc::clone(&read.entry);
+            self.0.ledger.offer(ticket, upto, read, &self.0.entries);
+            match self.settled(outcome).await? {
+                Ok(known) => return Ok(Arc::new(Believed { entry, known })),
+                Err(Refused::Outrun) => {}
+                Err(Refused::Contradicted) => {
+                    tracing::warn!(
+                        upto = upto.number,
+                        "a read is not of the history that catch-ups have shown: the database was \
+                         restored or failed over, and connections to the old one are still open"
+                    );
+                    self.0.store.retire_connections();
+                }
+            }
+        }
+        Err(Arc::new(unproven()))
+    }
+
+    /// What became of a read that was offered; if it waits, it is settled by the next catch-up.
+    async fn settled(
+        &self,
+        mut outcome: oneshot::Receiver<Settled>,
+    ) -> Result<Settled, Arc<StoreError>> {
+        if let Ok(settled) = outcome.try_recv() {
+            return Ok(settled);
+        }
+        self.catch_up().await?;
+        // The catch-up began after the read had ended, so it has settled it.
+        Ok(outcome.try_recv().unwrap_or(Err(Refused::Outrun)))
+    }
+
+    async fn read_once(
+        &self,
+        key: ReadKey,
+        settled: oneshot::Sender<Settled>,
+    ) -> Result<(ChangeId, PendingRead), Arc<StoreError>> {
         let read = async {
             match key {
-                ReadKey::Id(id) => self.store.state(id).await,
-                ReadKey::Selector(selector) => self.store.state_by_selector(&selector).await,
+                ReadKey::Id(id) => self.0.store.state(id).await,
+                ReadKey::Selector(selector) => self.0.store.state_by_selector(&selector).await,
             }
         };
         let AsOf { value, upto } = in_time(read)
@@ -272,177 +381,154 @@ impl States {
             .inspect(|_| telemetry::state_read(true))
             .inspect_err(|_| telemetry::state_read(false))?;
         let owned = value.as_ref().map(|state| state.credential.id);
-        let live = value
-            .and_then(|state| LiveCredential::resolve(state, &self.catalog, &self.uses))
-            .map(Arc::new);
-        let entry = Arc::new(Entry { upto, live });
         tracing::debug!(
             credential = owned.map(tracing::field::display),
-            upto,
+            upto = upto.number,
             "read a state"
         );
         let id = match key {
             ReadKey::Id(id) => Some(id),
             ReadKey::Selector(selector) => {
                 if let Some(id) = owned {
-                    self.owner.insert(selector, id);
+                    self.0.owner.insert(selector, id);
                 }
                 owned
             }
         };
-        if let Some(id) = id {
-            self.ledger.fill(ticket, upto, || {
-                self.by_id.insert(id, Arc::clone(&entry));
-            });
-        }
-        Ok(entry)
+        let live = value
+            .and_then(|state| LiveCredential::resolve(state, &self.0.catalog, &self.0.uses))
+            .map(Arc::new);
+        let entry = Arc::new(Entry { live });
+        Ok((upto, PendingRead { id, entry, settled }))
     }
 
     /// This node committed `change` on `id`: its own cache must not answer from before.
-    pub(crate) fn own_change(&self, id: CredentialId, change: u64) {
-        self.ledger.apply(change, || self.drop_older(id, change));
+    pub(crate) fn own_change(&self, id: CredentialId, change: ChangeId) {
+        self.0
+            .ledger
+            .own_commit(change, || self.0.entries.drop_one(id));
     }
 
-    /// Drops a credential's entry, unless it was read after that change.
-    fn drop_older(&self, id: CredentialId, change: u64) {
-        self.links.cut(id.as_bytes(), || {
-            self.by_id.remove_if(&id, |entry| entry.upto < change);
-        });
-    }
-
-    fn drop_tenant(&self, tenant: &TenantId) {
-        let others = |entry: &Arc<Entry>| {
-            let live = entry.live.as_ref();
-            live.is_some_and(|live| live.credential.tenant != *tenant)
-        };
-        self.links
-            .cut_all(|| self.by_id.retain(|_, entry| others(entry)));
-    }
-
-    fn drop_all(&self) {
-        self.links.cut_all(|| self.by_id.clear());
-    }
-
-    /// Asks the store what changed and drops it from the cache.
+    /// Asks the store what changed and drops it from the cache; begins after this call.
     ///
     /// # Errors
     /// Whatever keeps the store from answering; the gate then closes by itself in time.
     pub(crate) async fn catch_up(&self) -> Result<CaughtUp, Arc<StoreError>> {
-        let asked = self.clock.monotonic();
-        let mut place = self.catch_up.lock().await;
-        match place.latest {
-            // Began while this call waited: it answers this call too.
-            Some(latest) if latest.began > asked => Ok(latest),
-            _ => self.catch_up_from(&mut place).await,
-        }
+        let attempt = || Inner::attempt(Arc::clone(&self.0));
+        self.0.catch_ups.next(&self.0.clock, attempt).await
     }
 
-    async fn catch_up_from(&self, place: &mut CatchUp) -> Result<CaughtUp, Arc<StoreError>> {
-        let began = self.clock.monotonic();
-        let heartbeat = Heartbeat {
-            node: self.node,
-            applied: place.applied,
-            max_staleness: self.max_staleness,
-            at: self.clock.now(),
-        };
-        let changes = match in_time(self.store.catch_up(&heartbeat)).await {
-            Ok(changes) => changes,
-            Err(error) => {
-                telemetry::catch_up(false);
-                place.failed = Some((self.clock.monotonic(), Arc::clone(&error)));
-                return Err(error);
-            }
-        };
-        telemetry::catch_up(true);
-        // From here to the end nothing awaits: a caller that gives up leaves nothing half done.
-        self.apply(place.applied, &changes);
-        self.ledger.publish(began.as_nanos());
-        if changes
-            .items
-            .as_ref()
-            .is_some_and(|items| !items.is_empty())
-        {
-            let took = self.clock.monotonic().saturating_since(began);
-            telemetry::change_delay(changes.waited.saturating_add(took));
-        }
-        tracing::trace!(applied = place.applied, upto = changes.upto, "caught up");
-        let caught_up = CaughtUp {
-            began,
-            largest_max_staleness: changes.largest_max_staleness,
-        };
-        *place = CatchUp {
-            applied: Some(changes.upto),
-            latest: Some(caught_up),
-            failed: None,
-        };
-        Ok(caught_up)
-    }
-
-    /// Brings this node up to date and says how long the slowest node may take.
-    pub(crate) async fn largest_max_staleness(&self) -> Duration {
+    /// Brings this node up to date after its own commit, and says how long the slowest node may take.
+    ///
+    /// # Errors
+    /// `Backend` if the commit is not in the change log: it was made by a server that has lost its
+    /// place to another.
+    pub(crate) async fn confirm(&self, change: ChangeId) -> Result<Duration, StoreError> {
         match self.catch_up().await {
-            Ok(caught_up) => caught_up.largest_max_staleness,
+            Ok(caught_up) if self.0.ledger.shows::<Entries>(change) => {
+                Ok(caught_up.largest_max_staleness)
+            }
+            Ok(_) => {
+                self.0.store.retire_connections();
+                Err(unproven())
+            }
             Err(error) => {
                 // Why not fail: the change is committed and this node already answers from it.
                 tracing::warn!(%error, "could not ask for the nodes' max_staleness after a change");
-                LARGEST_MAX_STALENESS
+                Ok(LARGEST_MAX_STALENESS)
             }
         }
     }
 
-    fn apply(&self, applied: Option<u64>, changes: &Changes) {
-        match (applied, &changes.items) {
-            (Some(applied), Some(items)) if is_complete(applied, items, changes.upto) => {
-                telemetry::changes_applied(items.len());
-                self.ledger.apply(changes.upto, || {
-                    for (number, change) in items {
-                        match change {
-                            Change::Credential(id) => self.drop_older(*id, *number),
-                            Change::Tenant(tenant) => self.drop_tenant(tenant),
-                            Change::Everything => self.drop_all(),
-                        }
-                    }
-                });
-            }
-            _ => {
-                // Why close first: until the cache is empty, the old proof must not speak for it.
-                self.ledger.close();
-                self.ledger.start_anew(changes.upto, || self.drop_all());
-                if applied.is_some() {
-                    telemetry::caches_dropped();
-                    tracing::warn!(
-                        applied,
-                        upto = changes.upto,
-                        "the change log has a gap for this node: everything cached was dropped"
-                    );
-                }
-            }
-        }
+    /// Brings this node up to date; whether the credential still has the version that the caller read,
+    /// and how long the slowest node may take.
+    ///
+    /// # Errors
+    /// `Backend` if the store cannot be asked.
+    pub(crate) async fn confirm_version(
+        &self,
+        credential: &Credential,
+    ) -> Result<(bool, Duration), StoreError> {
+        let caught_up = self.catch_up().await.map_err(shared)?;
+        let found = self.get(credential.id).await.map_err(shared)?;
+        // `None`: this node's catalogue does not offer its API type, so it confers nothing here.
+        let same = found.is_none_or(|(live, _)| live.credential.version == credential.version);
+        Ok((same, caught_up.largest_max_staleness))
     }
 
     /// Writes the uses that the store does not know of yet.
     pub(crate) async fn flush_uses(&self) -> Result<usize, StoreError> {
-        self.uses.flush(&*self.store).await
+        self.0.uses.flush(&*self.0.store).await
     }
 
     /// How long ago the latest complete catch-up began; `None` before the first.
     pub(crate) fn age(&self) -> Option<Duration> {
-        let proven = self.ledger.proven_at();
+        let proven = self.0.ledger.proven_at();
         (proven != 0).then(|| {
-            self.clock
+            self.0
+                .clock
                 .monotonic()
                 .saturating_since(Monotonic::from_nanos(proven))
         })
     }
 }
 
-/// Whether `items` are all the changes from `applied` (exclusive) to `upto`, in order.
-fn is_complete(applied: u64, items: &[(u64, Change)], upto: u64) -> bool {
-    upto.checked_sub(applied) == Some(items.len() as u64)
-        && items
-            .iter()
-            .zip(applied.saturating_add(1)..)
-            .all(|((number, _), expected)| *number == expected)
+impl Inner {
+    /// Whether a catch-up that began at `proven` speaks for a check that began at `check_began`.
+    #[inline]
+    fn serves(&self, proven: Monotonic, check_began: Monotonic) -> bool {
+        // Why apart: 0 means proven after the check began, also within one tick of the clock.
+        !self.max_staleness.is_zero() && check_began.saturating_since(proven) <= self.max_staleness
+    }
+
+    /// One catch-up.
+    async fn attempt(self: Arc<Self>) -> Result<CaughtUp, Arc<StoreError>> {
+        let began = self.clock.monotonic();
+        let ticket = self.ledger.begin_catch_up();
+        let heartbeat = Heartbeat {
+            node: self.node,
+            applied: ticket.applied,
+            max_staleness: self.max_staleness,
+        };
+        let answer = tokio::time::timeout(STORE_TIMEOUT, self.store.catch_up(&heartbeat)).await;
+        let changes = match answer {
+            Ok(Ok(changes)) => changes,
+            Ok(Err(error)) => {
+                telemetry::catch_up(false);
+                return Err(Arc::new(error));
+            }
+            Err(elapsed) => {
+                telemetry::catch_up(false);
+                // Where connections die silently, each would cost its caller as long.
+                self.store.retire_connections();
+                return Err(Arc::new(too_late(elapsed)));
+            }
+        };
+        telemetry::catch_up(true);
+        let followed = self.ledger.apply(ticket, &changes, &self.entries);
+        self.ledger.publish(began.as_nanos());
+        let items = changes.items.as_ref().map_or(0, Vec::len);
+        if followed {
+            telemetry::changes_applied(items);
+        } else if let Some(applied) = ticket.applied {
+            telemetry::caches_dropped();
+            tracing::warn!(
+                applied = applied.number,
+                upto = changes.upto.number,
+                "the change log does not follow on what this node knows: everything cached was dropped"
+            );
+            // What is open may lead to the server whose log this is not.
+            self.store.retire_connections();
+        }
+        if items > 0 {
+            let took = self.clock.monotonic().saturating_since(began);
+            telemetry::change_delay(changes.waited.saturating_add(took));
+        }
+        tracing::trace!(upto = changes.upto.number, "caught up");
+        Ok(CaughtUp {
+            largest_max_staleness: changes.largest_max_staleness,
+        })
+    }
 }
 
 /// A call of the store, for at most [`STORE_TIMEOUT`].
@@ -451,10 +537,26 @@ async fn in_time<T>(
 ) -> Result<T, Arc<StoreError>> {
     tokio::time::timeout(STORE_TIMEOUT, call)
         .await
-        .unwrap_or_else(|elapsed| {
-            Err(StoreError::Backend {
-                source: elapsed.into(),
-            })
-        })
+        .unwrap_or_else(|elapsed| Err(too_late(elapsed)))
         .map_err(Arc::new)
+}
+
+/// An error that others may hold as well, as one that a caller can own.
+pub(crate) fn shared(error: Arc<StoreError>) -> StoreError {
+    StoreError::Backend {
+        source: error.into(),
+    }
+}
+
+fn too_late(elapsed: tokio::time::error::Elapsed) -> StoreError {
+    StoreError::Backend {
+        source: elapsed.into(),
+    }
+}
+
+fn unproven() -> StoreError {
+    StoreError::Backend {
+        source: "what the store said is not in its change log: it was restored, or another server took over"
+            .into(),
+    }
 }

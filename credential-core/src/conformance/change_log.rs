@@ -1,20 +1,26 @@
-//! The numbered log of changes and the nodes that follow it.
+//! The log of changes and the nodes that follow it.
+
+use std::{collections::HashSet, time::Duration};
 
 use super::fixture::{
     NOW, at_once, catch_up, credential, inserted, latest, new, node, rename, rescope, revoke,
     revoke_token, seconds, tenant,
 };
 use crate::{
+    authorize::ledger::follows,
     secret::keyring::KeyName,
-    store::{CHANGES_KEPT_FOR, Change, CredentialStore, Heartbeat, KeyCheck, NodeId, StoreError},
+    store::{
+        CHANGES_KEPT_FOR, Change, ChangeId, Changes, CredentialStore, Heartbeat, KeyCheck, Mark,
+        NodeId, StoreError,
+    },
 };
 
-/// Every kind of change gets the next number; a node that follows sees each exactly once, in
-/// order, also while 8 writers race.
+/// Every kind of change gets the next number and a mark of its own; a node that follows sees each
+/// exactly once, in order, also while 8 writers race.
 pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>(store: &S) {
     let node = node();
     let start = catch_up(store, node, None).await.upto;
-    let committed: Vec<(u64, Change)> = at_once(8, |n| {
+    let committed: Vec<(ChangeId, Change)> = at_once(8, |n| {
         let store = store.clone();
         async move {
             let made = credential(
@@ -22,19 +28,22 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
                 &format!("key {n}"),
                 0,
             );
-            let mut numbers = vec![store.insert(new(&made, 100)).await.unwrap().change];
+            let mut changes = vec![store.insert(new(&made, 100)).await.unwrap().change];
             let edit = rename(&made, &format!("name {n}"));
             let edited = store.replace(edit).await.unwrap();
-            numbers.push(edited.change);
+            changes.push(edited.change);
             let edit = rescope(&edited.value, &["system/bills.read"]);
-            numbers.push(store.replace(edit).await.unwrap().change);
+            changes.push(store.replace(edit).await.unwrap().change);
             let revocation = revoke_token(&made, 0, 60);
-            numbers.push(store.revoke_token(revocation).await.unwrap().change);
-            numbers.push(store.revoke(revoke(&made, NOW)).await.unwrap().change);
-            assert!(numbers.is_sorted(), "one writer's changes keep their order");
-            numbers
+            changes.push(store.revoke_token(revocation).await.unwrap().change);
+            changes.push(store.revoke(revoke(&made, NOW)).await.unwrap().change);
+            assert!(
+                changes.is_sorted_by_key(|change| change.number),
+                "one writer's changes keep their order"
+            );
+            changes
                 .into_iter()
-                .map(move |number| (number, Change::Credential(made.id)))
+                .map(move |change| (change, Change::Credential(made.id)))
         }
     })
     .await
@@ -43,35 +52,134 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
     .collect();
 
     let mut expected = committed;
-    expected.sort_by_key(|(number, _)| *number);
-    let numbers: Vec<u64> = expected.iter().map(|(number, _)| *number).collect();
-    assert_eq!(numbers, (start + 1..=start + 40).collect::<Vec<_>>());
+    expected.sort_by_key(|(change, _)| change.number);
+    let numbers: Vec<u64> = expected.iter().map(|(change, _)| change.number).collect();
+    assert_eq!(
+        numbers,
+        (start.number + 1..=start.number + 40).collect::<Vec<_>>()
+    );
+    let marks: HashSet<Mark> = expected.iter().map(|(change, _)| change.mark).collect();
+    assert_eq!(marks.len(), 40, "no two changes have one mark");
     let changes = catch_up(store, node, Some(start)).await;
-    assert_eq!(changes.upto, start + 40);
-    assert_eq!(changes.items, Some(expected));
-    let changes = catch_up(store, node, Some(start + 40)).await;
+    assert!(continues(start, &changes), "{changes:?}");
+    let items = changes.items.unwrap().into_iter();
+    let listed: Vec<_> = items.map(|item| (item.id, item.change)).collect();
+    assert_eq!(listed, expected);
+    let (last, _) = expected.pop().unwrap();
+    assert_eq!(changes.upto, last);
+    let changes = catch_up(store, node, Some(last)).await;
     assert_eq!(changes.items, Some(Vec::new()));
+    assert_eq!(changes.upto, last);
 }
 
-/// A node without a place in the log gets the latest number and nothing to apply.
+/// Whether a node that has applied that change goes on with the answer.
+fn continues(applied: ChangeId, changes: &Changes) -> bool {
+    let items = changes.items.as_deref();
+    items.is_some_and(|items| follows(applied, items, changes.upto))
+}
+
+/// A node without a place in the log gets the latest change and nothing to apply.
 pub async fn changes_start_anew_without_a_place<S: CredentialStore + Clone>(store: &S) {
     inserted(store, "alder", "Lab", 0).await;
     let changes = catch_up(store, node(), None).await;
-    assert!(changes.upto >= 1);
+    assert!(changes.upto.number >= 1);
     assert_eq!(changes.items, None);
 }
 
-/// A node that has applied more than the store knows (a lost time line) is not told "nothing new".
+/// A node that has applied more than the store knows (a lost history) is not told "nothing new".
 pub async fn changes_never_pretend_to_know_a_future_place<S: CredentialStore + Clone>(store: &S) {
     inserted(store, "alder", "Lab", 0).await;
     let upto = latest(store).await;
-    let changes = catch_up(store, node(), Some(upto + 5)).await;
-    assert_eq!(changes.upto, upto);
-    assert!(changes.items.is_none_or(|items| items.is_empty()));
+    for ahead in [1, 5] {
+        let future = ChangeId {
+            number: upto.number + ahead,
+            mark: Mark([7; 16]),
+        };
+        let changes = catch_up(store, node(), Some(future)).await;
+        assert_eq!(changes.upto, upto);
+        assert!(!continues(future, &changes), "{changes:?}");
+    }
 }
 
-/// A state read carries the number of the latest change that is in it.
-pub async fn reads_carry_the_number_of_the_latest_change<S: CredentialStore + Clone>(store: &S) {
+/// A node that has applied another change under the same number is not told that it is up to date,
+/// be that the latest change, an earlier one, or number 0.
+pub async fn changes_do_not_continue_another_history<S: CredentialStore + Clone>(store: &S) {
+    let mut places = vec![latest(store).await];
+    let mut made = inserted(store, "alder", "Lab", 0).await;
+    places.push(latest(store).await);
+    for name in ["one", "two"] {
+        let edited = store.replace(rename(&made, name)).await.unwrap();
+        made = edited.value;
+        places.push(edited.change);
+    }
+    assert_eq!(places.iter().map(|place| place.number).min(), Some(0));
+    for place in places {
+        let changes = catch_up(store, node(), Some(place)).await;
+        assert!(continues(place, &changes), "{place:?}: {changes:?}");
+        let lost = ChangeId {
+            mark: Mark([7; 16]),
+            ..place
+        };
+        let changes = catch_up(store, node(), Some(lost)).await;
+        assert!(!continues(lost, &changes), "{lost:?}: {changes:?}");
+    }
+}
+
+/// Not part of [`for_each_case!`](crate::for_each_case): for stores whose content can be put back, as
+/// by a restore. The changes that were lost and the ones in their places are told apart, in the log
+/// and in reads.
+pub async fn changes_after_a_restore_are_other_changes<S, B>(
+    store: &S,
+    back_up: impl AsyncFnOnce() -> B,
+    restore: impl AsyncFnOnce(B),
+) where
+    S: CredentialStore + Clone,
+{
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let other = inserted(store, "alder", "Other", 0).await;
+    let kept = latest(store).await;
+    let saved = back_up().await;
+    let mut lost = vec![
+        store.replace(rename(&made, "Lost")).await.unwrap().change,
+        store.revoke(revoke(&other, NOW)).await.unwrap().change,
+    ];
+    lost.push(store.state(made.id).await.unwrap().upto);
+    restore(saved).await;
+    assert_eq!(
+        latest(store).await,
+        kept,
+        "the backup brings its marks along"
+    );
+
+    let mut anew = Vec::new();
+    for name in ["one", "two", "three"] {
+        inserted(store, "alder", name, 0).await;
+        let read = store.state(made.id).await.unwrap();
+        assert_eq!(read.value.unwrap().credential.name, made.name);
+        anew.push(read.upto);
+        assert_eq!(latest(store).await, read.upto);
+    }
+    for (place, applied) in lost
+        .iter()
+        .map(|place| (place, false))
+        .chain([(&kept, true)])
+    {
+        let changes = catch_up(store, node(), Some(*place)).await;
+        assert_eq!(
+            continues(*place, &changes),
+            applied,
+            "{place:?}: {changes:?}"
+        );
+        assert!(!anew.contains(place));
+    }
+    let repeated = lost
+        .iter()
+        .filter(|place| anew.iter().any(|it| it.number == place.number));
+    assert_eq!(repeated.count(), lost.len(), "the numbers are the same");
+}
+
+/// A state read carries the latest change that is in it.
+pub async fn reads_carry_the_latest_change<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     let committed = store.replace(rename(&made, "Radiology")).await.unwrap();
     let selector = made.secrets.first().unwrap().selector;
@@ -81,12 +189,11 @@ pub async fn reads_carry_the_number_of_the_latest_change<S: CredentialStore + Cl
     assert_eq!(read.value.unwrap().credential.name.as_str(), "Radiology");
 }
 
-async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64, at: u64) -> u64 {
+async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64) -> u64 {
     let heartbeat = Heartbeat {
         node,
         applied: None,
         max_staleness: seconds(staleness),
-        at: NOW.saturating_add(seconds(at)),
     };
     let changes = store.catch_up(&heartbeat).await.unwrap();
     changes.largest_max_staleness.as_secs()
@@ -95,19 +202,45 @@ async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64, 
 /// Each node learns the largest bound of all, its own latest one included.
 pub async fn catch_up_knows_the_slowest_node<S: CredentialStore + Clone>(store: &S) {
     let (quick, slow) = (node(), node());
-    assert_eq!(heartbeat(store, quick, 1, 0).await, 1);
-    assert_eq!(heartbeat(store, slow, 9, 0).await, 9);
-    assert_eq!(heartbeat(store, quick, 1, 1).await, 9);
-    assert_eq!(heartbeat(store, slow, 2, 1).await, 2);
+    assert_eq!(heartbeat(store, quick, 1).await, 1);
+    assert_eq!(heartbeat(store, slow, 9).await, 9);
+    assert_eq!(heartbeat(store, quick, 1).await, 9);
+    assert_eq!(heartbeat(store, slow, 2).await, 2);
 }
 
-/// A node that has not been heard of for as long as changes are kept no longer counts.
-pub async fn catch_up_forgets_dead_nodes<S: CredentialStore + Clone>(store: &S) {
+/// Not part of [`for_each_case!`](crate::for_each_case): for stores whose clock a test can move, or
+/// whose times it can set back. A node that has not been heard of for as long as changes are kept no
+/// longer counts.
+pub async fn catch_up_forgets_dead_nodes<S: CredentialStore + Clone>(
+    store: &S,
+    let_pass: impl AsyncFn(Duration),
+) {
     let (alive, dead) = (node(), node());
-    heartbeat(store, dead, 9, 0).await;
-    let kept = CHANGES_KEPT_FOR.as_secs();
-    assert_eq!(heartbeat(store, alive, 1, kept).await, 9);
-    assert_eq!(heartbeat(store, alive, 1, kept + 1).await, 1);
+    heartbeat(store, dead, 9).await;
+    let_pass(CHANGES_KEPT_FOR.saturating_sub(seconds(60))).await;
+    assert_eq!(heartbeat(store, alive, 1).await, 9);
+    let_pass(seconds(61)).await;
+    assert_eq!(heartbeat(store, alive, 1).await, 1);
+}
+
+/// Waiting for a change ends when there is one, and does not end at once again and again while there is
+/// none: a node catches up each time.
+pub async fn wake_up_waits_for_a_change<S: CredentialStore + Clone>(store: &S) {
+    const MOMENT: Duration = Duration::from_millis(200);
+    let mut wakes = 0;
+    let quiet = async {
+        while wakes < 20 {
+            store.wake_up().await;
+            wakes += 1;
+            // Also where waking never waits, the time below passes.
+            tokio::task::yield_now().await;
+        }
+    };
+    let _quiet = tokio::time::timeout(MOMENT, quiet).await;
+    assert!(
+        wakes < 20,
+        "woken {wakes} times within {MOMENT:?} by no change"
+    );
 }
 
 fn check(name: &str, value: &str) -> KeyCheck {

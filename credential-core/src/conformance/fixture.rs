@@ -14,13 +14,17 @@ use crate::{
         keyring::{KeySigner, Keyring},
     },
     store::{
-        Changes, CredentialStore, Edit, Heartbeat, NewCredential, NodeId, Revoke, RevokeToken,
+        ChangeId, Changes, CredentialStore, Edit, Heartbeat, NewCredential, NodeId, Revoke,
+        RevokeToken,
     },
     token::TokenId,
 };
 
 /// 2026-01-01T00:00:00Z.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// 2100-01-01T00:00:00Z: after every store's now, so that no record is forgotten.
+pub(super) const LATER: Timestamp = Timestamp::from_micros(4_102_444_800_000_000);
 
 /// A hash in the right shape; nobody verifies it here.
 const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
@@ -162,16 +166,15 @@ pub(super) fn revoke(credential: &Credential, at: Timestamp) -> Revoke {
     }
 }
 
+/// Of a token that was issued so many seconds after [`LATER`].
 pub(super) fn revoke_token(credential: &Credential, issued: u64, expires: u64) -> RevokeToken {
     RevokeToken {
         credential_id: credential.id,
         token: RevokedToken {
             id: TokenId::random(&OsEntropy),
-            issued_at: NOW.saturating_add(seconds(issued)),
-            expires_at: NOW.saturating_add(seconds(expires)),
+            issued_at: LATER.saturating_add(seconds(issued)),
+            expires_at: LATER.saturating_add(seconds(expires)),
         },
-        at: NOW,
-        forget_expired_by: NOW,
         limit: 1_000,
     }
 }
@@ -185,19 +188,18 @@ pub(super) fn node() -> NodeId {
 pub(super) async fn catch_up(
     store: &impl CredentialStore,
     node: NodeId,
-    applied: Option<u64>,
+    applied: Option<ChangeId>,
 ) -> Changes {
     let heartbeat = Heartbeat {
         node,
         applied,
         max_staleness: seconds(1),
-        at: NOW,
     };
     store.catch_up(&heartbeat).await.unwrap()
 }
 
-/// The number of the latest change.
-pub(super) async fn latest(store: &impl CredentialStore) -> u64 {
+/// The latest change.
+pub(super) async fn latest(store: &impl CredentialStore) -> ChangeId {
     catch_up(store, node(), None).await.upto
 }
 

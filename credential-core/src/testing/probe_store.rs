@@ -1,8 +1,11 @@
 //! A store around another one that counts, fails and pauses on demand.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -20,6 +23,15 @@ use crate::{
     },
 };
 
+/// Runs once, behind a commit's back.
+struct AfterCommit(Box<dyn FnOnce() + Send>);
+
+impl fmt::Debug for AfterCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AfterCommit")
+    }
+}
+
 /// Counts calls, fails all of them while told to, and can hold state reads back between the
 /// moment they read and the moment they return. Clones share everything.
 #[derive(Debug, Clone)]
@@ -33,9 +45,13 @@ struct Probe {
     calls: AtomicU64,
     reads: AtomicU64,
     catch_ups: AtomicU64,
+    retirements: AtomicU64,
     failing: AtomicBool,
     failing_catch_ups: AtomicBool,
+    hanging_catch_ups: AtomicBool,
     deaf: AtomicBool,
+    restless: AtomicBool,
+    after_commit: Mutex<Option<AfterCommit>>,
     holding: AtomicBool,
     running: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -58,13 +74,17 @@ impl<S: CredentialStore> ProbeStore<S> {
                 calls: AtomicU64::new(0),
                 reads: AtomicU64::new(0),
                 catch_ups: AtomicU64::new(0),
+                retirements: AtomicU64::new(0),
                 failing: AtomicBool::new(false),
                 failing_catch_ups: AtomicBool::new(false),
+                hanging_catch_ups: AtomicBool::new(false),
                 deaf: AtomicBool::new(false),
                 running: AtomicUsize::new(0),
                 most_at_once: AtomicUsize::new(0),
                 holding_calls: AtomicBool::new(false),
                 calls_released: Semaphore::new(0),
+                restless: AtomicBool::new(false),
+                after_commit: Mutex::new(None),
                 holding: AtomicBool::new(false),
                 held: Semaphore::new(0),
                 released: Semaphore::new(0),
@@ -113,6 +133,35 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe.catch_ups.load(Ordering::SeqCst)
     }
 
+    /// How often connections were to be retired.
+    #[must_use]
+    pub fn retirements(&self) -> u64 {
+        self.probe.retirements.load(Ordering::SeqCst)
+    }
+
+    /// Runs `then` once the next change is committed and before its call returns, as for a failover at
+    /// the worst moment.
+    pub fn after_next_commit(&self, then: impl FnOnce() + Send + 'static) {
+        *self.after_commit() = Some(AfterCommit(Box::new(then)));
+    }
+
+    fn after_commit(&self) -> MutexGuard<'_, Option<AfterCommit>> {
+        let hook = self.probe.after_commit.lock();
+        hook.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn committed<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let hook = if result.is_ok() {
+            self.after_commit().take()
+        } else {
+            None
+        };
+        if let Some(AfterCommit(then)) = hook {
+            then();
+        }
+        result
+    }
+
     /// From now on every call fails (`true`) or works again (`false`).
     pub fn fail(&self, failing: bool) {
         self.probe.failing.store(failing, Ordering::SeqCst);
@@ -124,6 +173,18 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe
             .failing_catch_ups
             .store(failing, Ordering::SeqCst);
+    }
+
+    /// From now on catch-ups get no answer (`true`) while all else works, as where packets are dropped.
+    pub fn hang_catch_ups(&self, hanging: bool) {
+        self.probe
+            .hanging_catch_ups
+            .store(hanging, Ordering::SeqCst);
+    }
+
+    /// From now on whoever waits for changes is woken at once, change or not.
+    pub fn never_rest(&self) {
+        self.probe.restless.store(true, Ordering::SeqCst);
     }
 
     /// From now on nothing wakes whoever waits for changes, as where notices are not delivered.
@@ -201,7 +262,7 @@ fn told_to_fail() -> StoreError {
 impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         let (inner, _running) = self.called().await?;
-        inner.insert(new).await
+        self.committed(inner.insert(new).await)
     }
 
     async fn may_insert(
@@ -234,12 +295,12 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
 
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
         let (inner, _running) = self.called().await?;
-        inner.replace(edit).await
+        self.committed(inner.replace(edit).await)
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
         let (inner, _running) = self.called().await?;
-        inner.revoke(revoke).await
+        self.committed(inner.revoke(revoke).await)
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -266,7 +327,7 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
 
     async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
         let (inner, _running) = self.called().await?;
-        inner.revoke_token(revoke).await
+        self.committed(inner.revoke_token(revoke).await)
     }
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
@@ -274,10 +335,21 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         if self.probe.failing_catch_ups.load(Ordering::SeqCst) {
             return Err(told_to_fail());
         }
+        if self.probe.hanging_catch_ups.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.reachable()?.catch_up(heartbeat).await
     }
 
+    fn retire_connections(&self) {
+        self.probe.retirements.fetch_add(1, Ordering::SeqCst);
+        self.inner.retire_connections();
+    }
+
     async fn wake_up(&self) {
+        if self.probe.restless.load(Ordering::SeqCst) {
+            return;
+        }
         if self.probe.deaf.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }

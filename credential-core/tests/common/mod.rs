@@ -29,6 +29,8 @@ use credential_store_memory::MemoryStore;
 
 pub struct Deployment {
     pub store: ProbeStore<MemoryStore>,
+    /// The same store without the probe.
+    pub memory: MemoryStore,
     pub keyring: Keyring,
     pub hasher: Arc<CountingHasher<Argon2Hasher>>,
     pub clock: ManualClock,
@@ -41,14 +43,15 @@ impl Deployment {
     }
 
     pub fn with(adjust: impl Fn(CredentialsBuilder) -> CredentialsBuilder) -> Self {
-        let store = ProbeStore::new(MemoryStore::new());
+        let clock = ManualClock::new();
+        let memory = MemoryStore::with_clock(Arc::new(clock.clone()));
+        let store = ProbeStore::new(memory.clone());
         let keyring = Keyring::generate(&OsEntropy);
         let hasher = Arc::new(CountingHasher::new(Argon2Hasher::new(
             keyring.clone(),
             HashCost::cheap(),
             Arc::new(OsEntropy),
         )));
-        let clock = ManualClock::new();
         let node = adjust(
             Credentials::builder(store.clone())
                 .catalog(ScopeCatalog::elation())
@@ -60,6 +63,7 @@ impl Deployment {
         .unwrap();
         Self {
             store,
+            memory,
             keyring,
             hasher,
             clock,

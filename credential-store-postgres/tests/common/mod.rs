@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use credential_core::{
     Credentials, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
-    clock::{Clock, Timestamp},
+    clock::Clock,
     credential::Credential,
     manage::CreateCredential,
     secret::{hash::HashCost, keyring::Keyring},
@@ -95,7 +95,6 @@ pub fn heartbeat(node: u8) -> Heartbeat {
         node: NodeId([node; 16]),
         applied: None,
         max_staleness: Duration::from_secs(1),
-        at: Timestamp::from_micros(0),
     }
 }
 

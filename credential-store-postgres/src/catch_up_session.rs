@@ -1,0 +1,156 @@
+//! The session that catch-ups have to themselves, so that no other call can make them wait: neither for
+//! a connection of the pool nor for one that has died.
+
+use std::sync::Arc;
+
+use credential_core::store::StoreError;
+use sqlx::{ConnectOptions as _, PgConnection};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, OwnedMutexGuard},
+};
+
+use crate::{
+    error::store_error,
+    lease::{BEGIN, Pool},
+    pooler::{Pooler, reachable},
+    sessions::{Session, Sessions},
+    unnamed::On,
+};
+
+/// `application_name` of the session, to find it in `pg_stat_activity`.
+const APPLICATION: &str = "credential-catch-up";
+
+/// What [`BEGIN`] sets for each transaction elsewhere. Here it is set once, since the session is ours.
+const LIMITS: [(&str, &str); 4] = [
+    ("statement_timeout", "4s"),
+    ("lock_timeout", "3s"),
+    ("idle_in_transaction_session_timeout", "4s"),
+    ("default_transaction_isolation", "read committed"),
+];
+
+/// One connection beside the pool, opened when it is first needed and again after it failed.
+#[derive(Debug, Default)]
+pub(crate) struct CatchUpSession(Arc<Mutex<Slot>>);
+
+type Slot = Option<Open>;
+
+#[derive(Debug)]
+struct Open {
+    connection: PgConnection,
+    /// `None` behind a pooler, which sees to its sessions itself.
+    session: Option<Session>,
+}
+
+/// The session, for one call. If that does not come to an end, what it left on the server must not meet
+/// the next call: the session is ended before there is another one.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// Both are `None` once the call came to an end.
+    slot: Option<OwnedMutexGuard<Slot>>,
+    open: Option<Open>,
+    pooler: Pooler,
+    sessions: Arc<Sessions>,
+}
+
+impl CatchUpSession {
+    /// For one statement, which is its own transaction; to be ended by [`end`](Turn::end).
+    pub(crate) async fn take(&self, pool: &Pool) -> Result<Turn, StoreError> {
+        let mut slot = Arc::clone(&self.0).lock_owned().await;
+        let open = match slot.take() {
+            Some(open) => open,
+            None => open(pool).await.map_err(store_error)?,
+        };
+        let mut turn = Turn {
+            slot: Some(slot),
+            open: Some(open),
+            pooler: pool.pooler,
+            sessions: Arc::clone(&pool.sessions),
+        };
+        if turn.pooler == Pooler::Transaction {
+            turn.simple(BEGIN).await?;
+        }
+        Ok(turn)
+    }
+}
+
+impl Turn {
+    /// Where the statement runs.
+    pub(crate) fn on(&mut self) -> On<'_> {
+        let pooler = self.pooler;
+        On::new(self.connection(), pooler)
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        let open = self.open.as_mut();
+        &mut open.expect("it is there until the end").connection
+    }
+
+    /// The statement has taken effect: the connection may serve the next call.
+    pub(crate) async fn end(mut self) -> Result<(), StoreError> {
+        if self.pooler == Pooler::Transaction {
+            self.simple("commit").await?;
+        }
+        if let Some(mut slot) = self.slot.take() {
+            *slot = self.open.take();
+        }
+        Ok(())
+    }
+
+    async fn simple(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::raw_sql(sql)
+            .execute(self.connection())
+            .await
+            .map_err(store_error)?;
+        Ok(())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (Some(slot), Some(open)) = (self.slot.take(), self.open.take()) else {
+            return;
+        };
+        if let (Some(session), Ok(runtime)) = (open.session, Handle::try_current()) {
+            let sessions = Arc::clone(&self.sessions);
+            runtime.spawn(async move {
+                sessions.end(session).await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn open(pool: &Pool) -> Result<Open, sqlx::Error> {
+    let mut connection = connect(pool).await?;
+    let session = match pool.pooler {
+        Pooler::None => Some(Session::of(&mut connection).await?),
+        Pooler::Transaction => None,
+    };
+    Ok(Open {
+        connection,
+        session,
+    })
+}
+
+/// By what the pool connects with now: a host may have set another password since.
+async fn connect(pool: &Pool) -> Result<PgConnection, sqlx::Error> {
+    let options = reachable(&pool.connections.connect_options()).application_name(APPLICATION);
+    match pool.pooler {
+        Pooler::None => match options.clone().options(LIMITS).connect().await {
+            Err(error) if refuses_options(&error) => options.connect().await,
+            connected => connected,
+        },
+        // There each call's transaction sets the limits.
+        Pooler::Transaction => options.statement_cache_capacity(0).connect().await,
+    }
+}
+
+/// PgBouncer, here in session mode, refuses start-up options unless it is told to ignore them.
+fn refuses_options(error: &sqlx::Error) -> bool {
+    const PROTOCOL_VIOLATION: &str = "08P01";
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == PROTOCOL_VIOLATION)
+}
