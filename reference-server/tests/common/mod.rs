@@ -9,6 +9,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
@@ -109,7 +110,20 @@ impl Server {
 
     /// Waits for a server that was told to stop.
     pub fn stop_is_over(mut self) -> Option<i32> {
+        self.wait()
+    }
+
+    /// As `stop_is_over`, for one whose place another takes.
+    pub fn wait(&mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.base.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     pub fn client(&self) -> Client {
@@ -150,7 +164,7 @@ pub struct Answer {
 }
 
 impl Client {
-    fn new(base: &str) -> Self {
+    pub fn new(base: &str) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
