@@ -277,7 +277,7 @@ impl Gate {
         let mut api_types = self.credentials.catalog().api_types().iter();
         api_types
             .next()
-            .and_then(|any| self.policy(any).requirement(call, SearchForm::None).err())
+            .and_then(|any| self.policy(any).locate(call).err())
             .unwrap_or(Denial::InsufficientScope {
                 needed: String::new(),
             })

@@ -326,11 +326,7 @@ async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, 
 /// Headers and body of a request that keeps its secrets out of the URL and sends a form.
 async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthError> {
     let (parts, body) = request.into_parts();
-    if form::has_secrets_in_query(&parts.uri) {
-        return Err(OAuthError::invalid_request(
-            "credentials and tokens do not belong in the URL",
-        ));
-    }
+    form::check_query(&parts.uri).map_err(malformed)?;
     if !is_form(&parts.headers) {
         return Err(OAuthError::invalid_request(
             "the body must be application/x-www-form-urlencoded",

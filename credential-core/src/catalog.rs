@@ -27,7 +27,7 @@ pub use api_type::{
 pub use build::{ApiTypeBuilder, CatalogBuilder, CategoryBuilder, ResourceBuilder};
 pub use path::PathError;
 pub use request::{RequestedScopes, ScopeRequestError, TokenScopes};
-pub use route::{Requirement, Search, SearchForm, UnknownScope, Unlisted};
+pub use route::{Located, Requirement, Search, SearchCall, SearchForm, UnknownScope, Unlisted};
 pub use scope_set::{ScopeIndex, ScopeSet};
 pub use selection::{CategorySelection, Selected, Selection};
 

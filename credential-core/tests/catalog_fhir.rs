@@ -444,6 +444,35 @@ fn queries_that_parsers_read_differently_are_refused() {
 }
 
 #[test]
+fn no_more_is_read_than_a_search_can_need() {
+    let api = fhir();
+    let needs = |query: &str| {
+        let target = format!("/fhir/r4/Observation?{query}");
+        let needs = api.requirement("GET", &target, SearchForm::None)?;
+        Ok::<_, PathError>(api.describe(&needs))
+    };
+    for separator in ["&", ";"] {
+        let parameters = |count: usize| vec!["code=a"; count].join(separator);
+        assert_eq!(needs(&parameters(2)).unwrap(), OBSERVATION);
+        assert!(needs(&parameters(1_000)).is_ok());
+        assert_eq!(
+            needs(&parameters(1_001)),
+            Err(PathError::TooManyParameters),
+            "{separator}"
+        );
+    }
+    let chain = |links: usize| format!("{}name=x", "patient.".repeat(links));
+    assert_eq!(
+        needs(&chain(3)).unwrap(),
+        format!("{OBSERVATION} {PATIENT}")
+    );
+    // Not followed to its end: then it may reach anything.
+    assert!(needs(&chain(8_000)).unwrap().contains(ALL));
+    let reverse = format!("{}name=x", "_has:Observation:patient:".repeat(2_000));
+    assert!(needs(&reverse).unwrap().contains(ALL));
+}
+
+#[test]
 fn the_wildcard_covers_every_type_and_no_type_covers_the_wildcard() {
     let fhir = fhir();
     let wildcard = fhir.rights(&fhir.resolve([ALL]));

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use credential_core::{
     Credentials,
     authorize::AuthorizeError,
-    catalog::{ApiType, PathRules, Requirement, Search, SearchForm},
+    catalog::{ApiType, Located, PathRules, Requirement, Search, SearchForm},
 };
 use http::HeaderMap;
 
@@ -108,7 +108,7 @@ impl Denial {
     }
 }
 
-impl Policy<'_> {
+impl<'a> Policy<'a> {
     /// Decides on a call whose body is known, or known to be unseen.
     ///
     /// # Errors
@@ -122,8 +122,9 @@ impl Policy<'_> {
         if let Some(decided) = self.decide_now(call, form) {
             return decided;
         }
-        let requirement = self.requirement(call, form)?;
+        let located = self.locate(call)?;
         let caller = self.caller(call.headers).await?;
+        let requirement = self.requirement(located, call, form)?;
         self.admit(caller, requirement, call.headers)
             .map(Decision::Allowed)
     }
@@ -137,44 +138,63 @@ impl Policy<'_> {
         call: Call<'_>,
         form: SearchForm<'_>,
     ) -> Option<Result<Decision, Denial>> {
-        let requirement = match self.requirement(call, form) {
-            Ok(Requirement::Public) => return Some(Ok(Decision::Public)),
-            Ok(requirement) => requirement,
+        let located = match self.locate(call) {
+            Ok(located) if self.is_public(&located) => return Some(Ok(Decision::Public)),
+            Ok(located) => located,
             Err(denial) => return Some(Err(denial)),
         };
         let known = match bearer(call.headers) {
             Ok(token) => self.credentials.verify_known(token)?,
             Err(denial) => return Some(Err(denial)),
         };
-        let admitted = known
-            .map_err(|_| Denial::InvalidToken)
-            .and_then(|caller| self.admit(caller, requirement, call.headers));
+        let admitted = known.map_err(|_| Denial::InvalidToken).and_then(|caller| {
+            let requirement = self.requirement(located, call, form)?;
+            self.admit(caller, requirement, call.headers)
+        });
         Some(admitted.map(Decision::Allowed))
     }
 
-    /// What the call needs.
+    /// Where the call goes. What it needs may depend on more than that, which is read for callers with
+    /// a valid token only.
     ///
     /// # Errors
     /// `Trace`, `BadRequest`.
-    pub(crate) fn requirement(
-        &self,
-        call: Call<'_>,
-        form: SearchForm<'_>,
-    ) -> Result<Requirement, Denial> {
+    pub(crate) fn locate(&self, call: Call<'a>) -> Result<Located<'a>, Denial> {
         if call.method == "TRACE" {
             return Err(Denial::Trace);
         }
         // Also where the requirement is fixed: a path that parsers read differently may reach
         // another handler behind a proxy.
+        let located = self
+            .api_type
+            .locate(call.method, call.target)
+            .map_err(|error| Denial::bad_request(error.to_string()))?;
+        self.names.check(call.headers)?;
+        Ok(located)
+    }
+
+    /// Whether the call is open to everyone.
+    pub(crate) fn is_public(&self, located: &Located<'_>) -> bool {
+        self.fixed.is_none() && matches!(located, Located::Needs(Requirement::Public))
+    }
+
+    /// What the call needs.
+    ///
+    /// # Errors
+    /// `BadRequest`.
+    pub(crate) fn requirement(
+        &self,
+        located: Located<'_>,
+        call: Call<'_>,
+        form: SearchForm<'_>,
+    ) -> Result<Requirement, Denial> {
         let search = Search {
             form,
             if_none_exist: self.if_none_exist(call.headers)?,
         };
-        let requirement = self
-            .api_type
-            .requirement(call.method, call.target, search)
+        let requirement = located
+            .requirement(search)
             .map_err(|error| Denial::bad_request(error.to_string()))?;
-        self.names.check(call.headers)?;
         Ok(self.fixed.cloned().unwrap_or(requirement))
     }
 

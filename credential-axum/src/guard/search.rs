@@ -1,7 +1,7 @@
 //! The body of a FHIR search by POST, which decides what the search needs.
 
 use axum::body::{Body, Bytes, HttpBody};
-use credential_core::catalog::{ApiType, PathRules, Requirement, SearchForm};
+use credential_core::catalog::{ApiType, PathRules, SearchForm};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
 use super::decide::{Call, Decision, Denial, Policy};
@@ -39,12 +39,13 @@ impl Policy<'_> {
         call: Call<'_>,
         body: Body,
     ) -> Result<(Decision, Body), Denial> {
-        if self.requirement(call, SearchForm::None)? == Requirement::Public {
+        let located = self.locate(call)?;
+        if self.is_public(&located) {
             return Ok((Decision::Public, body));
         }
         let caller = self.caller(call.headers).await?;
         let (search, body) = SearchBody::read(call.headers, body).await?;
-        let requirement = self.requirement(call, search.form()?)?;
+        let requirement = self.requirement(located, call, search.form()?)?;
         let access = self.admit(caller, requirement, call.headers)?;
         Ok((Decision::Allowed(access), body))
     }

@@ -47,11 +47,27 @@ pub(super) enum FormError {
     NotUtf8,
     #[error("a parameter is repeated")]
     Repeated,
+    #[error("there are more than 64 parameters")]
+    TooMany,
+    #[error("credentials and tokens do not belong in the URL")]
+    SecretInQuery,
+}
+
+/// The most parameters that are looked at, be they known or not.
+const MOST_PARAMETERS: usize = 64;
+
+fn check_count(parameters: &[u8]) -> Result<(), FormError> {
+    let separators = parameters.iter().filter(|byte| **byte == b'&');
+    if separators.count() >= MOST_PARAMETERS {
+        return Err(FormError::TooMany);
+    }
+    Ok(())
 }
 
 impl<'a> Form<'a> {
     /// Reads a whole body. Unknown parameters are ignored, but not repeated ones (RFC 6749 §3.2).
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, FormError> {
+        check_count(body)?;
         let body = std::str::from_utf8(body).map_err(|_| FormError::NotUtf8)?;
         let mut form = Self::default();
         let mut seen = Seen::default();
@@ -153,17 +169,25 @@ fn hex_digit(byte: Option<u8>) -> Result<u8, FormError> {
     }
 }
 
-/// True if the query names a parameter that must stay out of URLs, which are logged (RFC 6749
-/// §2.3.1, RFC 6750 §2.3).
-pub(super) fn has_secrets_in_query(uri: &Uri) -> bool {
-    uri.query().is_some_and(|query| {
-        form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
-            matches!(
-                &*name,
-                "client_id" | "client_secret" | "client_assertion" | "access_token" | "token"
-            )
-        })
-    })
+/// Refuses a query with a parameter that must stay out of URLs, which are logged (RFC 6749 §2.3.1,
+/// RFC 6750 §2.3).
+///
+/// # Errors
+/// `SecretInQuery`; `TooMany` to be looked at.
+pub(super) fn check_query(uri: &Uri) -> Result<(), FormError> {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    check_count(query)?;
+    let mut names = form_urlencoded::parse(query).map(|(name, _)| name);
+    let secret = |name: Cow<'_, str>| {
+        matches!(
+            &*name,
+            "client_id" | "client_secret" | "client_assertion" | "access_token" | "token"
+        )
+    };
+    if names.any(secret) {
+        return Err(FormError::SecretInQuery);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -202,6 +226,7 @@ mod tests {
             (b"scope=%ff", FormError::NotUtf8),
             (b"scope=\xff", FormError::NotUtf8),
             (b"x=%c3", FormError::NotUtf8),
+            (&[b'&'; 64], FormError::TooMany),
         ] {
             assert_eq!(scope(body), Err(error), "{}", body.escape_ascii());
         }
@@ -209,7 +234,7 @@ mod tests {
 
     #[test]
     fn secrets_in_the_query_are_seen_through_encodings() {
-        let seen = |uri: &str| has_secrets_in_query(&uri.parse().unwrap());
+        let seen = |uri: &str| check_query(&uri.parse().unwrap()) == Err(FormError::SecretInQuery);
         assert!(seen("/oauth2/token?client_secret=x"));
         assert!(seen("/oauth2/token?a=1&client%5Fid=x"));
         assert!(!seen("/oauth2/token?trace=1"));

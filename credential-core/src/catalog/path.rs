@@ -45,6 +45,9 @@ pub enum PathError {
     /// A percent-encoded control character.
     #[error("the path or query encodes a control character")]
     EncodedControl,
+    /// More parameters than any search needs, each of which would have to be looked at.
+    #[error("the query or form has more than 1000 parameters")]
+    TooManyParameters,
     /// Percent-encoded bytes that are not UTF-8.
     #[error("the path or query encodes bytes that are not UTF-8")]
     NotUtf8,

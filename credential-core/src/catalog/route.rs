@@ -123,6 +123,43 @@ impl Method {
     }
 }
 
+/// What method and path alone say of a call.
+#[derive(Debug)]
+pub enum Located<'a> {
+    /// All that it needs.
+    Needs(Requirement),
+    /// A search, which its query and what comes with it have a say in. Reading them costs more than
+    /// anything else here, so that who calls should be known first.
+    Search(SearchCall<'a>),
+}
+
+/// See [`Located::Search`].
+#[derive(Debug)]
+pub struct SearchCall<'a> {
+    api: &'a ApiType,
+    method: Method,
+    segments: Segments<'a>,
+    query: &'a str,
+}
+
+impl Located<'_> {
+    /// What the call needs.
+    ///
+    /// # Errors
+    /// [`PathError`] if parsers could read the query differently, or it is too long to be read.
+    pub fn requirement<'s>(self, search: impl Into<Search<'s>>) -> Result<Requirement, PathError> {
+        match self {
+            Self::Needs(requirement) => Ok(requirement),
+            Self::Search(SearchCall {
+                api,
+                method,
+                segments,
+                query,
+            }) => fhir::requirement(api, method, segments, query, search.into()),
+        }
+    }
+}
+
 impl ApiType {
     /// What a call needs: `target` is path and query as sent, with the base path.
     ///
@@ -134,24 +171,37 @@ impl ApiType {
         target: &str,
         search: impl Into<Search<'a>>,
     ) -> Result<Requirement, PathError> {
+        self.locate(method, target)?.requirement(search)
+    }
+
+    /// The first half of [`requirement`](Self::requirement): a query is not read yet.
+    ///
+    /// # Errors
+    /// [`PathError`] if parsers could read the path differently.
+    pub fn locate<'a>(&'a self, method: &str, target: &'a str) -> Result<Located<'a>, PathError> {
         let (path, query) = path::checked(target)?;
         let Some(segments) = path::below(path, &self.base_path) else {
-            return Ok(Requirement::unlisted(""));
+            return Ok(Located::Needs(Requirement::unlisted("")));
         };
         if let Some(access) = self.routes.find(method, segments.clone()) {
-            return Ok(match access {
+            return Ok(Located::Needs(match access {
                 RouteAccess::Public => Requirement::Public,
                 RouteAccess::Scope(index) => self.needs(index),
-            });
+            }));
         }
         let Some(method) = Method::of(method) else {
-            return Ok(Requirement::unlisted(""));
+            return Ok(Located::Needs(Requirement::unlisted("")));
         };
-        match self.rules {
-            PathRules::FirstSegment => Ok(self.first_segment(method, segments)),
-            PathRules::RoutesOnly => Ok(self.everything_else("")),
-            PathRules::Fhir => fhir::requirement(self, method, segments, query, search.into()),
-        }
+        Ok(match self.rules {
+            PathRules::FirstSegment => Located::Needs(self.first_segment(method, segments)),
+            PathRules::RoutesOnly => Located::Needs(self.everything_else("")),
+            PathRules::Fhir => Located::Search(SearchCall {
+                api: self,
+                method,
+                segments,
+                query,
+            }),
+        })
     }
 
     /// What a host that names one scope itself requires.

@@ -38,6 +38,12 @@ const HARMLESS: &[&str] = &[
 /// Parameters that say how an answer looks, not what it is about.
 const PRESENTATION: &[&str] = &["_elements", "_format", "_pretty", "_summary"];
 
+/// The most parameters that are looked at.
+const MOST_PARAMETERS: usize = 1_000;
+
+/// The most links of a chain, and more than any server follows.
+const MOST_LINKS: usize = 16;
+
 /// True if the query of a write chooses what is written: then it is a search.
 pub(super) fn has_criteria(query: &str) -> Result<bool, PathError> {
     for pair in query.split(['&', ';']).filter(|pair| !pair.is_empty()) {
@@ -52,6 +58,10 @@ pub(super) fn has_criteria(query: &str) -> Result<bool, PathError> {
 /// Adds what a query, or the form of a search by POST, needs.
 pub(super) fn read(needs: &mut Needs<'_>, query: &str) -> Result<(), PathError> {
     check(query.as_bytes())?;
+    let separators = query.bytes().filter(|byte| matches!(byte, b'&' | b';'));
+    if separators.count() >= MOST_PARAMETERS {
+        return Err(PathError::TooManyParameters);
+    }
     for pair in query.split('&') {
         parameter(needs, pair)?;
         // Why: some servers still take `;` for `&` (HTML 4 §B.2.2). Both readings count.
@@ -119,7 +129,7 @@ fn sort(needs: &mut Needs<'_>, value: &str) {
 /// `link.link.last`, where a link is `parameter[:Type]` and `_has:Type:parameter:` may come before
 /// any of them. Every link but the last leads to another type.
 fn chain(needs: &mut Needs<'_>, mut key: &str) {
-    loop {
+    for _ in 0..MOST_LINKS {
         if let Some(reverse) = key.strip_prefix("_has:") {
             let mut parts = reverse.splitn(3, ':');
             let (Some(kind), Some(by), Some(rest)) = (parts.next(), parts.next(), parts.next())
@@ -143,6 +153,7 @@ fn chain(needs: &mut Needs<'_>, mut key: &str) {
         }
         key = rest;
     }
+    needs.read_everything();
 }
 
 /// The parameter that is compared, with its modifier.
