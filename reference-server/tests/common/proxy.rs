@@ -54,7 +54,7 @@ http {{
         })
     }
 
-    /// HAProxy with these lines in its `defaults` and in its one backend.
+    /// `haproxy` with these lines in its `defaults` and in its one backend.
     pub fn haproxy(defaults: &str, backend: &str) -> Self {
         Self::start("haproxy", |address, _| {
             format!(
