@@ -150,8 +150,16 @@ impl Credentials {
         match &result {
             Ok(_) => telemetry::authenticated(),
             Err(AuthenticateError::Refused(refusal)) => {
-                self.refusals()
-                    .log_client(parsed.as_ref().ok(), refusal.as_str());
+                match refusal {
+                    // Logged where it was found out whose secret it is.
+                    Refusal::Revoked | Refusal::Expired | Refusal::WrongSecret => {}
+                    Refusal::Malformed
+                    | Refusal::UnknownKey
+                    | Refusal::OtherEnvironment
+                    | Refusal::UnknownClient => self
+                        .refusals()
+                        .log_client(parsed.as_ref().ok(), refusal.as_str()),
+                }
                 telemetry::not_authenticated(refusal.as_str());
             }
             Err(AuthenticateError::Busy(_)) => telemetry::not_authenticated("busy"),
@@ -215,7 +223,7 @@ impl Credentials {
                 // Hashing takes its time: what changed meanwhile counts.
                 self.live_client(client_id, secret).await
             }
-            Err(VerifyError::Wrong) => Err(AuthenticateError::Refused(Refusal::WrongSecret)),
+            Err(VerifyError::Wrong) => Err(self.refuse_known(credential, Refusal::WrongSecret)),
             Err(busy) => Err(AuthenticateError::Busy(busy)),
         }
     }
@@ -245,12 +253,12 @@ impl Credentials {
         }
         let now = self.clock().now();
         match credential.status(now) {
-            Status::Revoked => return refused(Refusal::Revoked),
-            Status::Expired => return refused(Refusal::Expired),
+            Status::Revoked => return Err(self.refuse_known(credential, Refusal::Revoked)),
+            Status::Expired => return Err(self.refuse_known(credential, Refusal::Expired)),
             Status::Active => {}
         }
         if !stored.is_live(now) {
-            return refused(Refusal::Expired);
+            return Err(self.refuse_known(credential, Refusal::Expired));
         }
         Ok(AuthenticatedClient {
             selector,
@@ -259,16 +267,17 @@ impl Credentials {
         })
     }
 
-    /// Stores the secret's hash under the current parameters and pepper. A failure is logged
-    /// and costs nothing but another try at the next first use.
+    /// Logs the refusal of a client that named itself and presented a secret of its own.
+    fn refuse_known(&self, credential: &Credential, refusal: Refusal) -> AuthenticateError {
+        self.refusals().log_known(credential, refusal.as_str());
+        AuthenticateError::Refused(refusal)
+    }
+
+    /// Stores the secret's hash under the current parameters and pepper. A failure is counted and
+    /// logged where it happens, and costs nothing but another try at the next first use.
     async fn rehash(&self, credential: &Credential, secret: &GenuineSecret<'_>, old: &SecretHash) {
-        let new = match self.verifier().rehash(&credential.tenant, secret).await {
-            Ok(new) => new,
-            Err(VerifyError::Overloaded { .. }) => return, // counted there
-            Err(error) => {
-                tracing::warn!(%error, "a secret was not rehashed");
-                return;
-            }
+        let Ok(new) = self.verifier().rehash(&credential.tenant, secret).await else {
+            return;
         };
         let change = ReplaceHash {
             id: credential.id,
@@ -280,7 +289,6 @@ impl Credentials {
         let replaced = self
             .call_store_again(&credential.tenant, Side::Clients, replace)
             .await;
-        // Why a failure is not said here: the store's own are, and the next first use tries again.
         if replaced.is_ok() {
             self.verifier().remember(secret, &new);
         }

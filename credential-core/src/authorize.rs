@@ -309,9 +309,8 @@ impl Credentials {
         match admission.check(at) {
             Ok(()) => Ok(Access { admission, at }),
             Err(refusal) => {
-                let client_id = &admission.live.credential.client_id;
                 self.refusals()
-                    .log_client(Some(client_id), refusal.as_str());
+                    .log_known(&admission.live.credential, refusal.as_str());
                 Err(refusal)
             }
         }

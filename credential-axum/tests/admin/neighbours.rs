@@ -1,13 +1,16 @@
 //! What one tenant's many requests do to its own, and not to anybody else's.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use credential_axum::ADMIN_ROUTES;
 use credential_core::testing::ProbeStore;
 use credential_store_memory::MemoryStore;
 use http::Method;
 
-use crate::common::{ADMIN, Host, OTHER_ADMIN, STAFF, ask};
+use crate::common::{ADMIN, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
 
 /// Lists of alder's that stand at the store, wait, and were refused.
 async fn flooded() -> (Arc<Host>, ProbeStore<MemoryStore>) {
@@ -77,4 +80,50 @@ async fn once_the_rush_is_over_everything_works_again() {
         tokio::task::yield_now().await;
     }
     assert_eq!(host.get("/credentials").await.status, 200);
+}
+
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn overload_and_outages_are_not_logged_line_by_line() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let count = || {
+        let bytes = lines.0.lock().unwrap();
+        bytes.split(|byte| *byte == b'\n').count() - 1
+    };
+    let (host, store) = flooded().await;
+    for _ in 0..500 {
+        assert_eq!(host.get("/credentials").await.status, 429);
+    }
+    store.release_calls(10_000);
+    while store.running() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(count(), 0, "too many requests");
+    store.fail(true);
+    for _ in 0..500 {
+        assert_eq!(host.get("/credentials").await.status, 503);
+    }
+    assert_eq!(count(), 1, "a store that is down");
+    for _ in 0..500 {
+        let nobody_knows = ask("GET", "/credentials").by(UNKNOWABLE).empty();
+        assert_eq!(host.send(nobody_knows).await.status, 503);
+    }
+    assert_eq!(count(), 2, "a sign-in that is down");
 }

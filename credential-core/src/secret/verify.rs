@@ -36,6 +36,7 @@ use super::{
 use crate::{
     entropy::Entropy,
     id::TenantId,
+    telemetry::Seldom,
     tenant_share::{self, Limits, Places, Refused},
 };
 
@@ -158,6 +159,7 @@ impl Verifier {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            failures: Seldom::new(),
         }))
     }
 
@@ -290,6 +292,7 @@ struct Inner {
     hits: AtomicU64,
     misses: AtomicU64,
     skipped: AtomicU64,
+    failures: Seldom,
 }
 
 type Flights = HashMap<Digest, watch::Sender<Option<Outcome>>>;
@@ -366,9 +369,19 @@ impl Inner {
         };
         // Why not hand the join error on: it repeats the panic's message, which is not ours to vouch
         // for.
-        task::spawn_blocking(work)
+        let result = task::spawn_blocking(work)
             .await
-            .unwrap_or_else(|_| Err(HashError::failed(Interrupted)))
+            .unwrap_or_else(|_| Err(HashError::failed(Interrupted)));
+        if let Err(error) = &result
+            && let Some(unlogged) = this.failures.is_due()
+        {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                unlogged,
+                "a secret could not be hashed"
+            );
+        }
+        result
     }
 }
 
