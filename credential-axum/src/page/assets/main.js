@@ -224,7 +224,7 @@ class App extends Component {
     return {
       search: (query) => set({ query, leak: null }),
       leak: (selector) => set({ query: "", leak: { selector }, filter: "all", note: null }),
-      forgetLeak: () => set({ leak: null }, () => document.getElementById("search").focus()),
+      forgetLeak: () => set({ leak: null }, () => document.querySelector("#list .shown").focus()),
       filter: (filter) => set({ filter, leak: null }),
       sort: (by) => set({ sort: { by, down: this.state.sort.by === by ? !this.state.sort.down : true } }),
       turn: (page) => this.setState({ page }),

@@ -183,6 +183,8 @@ export class Working extends Component {
   async work(run) {
     if (this.isBusy) return;
     this.isBusy = true;
+    // What was said before goes, and the focus must not go with it.
+    if (this.find(".alerts")?.contains(document.activeElement)) this.find("footer .primary")?.focus();
     this.setState({ busy: true, slow: false, alert: null });
     const timer = setTimeout(() => this.setState({ slow: true }), 4000);
     try {
