@@ -1,6 +1,9 @@
 //! The guard's decision for a gateway that asks before it passes a call on.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -178,6 +181,7 @@ where
         names: CheckedNames::of(credentials.catalog()),
         credentials: credentials.clone(),
         family: headers,
+        told_outside: AtomicBool::new(false),
     });
     let mut router = Router::new();
     if headers == ForwardAuthHeaders::Path {
@@ -211,6 +215,8 @@ struct Gate {
     credentials: Credentials,
     names: CheckedNames,
     family: ForwardAuthHeaders,
+    /// Whether it was said that calls are outside of every API type.
+    told_outside: AtomicBool,
 }
 
 async fn method_not_allowed() -> Response {
@@ -275,12 +281,21 @@ impl Gate {
     /// look at first, or because it is outside.
     fn nobodys(&self, call: Call<'_>) -> Denial {
         let mut api_types = self.credentials.catalog().api_types().iter();
-        api_types
+        let fault = api_types
             .next()
-            .and_then(|any| self.policy(any).locate(call).err())
-            .unwrap_or(Denial::InsufficientScope {
+            .and_then(|any| self.policy(any).locate(call).err());
+        fault.unwrap_or_else(|| {
+            // Once, and without the path, which could be anything.
+            if !self.told_outside.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "a gateway asked about a call below no API type's base path, which is refused: \
+                     it must ask about the path that the client sent, as the catalogue has it"
+                );
+            }
+            Denial::InsufficientScope {
                 needed: String::new(),
-            })
+            }
+        })
     }
 }
 

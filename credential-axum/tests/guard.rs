@@ -738,8 +738,12 @@ async fn a_guard_in_the_wrong_place_says_so_once() {
             .nest("/v1", api.clone())
             .nest("/v2", api)
             .route("/payouts", payouts)
+            .merge(forward_auth_router(credentials, ForwardAuthHeaders::Path))
     });
     let key = platform.key("acme", "payments", &["charges.read"]).await;
+    for path in ["/forward-auth/v1/charges/1", "/forward-auth//v2/secret"] {
+        platform.get(path, &key.token).await;
+    }
     assert_eq!(
         platform.get("/v1/charges/1", &key.token).await.status,
         StatusCode::OK
@@ -767,5 +771,16 @@ async fn a_guard_in_the_wrong_place_says_so_once() {
     for said in ["payments", "/v1", "/v2/charges/{id}"] {
         assert!(warning.contains(said), "{warning}");
     }
+    assert!(!warning.contains("secret"), "{warning}");
+
+    // The same question by way of a gateway.
+    for _ in 0..3 {
+        let answer = platform.get("/forward-auth/v2/secret", &key.token).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    }
+    let [_, warning] = &warnings()[..] else {
+        panic!("{:?}", warnings());
+    };
+    assert!(warning.contains("a gateway asked"), "{warning}");
     assert!(!warning.contains("secret"), "{warning}");
 }
