@@ -1,7 +1,7 @@
 //! Refusals of the guard, in the shape that an API's clients know.
 
 use axum::response::{IntoResponse, Response};
-use credential_core::catalog::ApiType;
+use credential_core::catalog::{ApiType, ErrorBody};
 use http::{
     HeaderValue, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -10,47 +10,25 @@ use serde_json::{Value, json};
 
 use crate::{guard::Denial, problem::Problem};
 
-/// How error bodies look; chosen by the API type's `error_body`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// `detail`: `{"detail":"…"}`.
-    Detail,
-    /// `operation-outcome`: HL7 FHIR R4 `OperationOutcome`.
-    OperationOutcome,
-    /// Any other name: RFC 9457.
-    Problem,
-}
-
-impl Shape {
-    fn named(name: &str) -> Self {
-        match name {
-            "detail" => Self::Detail,
-            "operation-outcome" => Self::OperationOutcome,
-            _ => Self::Problem,
-        }
-    }
-}
-
 /// The answer to a call that one API type's rules refuse.
 pub(crate) fn refusal(denial: &Denial, api_type: &ApiType) -> Response {
-    let shape = Shape::named(api_type.error_body());
-    render(denial, api_type.id().as_str(), shape)
+    render(denial, api_type.id().as_str(), api_type.error_body())
 }
 
 /// The answer where no API type is known.
 pub(crate) fn refusal_without_api_type(denial: &Denial) -> Response {
-    render(denial, "api", Shape::Problem)
+    render(denial, "api", ErrorBody::Problem)
 }
 
-fn render(denial: &Denial, realm: &str, shape: Shape) -> Response {
+fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
     let words = Words::of(denial);
     let detail = denial.to_string();
     let mut response = match shape {
-        Shape::Problem => {
+        ErrorBody::Problem => {
             Problem::new(words.status, words.code, words.title, detail).into_response()
         }
-        Shape::Detail => json_response("application/json", &json!({ "detail": detail })),
-        Shape::OperationOutcome => json_response(
+        ErrorBody::Detail => json_response("application/json", &json!({ "detail": detail })),
+        ErrorBody::OperationOutcome => json_response(
             "application/fhir+json",
             &json!({
                 "resourceType": "OperationOutcome",

@@ -16,13 +16,14 @@ mod segment_map;
 mod selection;
 mod spelling;
 mod validate;
+mod warning;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 pub use api_type::{
-    ApiType, ApiTypeId, Category, InvalidApiTypeId, OnBehalfOf, OnBehalfOfFormat, PathRules,
-    Permission, Resource, Scope, ScopeKind,
+    ApiType, ApiTypeId, Category, ErrorBody, InvalidApiTypeId, OnBehalfOf, OnBehalfOfFormat,
+    PathRules, Permission, Resource, Scope, ScopeKind,
 };
 pub use build::{ApiTypeBuilder, CatalogBuilder, CategoryBuilder, ResourceBuilder};
 pub use path::PathError;
@@ -30,10 +31,17 @@ pub use request::{RequestedScopes, ScopeRequestError, TokenScopes};
 pub use route::{Located, Requirement, Search, SearchCall, SearchForm, UnknownScope, Unlisted};
 pub use scope_set::{ScopeIndex, ScopeSet};
 pub use selection::{CategorySelection, Selected, Selection};
+pub use warning::CatalogWarning;
 
 /// The host's APIs and their scopes. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ScopeCatalog(Arc<[Arc<ApiType>]>);
+pub struct ScopeCatalog(Arc<Inner>);
+
+#[derive(Default, PartialEq, Eq)]
+struct Inner {
+    api_types: Vec<Arc<ApiType>>,
+    warnings: Vec<CatalogWarning>,
+}
 
 impl ScopeCatalog {
     /// The bundled catalogue of Elation's two APIs, `apiv2` and `fhir`. Parsed once.
@@ -45,7 +53,7 @@ impl ScopeCatalog {
         ELATION
             .get_or_init(|| {
                 Self::from_toml(include_str!("catalog/elation.toml"))
-                    .unwrap_or_else(|_| Self(Arc::new([])))
+                    .unwrap_or_else(|_| Self(Arc::default()))
             })
             .clone()
     }
@@ -67,13 +75,21 @@ impl ScopeCatalog {
     /// The API types, in the order of the catalogue.
     #[must_use]
     pub fn api_types(&self) -> &[Arc<ApiType>] {
-        &self.0
+        &self.0.api_types
+    }
+
+    /// What the catalogue says without effect. Worth showing to whoever wrote it.
+    #[must_use]
+    pub fn warnings(&self) -> &[CatalogWarning] {
+        &self.0.warnings
     }
 
     /// The API type with this id.
     #[must_use]
     pub fn api_type(&self, id: &str) -> Option<&Arc<ApiType>> {
-        self.0.iter().find(|known| known.id().as_str() == id)
+        self.api_types()
+            .iter()
+            .find(|known| known.id().as_str() == id)
     }
 
     /// The API type whose base path `path` lies under: the longest one that ends at a segment
@@ -81,7 +97,7 @@ impl ScopeCatalog {
     #[must_use]
     pub fn api_type_of_path(&self, path: &str) -> Option<&Arc<ApiType>> {
         let path = path.split('?').next().unwrap_or_default();
-        self.0
+        self.api_types()
             .iter()
             .filter(|known| path::below(path, known.base_path()).is_some())
             .max_by_key(|known| known.base_path().len())
@@ -124,7 +140,7 @@ impl ScopeCatalog {
     }
 
     fn belongs_elsewhere(&self, api_type: &ApiType, name: &str) -> bool {
-        self.0
+        self.api_types()
             .iter()
             .filter(|known| known.id() != api_type.id())
             .filter_map(|known| known.named(name))
@@ -134,7 +150,10 @@ impl ScopeCatalog {
 
 impl fmt::Debug for ScopeCatalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = self.0.iter().map(|api_type| api_type.id().as_str());
+        let ids = self
+            .api_types()
+            .iter()
+            .map(|api_type| api_type.id().as_str());
         f.write_str("ScopeCatalog ")?;
         f.debug_list().entries(ids).finish()
     }

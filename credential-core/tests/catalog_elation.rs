@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use credential_core::catalog::{
-    ApiType, OnBehalfOfFormat, PathRules, Permission, Requirement, ScopeCatalog, ScopeKind,
-    SearchForm,
+    ApiType, ErrorBody, OnBehalfOfFormat, PathRules, Permission, Requirement, ScopeCatalog,
+    ScopeKind, SearchForm,
 };
 
 const APIV2_SCOPES: &str = include_str!("data/elation/apiv2-scopes.tsv");
@@ -106,7 +106,7 @@ fn the_api_types_are_the_published_ones() {
     assert_eq!(v2.label(), "Elation APIv2");
     assert_eq!(v2.base_path(), "/api/2.0");
     assert_eq!(v2.token_ttl(), Duration::from_secs(36_000));
-    assert_eq!(v2.error_body(), "detail");
+    assert_eq!(v2.error_body(), ErrorBody::Detail);
     assert_eq!(v2.rules(), PathRules::FirstSegment);
     assert_eq!(v2.full_access().map(|s| s.name.as_str()), Some("apiv2"));
     let acting = v2.on_behalf_of().expect("listed");
@@ -125,7 +125,7 @@ fn the_api_types_are_the_published_ones() {
     assert_eq!(fhir.label(), "FHIR");
     assert_eq!(fhir.base_path(), "/fhir/r4");
     assert_eq!(fhir.token_ttl(), Duration::from_secs(36_000));
-    assert_eq!(fhir.error_body(), "operation-outcome");
+    assert_eq!(fhir.error_body(), ErrorBody::OperationOutcome);
     assert_eq!(fhir.rules(), PathRules::Fhir);
     assert!(fhir.full_access().is_none());
     assert!(fhir.on_behalf_of().is_none());

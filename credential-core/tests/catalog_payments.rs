@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use credential_core::catalog::{
-    ApiTypeBuilder, CategoryBuilder, OnBehalfOfFormat, PathRules, Requirement, ResourceBuilder,
-    ScopeCatalog, SearchForm,
+    ApiTypeBuilder, CategoryBuilder, ErrorBody, OnBehalfOfFormat, PathRules, Requirement,
+    ResourceBuilder, ScopeCatalog, SearchForm,
 };
 
 const FILE: &str = include_str!("data/payments.toml");
@@ -154,7 +154,7 @@ fn code_and_file_make_the_same_catalogue() {
     let payments = ApiTypeBuilder::new("payments", "Payments API", "/v1")
         .description("Charges, refunds and payouts.")
         .token_ttl(Duration::from_secs(900))
-        .error_body("problem")
+        .error_body(ErrorBody::Problem)
         .rules(PathRules::FirstSegment)
         .full_access("payments.all", "Everything", false)
         .on_behalf_of(

@@ -174,6 +174,9 @@ impl Store {
 }
 
 fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials, ServerError> {
+    for warning in config.catalog.warnings() {
+        tracing::warn!(%warning, "something in the catalogue has no effect");
+    }
     let mut builder = CredentialsBuilder::new(store.shared())
         .catalog(config.catalog.clone())
         .keyring(config.keyring.clone())

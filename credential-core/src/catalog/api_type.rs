@@ -167,6 +167,33 @@ pub enum OnBehalfOfFormat {
     Text,
 }
 
+/// The shape of the bodies that say why a call was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorBody {
+    /// `problem`: RFC 9457 problem details.
+    #[default]
+    Problem,
+    /// `detail`: `{"detail":"…"}`.
+    Detail,
+    /// `operation-outcome`: HL7 FHIR R4 `OperationOutcome`.
+    OperationOutcome,
+}
+
+impl ErrorBody {
+    /// Every shape.
+    pub const ALL: [Self; 3] = [Self::Problem, Self::Detail, Self::OperationOutcome];
+
+    /// Its name in a catalogue file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Problem => "problem",
+            Self::Detail => "detail",
+            Self::OperationOutcome => "operation-outcome",
+        }
+    }
+}
+
 /// One API of the host.
 ///
 /// Made by the catalogue only, immutable. Scopes are kept in the order of their names, so two
@@ -178,7 +205,7 @@ pub struct ApiType {
     pub(super) description: String,
     pub(super) base_path: String,
     pub(super) token_ttl: Duration,
-    pub(super) error_body: String,
+    pub(super) error_body: ErrorBody,
     pub(super) rules: PathRules,
     pub(super) categories: Vec<Category>,
     pub(super) full_access: Option<ScopeIndex>,
@@ -259,10 +286,10 @@ impl ApiType {
         self.token_ttl
     }
 
-    /// The name of the shape that error bodies take; the HTTP layer renders it.
+    /// The shape that error bodies take; the HTTP layer renders it.
     #[must_use]
-    pub fn error_body(&self) -> &str {
-        &self.error_body
+    pub fn error_body(&self) -> ErrorBody {
+        self.error_body
     }
 
     /// How a path without a route row of its own maps to a scope.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::api_type::{OnBehalfOfFormat, PathRules, Permission};
+use super::api_type::{ErrorBody, OnBehalfOfFormat, PathRules, Permission};
 use super::{CatalogError, ScopeCatalog, validate};
 
 /// Builds a [`ScopeCatalog`]; see the [file format](super::file) for what each part means.
@@ -36,7 +36,7 @@ pub struct ApiTypeBuilder {
     pub(super) description: String,
     pub(super) base_path: String,
     pub(super) token_ttl: Duration,
-    pub(super) error_body: String,
+    pub(super) error_body: ErrorBody,
     pub(super) rules: PathRules,
     pub(super) full_access: Option<FullAccessDef>,
     pub(super) on_behalf_of: Option<OnBehalfOfDef>,
@@ -75,7 +75,7 @@ pub(super) struct RouteDef {
 impl ApiTypeBuilder {
     /// An API type whose paths start with `base_path` (`""` for the root).
     ///
-    /// Tokens live one hour, errors take the shape named `problem`, and the rules are
+    /// Tokens live one hour, errors are problem details, and the rules are
     /// [`PathRules::FirstSegment`], until said otherwise.
     pub fn new(
         id: impl Into<String>,
@@ -88,7 +88,7 @@ impl ApiTypeBuilder {
             description: String::new(),
             base_path: base_path.into(),
             token_ttl: Duration::from_secs(3600),
-            error_body: "problem".to_owned(),
+            error_body: ErrorBody::default(),
             rules: PathRules::FirstSegment,
             full_access: None,
             on_behalf_of: None,
@@ -111,10 +111,10 @@ impl ApiTypeBuilder {
         self
     }
 
-    /// The name of the shape that error bodies take.
+    /// The shape that error bodies take.
     #[must_use]
-    pub fn error_body(mut self, name: impl Into<String>) -> Self {
-        self.error_body = name.into();
+    pub fn error_body(mut self, shape: ErrorBody) -> Self {
+        self.error_body = shape;
         self
     }
 

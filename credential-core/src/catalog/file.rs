@@ -10,7 +10,8 @@
 //! description = "Move money."    # optional
 //! base_path = "/v1"              # "" for the root; no trailing slash
 //! token_ttl_seconds = 3600       # 60 to 86400
-//! error_body = "problem"         # the name of the shape of error bodies
+//! error_body = "problem"         # of refusals: "problem" (RFC 9457), "detail" ({"detail":"…"}) or
+//!                                # "operation-outcome" (FHIR R4)
 //! rules = "first-segment"        # or "fhir", or "routes-only"
 //!
 //! [api_type.full_access]         # optional: opens everything, also paths without a scope
@@ -76,7 +77,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::api_type::{OnBehalfOfFormat, PathRules};
+use super::api_type::{ErrorBody, OnBehalfOfFormat, PathRules};
 use super::build::{
     ApiTypeBuilder, CatalogBuilder, CategoryBuilder, FullAccessDef, OnBehalfOfDef, ResourceBuilder,
     RouteDef, ScopeDef,
@@ -205,6 +206,17 @@ fn api_type(entry: ApiTypeEntry, faults: &mut Vec<CatalogFault>) -> ApiTypeBuild
             PathRules::RoutesOnly
         }
     };
+    let mut shapes = ErrorBody::ALL.into_iter();
+    let error_body = shapes
+        .find(|shape| shape.as_str() == entry.error_body)
+        .unwrap_or_else(|| {
+            let name = entry.error_body.escape_debug();
+            fault(
+                place.clone(),
+                format!("error_body `{name}` is not `problem`, `detail` or `operation-outcome`"),
+            );
+            ErrorBody::default()
+        });
     let on_behalf_of = entry.on_behalf_of.map(|rule| OnBehalfOfDef {
         scope: ScopeDef::new(rule.scope, rule.description),
         header: rule.header,
@@ -247,7 +259,7 @@ fn api_type(entry: ApiTypeEntry, faults: &mut Vec<CatalogFault>) -> ApiTypeBuild
         description: entry.description,
         base_path: entry.base_path,
         token_ttl: Duration::from_secs(entry.token_ttl_seconds),
-        error_body: entry.error_body,
+        error_body,
         rules,
         full_access: entry.full_access.map(|full| FullAccessDef {
             scope: ScopeDef::new(full.scope, full.description),

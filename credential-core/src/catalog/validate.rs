@@ -2,6 +2,8 @@
 
 mod assemble;
 
+pub(super) use assemble::segment;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -11,8 +13,8 @@ use super::api_type::{ApiTypeId, PathRules};
 use super::build::{ApiTypeBuilder, CatalogBuilder, ResourceBuilder, RouteDef, ScopeDef};
 use super::route::{RouteAccess, RouteTable, TemplateSegment};
 use super::scope_set::MAX_SCOPES;
-use super::{CatalogError, CatalogFault, ScopeCatalog};
-use super::{fhir, path, request, spelling};
+use super::{CatalogError, CatalogFault, Inner, ScopeCatalog};
+use super::{fhir, path, request, spelling, warning};
 
 const LONGEST_ID: usize = 64;
 const LONGEST_LABEL: usize = 100;
@@ -20,6 +22,47 @@ const LONGEST_DESCRIPTION: usize = 500;
 const LONGEST_SCOPE: usize = 128;
 const LONGEST_HEADER: usize = 64;
 const LONGEST_TEMPLATE: usize = 32;
+/// The methods of IANA's registry that can reach a route: all but CONNECT, PRI and TRACE, which is
+/// refused everywhere.
+const METHODS: [&str; 37] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "OPTIONS",
+    "ORDERPATCH",
+    "PATCH",
+    "POST",
+    "PROPFIND",
+    "PROPPATCH",
+    "PUT",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
 const TOKEN_TTL: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(24 * 60 * 60);
 
@@ -55,9 +98,10 @@ pub(super) fn catalog(
 
     let made = builder.api_types.iter().map(assemble::api_type);
     match made.collect::<Option<Vec<_>>>() {
-        Some(api_types) if check.faults.is_empty() => {
-            Ok(ScopeCatalog(api_types.into_iter().map(Arc::new).collect()))
-        }
+        Some(api_types) if check.faults.is_empty() => Ok(ScopeCatalog(Arc::new(Inner {
+            warnings: warning::warnings(builder, &api_types),
+            api_types: api_types.into_iter().map(Arc::new).collect(),
+        }))),
         _ => Err(CatalogError::new(check.faults)),
     }
 }
@@ -108,13 +152,6 @@ impl Check {
             self.fault(
                 place,
                 format!("token_ttl_seconds is not a whole number from {least} to {most}"),
-            );
-        }
-        if api_type.error_body.parse::<ApiTypeId>().is_err() {
-            let name = shown(&api_type.error_body);
-            self.fault(
-                place,
-                format!("error_body `{name}` is not a name like `problem`"),
             );
         }
 
@@ -276,7 +313,7 @@ impl Check {
             seen.wildcard = true;
             return;
         }
-        let segment = assemble::segment(resource);
+        let segment = segment(resource);
         // Two resources of one id have one segment by default: one fault is enough.
         if !seen.segments.insert(segment) && new {
             self.fault(
@@ -312,8 +349,15 @@ impl Check {
         let mut table = RouteTable::default();
         for row in &api_type.routes {
             let place = route_place(place, &row.method, &row.path);
-            if !is_method(&row.method) {
-                self.fault(&place, "the method is neither `*` nor upper-case letters");
+            if row.method != "*" && !METHODS.contains(&&*row.method) {
+                self.fault(&place, method_fault(&row.method));
+            }
+            if repeats(&row.path, &api_type.base_path) {
+                let base = shown(&api_type.base_path);
+                self.fault(
+                    &place,
+                    format!("the path repeats the base_path `{base}`, behind which it begins"),
+                );
             }
             match template(&row.path) {
                 // Which scope does not matter here: two rows of one kind are a fault either way.
@@ -418,10 +462,27 @@ fn template_fault() -> String {
     )
 }
 
-fn is_method(text: &str) -> bool {
-    text == "*"
-        || (1..=32).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+fn method_fault(method: &str) -> String {
+    let upper = method.to_ascii_uppercase();
+    let meant = if method.is_empty() || ["ANY", "ALL"].contains(&&*upper) {
+        "*"
+    } else if METHODS.contains(&&*upper) {
+        &upper
+    } else {
+        return format!(
+            "`{}` is not a method that a call can have, such as GET, POST, PUT, PATCH or DELETE; is `*` \
+             meant?",
+            shown(method)
+        );
+    };
+    let method = shown(method);
+    format!("`{method}` is not a method that a call can have; is `{meant}` meant?")
+}
+
+/// Whether a path begins with a base path, as segments.
+pub(super) fn repeats(path: &str, base: &str) -> bool {
+    let rest = path.strip_prefix(base);
+    !base.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn is_id(text: &str) -> bool {

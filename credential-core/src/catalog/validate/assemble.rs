@@ -74,7 +74,7 @@ pub(super) fn api_type(def: &ApiTypeBuilder) -> Option<ApiType> {
         description: def.description.clone(),
         base_path: def.base_path.clone(),
         token_ttl: def.token_ttl,
-        error_body: def.error_body.clone(),
+        error_body: def.error_body,
         rules: def.rules,
         categories,
         full_access: full.and_then(|full| place(&full.scope)),
@@ -172,7 +172,7 @@ fn resources(def: &ApiTypeBuilder) -> impl Iterator<Item = &ResourceBuilder> {
 }
 
 /// The first path segment that names a resource.
-pub(super) fn segment(resource: &ResourceBuilder) -> &str {
+pub(in super::super) fn segment(resource: &ResourceBuilder) -> &str {
     resource.segment.as_deref().unwrap_or(&resource.id)
 }
 
