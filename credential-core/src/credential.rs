@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use icu_casemap::CaseMapper;
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, GeneralCategory},
+};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
@@ -178,6 +183,9 @@ impl CredentialName {
         if trimmed.chars().any(is_deceptive) {
             return Err(NameError::ForbiddenCharacter);
         }
+        if trimmed.chars().all(|c| is_unseen(c) || c.is_whitespace()) {
+            return Err(NameError::Invisible);
+        }
         Ok(Self(trimmed.to_owned()))
     }
 
@@ -187,13 +195,15 @@ impl CredentialName {
         &self.0
     }
 
-    /// Equal for names that a reader would confuse by case or by compatibility form (NFKC,
-    /// lowercased). Stores keep it unique; they never compute it.
+    /// Equal for names that a reader would confuse: case folded, in compatibility form (NFKC), without
+    /// what cannot be seen, white space as single spaces. Stores keep it unique; they never compute it.
     #[must_use]
     pub fn comparison_key(&self) -> String {
-        // Why NFKC twice: lowercasing can leave the normal form (`İ` becomes `i` + U+0307).
-        let folded: String = self.0.nfkc().flat_map(char::to_lowercase).collect();
-        folded.nfkc().collect()
+        // As Unicode's toNFKC_Casefold: decomposed first, because folding needs marks in order.
+        let seen: String = self.0.nfkd().filter(|c| !is_unseen(*c)).collect();
+        let folded: String = CaseMapper::new().fold_string(&seen).nfkc().collect();
+        let words: Vec<&str> = folded.split_whitespace().collect();
+        words.join(" ")
     }
 }
 
@@ -209,13 +219,23 @@ impl fmt::Debug for CredentialName {
     }
 }
 
-/// Characters that make a name read as another: controls, bidirectional formatting, line
-/// separators and invisible spaces.
+/// Characters that make a name read as another: controls, bidirectional formatting, line separators,
+/// invisible spaces, and letters and signs that are drawn as a blank.
 fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+            | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+            // Hangul fillers, the blank Braille pattern, the null notehead, the Khitan filler.
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{1d159}'
+            | '\u{16fe4}')
+}
+
+/// Characters that nobody sees, such as the soft hyphen, joiners and variation selectors. Writing
+/// systems need some, so they are no fault of a name; they make no difference between two.
+fn is_unseen(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
 }
 
 /// Why a text is no credential name.
@@ -230,6 +250,9 @@ pub enum NameError {
     /// A control, invisible or text-direction character.
     #[error("control, invisible and text-direction characters are not allowed")]
     ForbiddenCharacter,
+    /// Nothing in it can be seen.
+    #[error("a name needs a character that can be seen")]
+    Invisible,
 }
 
 #[cfg(test)]
@@ -261,11 +284,80 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_seen_is_no_name() {
+        for text in [
+            "\u{ad}",
+            "\u{ad}\u{200d} \u{fe0f}",
+            "\u{e0020}",
+            "\u{fff9}",
+            "\u{34f}",
+        ] {
+            assert_eq!(
+                CredentialName::new(text),
+                Err(NameError::Invisible),
+                "{text:?}"
+            );
+        }
+        for blank in [
+            '\u{3164}',
+            '\u{2800}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{ffa0}',
+            '\u{1d159}',
+        ] {
+            for text in [blank.to_string(), format!("Lab{blank}sync")] {
+                assert_eq!(
+                    CredentialName::new(&text),
+                    Err(NameError::ForbiddenCharacter),
+                    "{text:?}"
+                );
+            }
+        }
+        for text in ["❤\u{fe0f}", "می\u{200c}خواهم", "क्\u{200d}ष", "0"] {
+            assert!(CredentialName::new(text).is_ok(), "{text:?}");
+        }
+    }
+
+    fn key(text: &str) -> String {
+        CredentialName::new(text).unwrap().comparison_key()
+    }
+
+    #[test]
     fn names_that_look_alike_share_a_key() {
-        let key = |text: &str| CredentialName::new(text).unwrap().comparison_key();
-        assert_eq!(key("Lab Sync"), key("LAB sync"));
-        assert_eq!(key("ﬁle"), key("FILE"));
-        assert_eq!(key("Ａ"), key("a"));
-        assert_ne!(key("a"), key("b"));
+        for (one, other) in [
+            ("Lab Sync", "LAB sync"),
+            ("ﬁle", "FILE"),
+            ("Ａ", "a"),
+            ("Lab sync", "Lab  sync"),
+            ("Lab sync", "Lab\u{3000}\u{a0}sync"),
+            ("Lab sync", "Lab\u{ad} sy\u{200d}nc\u{fe0f}"),
+            ("Lab sync", "Lab \u{e0041}sync \u{ad}"),
+            ("ΟΔΟΣ", "οδος"),
+            ("STRASSE", "straße"),
+            ("ﬃ", "FFI"),
+            ("é", "e\u{34f}\u{301}"),
+            ("ᾳ", "ΑΙ"),
+            ("İ", "i\u{307}"),
+            ("ꭰ", "Ꭰ"),
+        ] {
+            assert_eq!(key(one), key(other), "{one:?} {other:?}");
+        }
+        for (one, other) in [("a", "b"), ("Lab sync", "Labsync"), ("é", "e"), ("ı", "i")] {
+            assert_ne!(key(one), key(other), "{one:?} {other:?}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Comparing keys is comparing what they stand for: a key is its own key.
+        #[test]
+        fn a_key_is_its_own_key(text in "\\PC{1,40}") {
+            if let Ok(name) = CredentialName::new(&text) {
+                let key = name.comparison_key();
+                if let Ok(again) = CredentialName::new(&key) {
+                    proptest::prop_assert_eq!(again.comparison_key(), key);
+                }
+            }
+        }
     }
 }

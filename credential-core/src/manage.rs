@@ -489,7 +489,7 @@ fn check_name(name: Option<&str>, faults: &mut Vec<Fault>) -> Option<CredentialN
             let code = match error {
                 NameError::Required => "required",
                 NameError::TooLong => "too_long",
-                NameError::ForbiddenCharacter => "forbidden_character",
+                NameError::ForbiddenCharacter | NameError::Invisible => "forbidden_character",
             };
             faults.push(Fault::new("name", code, error.to_string()));
         })
