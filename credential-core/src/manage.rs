@@ -9,7 +9,7 @@
 
 mod request;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 pub use self::request::{
     Changed, CreateCredential, Created, Expected, Fault, ManageError, Page, ScopeChoice, SetScopes,
@@ -210,7 +210,7 @@ impl Credentials {
                 &mut faults,
             );
         }
-        refuse_api_type(request.api_type.as_deref(), &faults)?;
+        refuse_api_type(request.api_type.as_deref(), &before, &faults)?;
         if !faults.is_empty() {
             return Err(ManageError::Invalid(faults));
         }
@@ -265,14 +265,15 @@ impl Credentials {
         let api_type = self.check_api_type(Some(before.api_type.as_str()), &mut faults);
         let scopes = match (&api_type, &request.choice) {
             (Some(api_type), Some(ScopeChoice::Named(names))) => {
-                self.check_scopes(api_type, names, &mut faults)
+                self.check_new_scopes(api_type, &before, names, &mut faults)
             }
             (Some(api_type), Some(ScopeChoice::ReadOnly)) => {
+                refuse_unknown(api_type, &before, &mut faults);
                 Some(owned_names(api_type, &api_type.read_only()))
             }
             _ => None,
         };
-        refuse_api_type(request.api_type.as_deref(), &faults)?;
+        refuse_api_type(request.api_type.as_deref(), &before, &faults)?;
         let (Some(scopes), true) = (scopes, faults.is_empty()) else {
             return Err(ManageError::Invalid(faults));
         };
@@ -461,6 +462,32 @@ impl Credentials {
         }
     }
 
+    /// As [`check_scopes`](Self::check_scopes), for a credential that may hold what this node's
+    /// catalogue does not list, because another version of it is in use elsewhere: that may stay. It
+    /// confers nothing here.
+    fn check_new_scopes(
+        &self,
+        api_type: &ApiType,
+        before: &Credential,
+        names: &[String],
+        faults: &mut Vec<Fault>,
+    ) -> Option<Vec<String>> {
+        let held: BTreeSet<&String> = before.scopes.iter().collect();
+        if names.iter().collect::<BTreeSet<_>>() == held {
+            // What was read may be written back, whatever the catalogue has become.
+            return Some(before.scopes.clone());
+        }
+        let (kept, chosen): (Vec<_>, Vec<_>) = names
+            .iter()
+            .cloned()
+            .partition(|name| held.contains(name) && api_type.scope(name).is_none());
+        let mut scopes = self.check_scopes(api_type, &chosen, faults)?;
+        scopes.extend(kept);
+        scopes.sort_unstable();
+        scopes.dedup();
+        Some(scopes)
+    }
+
     async fn event(
         &self,
         admin: &TenantAdmin,
@@ -480,6 +507,23 @@ impl Credentials {
 
 fn owned_names(api_type: &ApiType, set: &crate::catalog::ScopeSet) -> Vec<String> {
     api_type.names(set).into_iter().map(str::to_owned).collect()
+}
+
+/// Whether a scope writes is for the catalogue to say: one that it does not list is not kept as a read
+/// scope and not dropped unasked either.
+fn refuse_unknown(api_type: &ApiType, before: &Credential, faults: &mut Vec<Fault>) {
+    let unknown = before
+        .scopes
+        .iter()
+        .filter(|name| api_type.scope(name).is_none());
+    faults.extend(unknown.map(|name| {
+        let message = format!(
+            "`{}` is not known to this version, which cannot tell whether it is read-only: take it away \
+             by name first, by setting a list without it",
+            name.escape_debug()
+        );
+        Fault::new("scopes", "unknown_scope", message)
+    }));
 }
 
 fn check_name(name: Option<&str>, faults: &mut Vec<Fault>) -> Option<CredentialName> {
@@ -506,8 +550,13 @@ fn check_expiry(at: Option<Timestamp>, now: Timestamp, faults: &mut Vec<Fault>) 
     }
 }
 
-fn refuse_api_type(api_type: Option<&str>, faults: &[Fault]) -> Result<(), ManageError> {
-    if api_type.is_none() {
+/// Naming the API type that the credential has is no change of it.
+fn refuse_api_type(
+    api_type: Option<&str>,
+    before: &Credential,
+    faults: &[Fault],
+) -> Result<(), ManageError> {
+    if api_type.is_none_or(|id| id == before.api_type.as_str()) {
         return Ok(());
     }
     let mut all = vec![Fault::new(

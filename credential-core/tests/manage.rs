@@ -8,6 +8,7 @@ use common::{Deployment, actor, admin, request};
 use credential_core::{
     actor::Role,
     audit::{Action, Heads, verify_trails},
+    catalog::{ApiTypeBuilder, CategoryBuilder, ResourceBuilder, ScopeCatalog},
     credential::Status,
     id::{CredentialId, Environment},
     manage::{
@@ -454,4 +455,70 @@ fn an_issuer_is_checked_before_anything_is_built() {
     let forgotten = built(Environment::Production, None);
     assert_eq!(forgotten, Err(BuildError::NoIssuer));
     built(Environment::Production, Some("https://api.example.com")).unwrap();
+}
+
+/// Two versions of the catalogue on two nodes: the older one knows neither the new scope nor its rights.
+#[tokio::test]
+async fn a_scope_that_this_node_does_not_know_is_kept_unless_taken_away_by_name() {
+    let catalog = |new: bool| {
+        let resource = ResourceBuilder::new("patients", "Patients")
+            .read("patients.read", "Read")
+            .write("patients.write", "Write");
+        let mut category = CategoryBuilder::new("all", "All").resource(resource);
+        if new {
+            let images = ResourceBuilder::new("images", "Images");
+            category = category.resource(images.write("images.write", "Write"));
+        }
+        let api_type = ApiTypeBuilder::new("ehr", "EHR", "/v1").category(category);
+        ScopeCatalog::builder().api_type(api_type).build().unwrap()
+    };
+    let deployment = Deployment::with(|builder| builder.catalog(catalog(true)));
+    let held = ["images.write", "patients.read"];
+    let key = deployment.key("Lab", "ehr", &held).await;
+    let older = deployment.node_builder().catalog(catalog(false));
+    let older = older.build().unwrap();
+    let lee = &admin("alder");
+    let set = async |choice: ScopeChoice| {
+        let request = SetScopes {
+            choice: Some(choice),
+            api_type: None,
+            faults: Vec::new(),
+        };
+        let set = older.set_scopes(lee, key.id, Some(&Expected::Any), request);
+        set.await.map(|changed| changed.credential)
+    };
+    let named =
+        |names: &[&str]| ScopeChoice::Named(names.iter().map(|&name| name.to_owned()).collect());
+    // What was read is written back, in any order, and it is no change.
+    for same in [held, ["patients.read", "images.write"]] {
+        let credential = set(named(&same)).await.unwrap();
+        assert_eq!(
+            (credential.version, &*credential.scopes),
+            (1, &held.map(String::from)[..])
+        );
+    }
+    let wider = ["patients.write", "images.write", "patients.read"];
+    let credential = set(named(&wider)).await.unwrap();
+    assert_eq!(
+        credential.scopes,
+        ["images.write", "patients.read", "patients.write"]
+    );
+
+    // Whether it writes is not known here, so no preset that must not write decides on it.
+    let refused = set(ScopeChoice::ReadOnly).await.unwrap_err();
+    let ManageError::Invalid(faults) = refused else {
+        panic!("{refused:?}");
+    };
+    let [fault] = &faults[..] else {
+        panic!("{faults:?}");
+    };
+    assert_eq!(fault.code, "unknown_scope");
+    assert!(fault.message.contains("`images.write`"), "{fault:?}");
+
+    // Taken away by name it is gone, and this node cannot give it back.
+    let credential = set(named(&["patients.read"])).await.unwrap();
+    assert_eq!(credential.scopes, ["patients.read"]);
+    assert!(set(named(&held)).await.is_err());
+    let credential = set(ScopeChoice::ReadOnly).await.unwrap();
+    assert_eq!(credential.scopes, ["patients.read"]);
 }

@@ -186,7 +186,6 @@ async fn the_api_type_is_final_on_every_route_whatever_else_is_wrong() {
     let before = host.get(&path).await.body;
     let table = [
         ("PATCH", &path, json!({"api_type": "fhir"}), 1),
-        ("PATCH", &path, json!({"api_type": "apiv2"}), 1),
         (
             "PATCH",
             &path,
@@ -216,6 +215,27 @@ async fn the_api_type_is_final_on_every_route_whatever_else_is_wrong() {
         assert_eq!(errors[0], ("api_type".into(), "api_type_immutable".into()));
     }
     assert_eq!(host.get(&path).await.body, before);
+}
+
+/// A client that sends back what it read changes nothing by naming the API type.
+#[tokio::test]
+async fn the_api_type_that_it_has_may_be_repeated() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await;
+    let before = host.get(&path).await.json();
+    let api_type = &before["api_type"];
+    let body = json!({"api_type": api_type, "name": "Lab sync"});
+    let answer = host
+        .send(ask("PATCH", &path).by(ADMIN).if_match("*").json(&body))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["name"], "Lab sync");
+    let put = json!({"api_type": api_type, "scopes": before["scopes"]});
+    let path = format!("{path}/scopes");
+    let answer = host
+        .send(ask("PUT", &path).by(ADMIN).if_match("*").json(&put))
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub struct UpdateCredential {
     pub name: Option<String>,
     /// The new expiry, in the future; `Some(None)`: never.
     pub expires_at: Option<Option<Timestamp>>,
-    /// The caller tried to name an API type.
+    /// The API type that the caller named, which must be the one it has.
     pub api_type: Option<String>,
     /// Faults that the caller found while decoding; reported together with the others.
     pub faults: Vec<Fault>,
@@ -53,10 +53,12 @@ pub struct UpdateCredential {
 /// The scopes that a credential shall hold.
 #[derive(Debug, Clone)]
 pub enum ScopeChoice {
-    /// Exactly these.
+    /// Exactly these. What the credential holds may be among them also if the catalogue does not list
+    /// it, because another version of it is in use elsewhere.
     Named(Vec<String>),
     /// Every read scope of the API type and no write scope; no wildcard, full access or acting
-    /// for a user.
+    /// for a user. Refused while the credential holds a scope that the catalogue does not list, since
+    /// nothing says whether that one writes.
     ReadOnly,
 }
 
@@ -65,7 +67,7 @@ pub enum ScopeChoice {
 pub struct SetScopes {
     /// What to hold; `None`: the caller could not tell, and `faults` say why.
     pub choice: Option<ScopeChoice>,
-    /// The caller tried to name an API type.
+    /// The API type that the caller named, which must be the one it has.
     pub api_type: Option<String>,
     /// Faults that the caller found while decoding; reported together with the others.
     pub faults: Vec<Fault>,
