@@ -10,6 +10,43 @@ use serde_json::{Value, json};
 
 use crate::{guard::Denial, problem::Problem};
 
+/// Why a call was refused: in the extensions of every refusal of [`Guard`](crate::Guard),
+/// [`Access`](crate::Access) and forward-auth, for a host whose clients know an error body of another
+/// shape than the catalogue's `error_body` names.
+///
+/// ```
+/// use axum::{Json, Router, middleware::map_response, response::{IntoResponse, Response}};
+/// use credential_axum::CallRefused;
+/// use serde_json::json;
+///
+/// /// Status and headers stay as they are; only the body is the host's own.
+/// async fn our_errors(response: Response) -> Response {
+///     let Some(refused) = response.extensions().get::<CallRefused>() else {
+///         return response;
+///     };
+///     let ours = Json(json!({"error": {"type": refused.code, "message": refused.detail}}));
+///     let (mut parts, _) = response.into_parts();
+///     let ours = ours.into_response();
+///     parts.headers.remove("content-length");
+///     parts.headers.extend(ours.headers().clone());
+///     Response::from_parts(parts, ours.into_body())
+/// }
+///
+/// # fn mounted(api_behind_its_guard: Router) -> Router {
+/// api_behind_its_guard.layer(map_response(our_errors)) // after the guard: outside of it
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CallRefused {
+    /// A word that does not change, such as `insufficient_scope`.
+    pub code: &'static str,
+    /// The word's meaning.
+    pub title: &'static str,
+    /// What about this call, for whoever made it.
+    pub detail: String,
+}
+
 /// The answer to a call that one API type's rules refuse.
 pub(crate) fn refusal(denial: &Denial, api_type: &ApiType) -> Response {
     render(denial, api_type.id().as_str(), api_type.error_body())
@@ -25,7 +62,7 @@ fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
     let detail = denial.to_string();
     let mut response = match shape {
         ErrorBody::Problem => {
-            Problem::new(words.status, words.code, words.title, detail).into_response()
+            Problem::new(words.status, words.code, words.title, detail.clone()).into_response()
         }
         ErrorBody::Detail => json_response("application/json", &json!({ "detail": detail })),
         ErrorBody::OperationOutcome => json_response(
@@ -41,6 +78,11 @@ fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
         ),
     };
     *response.status_mut() = words.status;
+    response.extensions_mut().insert(CallRefused {
+        code: words.code,
+        title: words.title,
+        detail,
+    });
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(challenge) = challenge(denial, realm) {

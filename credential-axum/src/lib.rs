@@ -35,6 +35,7 @@ mod wire;
 pub use access::{Access, AccessRejection};
 pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};
 pub use cross_site::{CrossSite, refuse_cross_site};
+pub use error_body::CallRefused;
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
 pub use guard::{Guard, GuardError, GuardService};
 pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};

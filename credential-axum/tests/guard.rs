@@ -13,10 +13,14 @@ use std::{
 use axum::{
     Json, Router,
     body::Body,
+    middleware::map_response,
+    response::{IntoResponse as _, Response},
     routing::{any, get, post},
 };
 use common::{Answer, Platform};
-use credential_axum::{Access, ForwardAuthHeaders, Guard, GuardError, forward_auth_router};
+use credential_axum::{
+    Access, CallRefused, ForwardAuthHeaders, Guard, GuardError, forward_auth_router,
+};
 use credential_core::ScopeCatalog;
 use http::{Request, StatusCode, request::Builder};
 use serde_json::{Value, json};
@@ -720,6 +724,46 @@ impl Write for Log {
 }
 
 /// A guard under the wrong prefix refuses every call; that is told once, without the path.
+/// A host's own envelope in the place of the body; what clients and caches act on stays.
+async fn in_our_envelope(response: Response) -> Response {
+    let Some(refused) = response.extensions().get::<CallRefused>() else {
+        return response;
+    };
+    let ours = json!({"error": {"type": refused.code, "message": refused.detail}});
+    let (mut parts, _) = response.into_parts();
+    let ours = Json(ours).into_response();
+    parts.headers.remove("content-length");
+    parts.headers.extend(ours.headers().clone());
+    Response::from_parts(parts, ours.into_body())
+}
+
+#[tokio::test]
+async fn a_host_may_write_error_bodies_of_its_own() {
+    let platform = Platform::new(|credentials| {
+        Router::new()
+            .route("/api/2.0/{*rest}", any(facts))
+            .layer(Guard::new(credentials, "apiv2").unwrap())
+            .merge(forward_auth_router(credentials, ForwardAuthHeaders::Path))
+            .layer(map_response(in_our_envelope))
+    });
+    let read = &["system/patients.read"];
+    let key = platform.key("alder", "apiv2", read).await;
+    let fine = platform.get(PATIENTS, &key.token).await;
+    assert_eq!(fine.json()["tenant"], "alder");
+    for path in [PATIENTS, &format!("/forward-auth{PATIENTS}")] {
+        let refused = platform.get(path, "made up").await;
+        challenged(&refused, 401, INVALID);
+        assert_eq!(refused.header("content-type"), "application/json");
+        assert_eq!(refused.json()["error"]["type"], "unauthenticated");
+        let request = bearer(Request::post(path), &key.token);
+        let refused = platform.send(request, Body::empty()).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        assert_eq!(refused.json()["error"]["type"], "insufficient_scope");
+        let length = refused.body.len().to_string();
+        assert!(["", &length].contains(&refused.header("content-length")));
+    }
+}
+
 #[tokio::test]
 async fn a_guard_in_the_wrong_place_says_so_once() {
     let log = Log::default();

@@ -228,14 +228,14 @@ async fn the_api_type_that_it_has_may_be_repeated() {
     let answer = host
         .send(ask("PATCH", &path).by(ADMIN).if_match("*").json(&body))
         .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
     assert_eq!(answer.json()["name"], "Lab sync");
     let put = json!({"api_type": api_type, "scopes": before["scopes"]});
     let path = format!("{path}/scopes");
     let answer = host
         .send(ask("PUT", &path).by(ADMIN).if_match("*").json(&put))
         .await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
 }
 
 #[tokio::test]
