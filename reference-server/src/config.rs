@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    Args, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use credential_axum::{ForwardAuthHeaders, ServeConfig};
 use credential_core::{
     ScopeCatalog,
@@ -167,8 +170,8 @@ pub struct Options {
     #[arg(long, env = "CREDENTIAL_FORWARD_AUTH_HEADERS", value_name = "FAMILY")]
     forward_auth_headers: Option<String>,
 
-    /// Lets resource servers introspect with it as bearer; at least 16 characters. Absent: only
-    /// clients can.
+    /// Lets resource servers introspect with it as bearer: at least 16 characters, or `@path` of a
+    /// file with them. Absent: only clients can.
     #[arg(
         long,
         env = "CREDENTIAL_INTROSPECTION_SECRET",
@@ -291,6 +294,7 @@ impl Config {
                 .transpose()?,
             introspection_secret: options
                 .introspection_secret
+                .map(Zeroizing::new)
                 .map(value::introspection_secret)
                 .transpose()?,
             serve: serve_config(options.drain.as_deref())?,
@@ -400,9 +404,16 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         ErrorKind::InvalidUtf8 => "an option's value is not UTF-8",
         _ => "the command line cannot be read",
     };
+    let meant = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    let meant = meant.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(name) => Some(name.as_str()),
+        ContextValue::Strings(names) => names.last().map(String::as_str),
+        _ => None,
+    });
+    let meant = meant.map_or(String::new(), |name| format!(", did you mean `{name}`?"));
     let _ = writeln!(
         io::stderr(),
-        "reference-server: {fault}; accepted: see `reference-server --help`"
+        "reference-server: {fault}{meant}; accepted: see `reference-server --help`"
     );
     ExitCode::from(2)
 }

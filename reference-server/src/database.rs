@@ -12,7 +12,7 @@ use credential_core::{
 };
 use credential_store_postgres::{DetectError, Pooler, PostgresStore, SchemaError};
 use sqlx::{
-    PgPool,
+    ConnectOptions as _, Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -24,11 +24,22 @@ const MAX_CONNECTIONS: u32 = 16;
 /// How long a call waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a server waits at its start for a database that is not there yet.
+const WAIT_FOR_START: Duration = Duration::from_mins(1);
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+
+/// What a statement outside a transaction may take, so that one of a node that has died does not stay
+/// in the queue for a lock. The sessions are this node's own, unless a pooler lends them.
+const LIMITS: &str = "set statement_timeout = '4s'; set lock_timeout = '3s'; \
+    set idle_in_transaction_session_timeout = '4s'";
+
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     #[error("could not connect to PostgreSQL")]
     Connect(#[source] sqlx::Error),
+    #[error("PostgreSQL did not answer within {0:?}")]
+    NoAnswer(Duration),
     #[error(transparent)]
     Detect(#[from] DetectError),
     #[error(
@@ -52,18 +63,69 @@ pub enum DatabaseError {
 /// # Errors
 /// `Connect`; `Schema` says whether to migrate or to run a newer build.
 pub async fn open(database: Database) -> Result<PostgresStore, DatabaseError> {
-    let pool = connect(database.options).await?;
-    PostgresStore::check_schema(&pool).await?;
+    let options = options(database.options);
+    reach(&options).await?;
     let pooler = match database.pooler {
         Some(said) => said,
-        None => found(&pool).await,
+        None => found(&options).await,
     };
+    let pool = connect(options, pooler).await?;
+    PostgresStore::check_schema(&pool).await?;
     Ok(PostgresStore::behind(pooler, pool))
 }
 
+/// As [`open`], for a server that may have been started before its database: waits for it, and says
+/// so.
+///
+/// # Errors
+/// As those of [`open`]; `Connect` after a minute.
+pub async fn wait_and_open(database: Database) -> Result<PostgresStore, DatabaseError> {
+    let options = options(database.options.clone());
+    let mut waiting = false;
+    let there = async {
+        while let Err(error) = reach(&options).await {
+            if !may_come(&error) {
+                return;
+            }
+            if !waiting {
+                waiting = true;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "PostgreSQL is not there yet: waiting for it, for at most {WAIT_FOR_START:?}"
+                );
+            }
+            tokio::time::sleep(BETWEEN_TRIES).await;
+        }
+    };
+    // If it does not come, opening says why.
+    let _in_time = tokio::time::timeout(WAIT_FOR_START, there).await;
+    open(database).await
+}
+
+/// Connects once, for the reason if that fails: a pool says only that it has timed out.
+async fn reach(options: &PgConnectOptions) -> Result<(), DatabaseError> {
+    let reach = async { options.connect().await?.close().await };
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, reach).await {
+        Ok(reached) => reached.map_err(DatabaseError::Connect),
+        Err(_) => Err(DatabaseError::NoAnswer(ACQUIRE_TIMEOUT)),
+    }
+}
+
+/// Whether PostgreSQL may just not be up yet, as opposed to refusing who asks.
+fn may_come(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::NoAnswer(_) | DatabaseError::Connect(sqlx::Error::Io(_)) => true,
+        DatabaseError::Connect(sqlx::Error::Database(error)) => {
+            // cannot_connect_now, too_many_connections
+            matches!(error.code().as_deref(), Some("57P03" | "53300"))
+        }
+        _ => false,
+    }
+}
+
 /// What stands before PostgreSQL; in doubt what is right everywhere.
-async fn found(pool: &PgPool) -> Pooler {
-    match Pooler::detect(&pool.connect_options()).await {
+async fn found(options: &PgConnectOptions) -> Pooler {
+    match Pooler::detect(options).await {
         Ok(found) => {
             tracing::info!(pooler = %found, "found out what stands before PostgreSQL");
             found
@@ -83,14 +145,17 @@ async fn found(pool: &PgPool) -> Pooler {
 /// # Errors
 /// `MigrateBehindPooler`; `Detect` if that cannot be found out; `Connect`, `Schema`.
 pub async fn migrate(database: Database) -> Result<(), DatabaseError> {
-    let pool = connect(database.options).await?;
+    let options = options(database.options);
+    reach(&options).await?;
     let pooler = match database.pooler {
         Some(said) => said,
-        None => Pooler::detect(&pool.connect_options()).await?,
+        None => Pooler::detect(&options).await?,
     };
     if pooler == Pooler::Transaction {
         return Err(DatabaseError::MigrateBehindPooler);
     }
+    // Without limits: a migration takes its time.
+    let pool = connect(options, Pooler::Transaction).await?;
     PostgresStore::migrate(&pool).await?;
     writeln!(
         io::stdout(),
@@ -140,16 +205,23 @@ pub async fn verify_audit(
     }
 }
 
-async fn connect(options: PgConnectOptions) -> Result<PgPool, DatabaseError> {
-    PgPoolOptions::new()
+fn options(options: PgConnectOptions) -> PgConnectOptions {
+    options
+        .application_name("credential-node")
+        // Why none: no float is stored, and PgBouncer refuses who sends it.
+        .extra_float_digits(None)
+}
+
+async fn connect(options: PgConnectOptions, pooler: Pooler) -> Result<PgPool, DatabaseError> {
+    let mut pool = PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(
-            options
-                .application_name("credential-node")
-                // Why none: no float is stored, and PgBouncer refuses who sends it.
-                .extra_float_digits(None),
-        )
+        .acquire_timeout(ACQUIRE_TIMEOUT);
+    if pooler == Pooler::None {
+        pool = pool.after_connect(|connection, _| {
+            Box::pin(async { sqlx::raw_sql(LIMITS).execute(connection).await.map(drop) })
+        });
+    }
+    pool.connect_with(options)
         .await
         .map_err(DatabaseError::Connect)
 }

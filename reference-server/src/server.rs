@@ -47,7 +47,7 @@ const BACKLOG: u32 = 1024;
 /// Why the server did not start or stopped badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    #[error("could not listen on {address}: {source}")]
+    #[error("could not listen on {address}")]
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -58,15 +58,15 @@ pub enum ServerError {
     Output(io::Error),
     #[error("could not serve: {0}")]
     Serve(io::Error),
-    #[error("could not put the library together: {0}")]
+    #[error("could not put the library together")]
     Build(#[from] BuildError),
-    #[error("could not mount the guard: {0}")]
+    #[error("could not mount the guard")]
     Guard(#[from] GuardError),
-    #[error("could not mount the page: {0}")]
+    #[error("could not mount the page")]
     Page(#[from] WordsError),
-    #[error("could not mount the OAuth endpoints: {0}")]
+    #[error("could not mount the OAuth endpoints")]
     OAuth(#[from] OAuthConfigError),
-    #[error("could not collect metrics: {0}")]
+    #[error("could not collect metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
     #[error("could not start with this store")]
     Store(#[from] StoreError),
@@ -102,7 +102,7 @@ pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
 /// [`ServerError`] says what could not be done.
 pub async fn run(config: Config) -> Result<(), ServerError> {
     // Before the address is told: who knows it may send the signal at once.
-    let stop = Stop::on_signals().map_err(ServerError::Runtime)?;
+    let mut stop = Stop::on_signals().map_err(ServerError::Runtime)?;
     let listen_error = |source| ServerError::Listen {
         address: config.listen,
         source,
@@ -110,7 +110,11 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     let socket = bind(config.listen).map_err(listen_error)?;
     let address = socket.local_addr().map_err(ServerError::Serve)?;
     let base = format!("http://{address}");
-    let store = Store::open(config.database.clone()).await?;
+    let store = tokio::select! {
+        store = Store::open(config.database.clone()) => store?,
+        // It may be waiting for its database.
+        () = stop.told() => return Ok(()),
+    };
     let credentials = credentials(&store, &config, &base)?;
     let running = credentials.start().await?;
     let app = app(&credentials, &store, &config, &stop)?;
@@ -146,7 +150,7 @@ impl Store {
     async fn open(database: Option<Database>) -> Result<Self, DatabaseError> {
         Ok(match database {
             None => Self::Memory(MemoryStore::new()),
-            Some(database) => Self::Postgres(database::open(database).await?),
+            Some(database) => Self::Postgres(database::wait_and_open(database).await?),
         })
     }
 

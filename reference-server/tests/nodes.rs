@@ -245,3 +245,39 @@ fn warm_checks_cause_no_transactions() {
     assert_eq!(details["store"], "postgresql");
     assert_eq!(details["listener"], "listening", "{details}");
 }
+
+/// Started before its database, a node waits and says so; told to stop while it waits, it stops.
+#[test]
+fn a_node_waits_for_its_database() {
+    let postgres = Postgres::start();
+    let deployment = Deployment::new(&postgres);
+    postgres.stop_immediately();
+    let started = std::thread::scope(|scope| {
+        let node = scope.spawn(|| deployment.node());
+        let url = deployment.url.clone();
+        let mut waits = common::command(&["--database-url", &url, "--keyring", KEYRING])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = std::io::BufReader::new(waits.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("waiting for it") {
+            assert_ne!(
+                std::io::BufRead::read_line(&mut log, &mut said).unwrap(),
+                0,
+                "{said}"
+            );
+        }
+        let told = std::process::Command::new("kill")
+            .arg(waits.id().to_string())
+            .status();
+        assert!(told.unwrap().success());
+        assert_eq!(waits.wait().unwrap().code(), Some(0));
+        postgres.start_again();
+        node.join().unwrap()
+    });
+    assert_eq!(started.client().get("/readyz", &[]).status, 200);
+    let log = started.stop().log;
+    assert_eq!(log.matches("waiting for it").count(), 1, "{log}");
+}

@@ -257,3 +257,77 @@ fn forward_auth_is_served_only_when_configured() {
     ];
     assert_eq!(gateway.client().get("/forward-auth", &headers).status, 401);
 }
+
+#[test]
+fn a_mistyped_option_or_command_is_guessed() {
+    for (arguments, meant) in [
+        (&["--lisen", "127.0.0.1:0"][..], "`--listen`"),
+        (&["--keyrin=c2VjcmV0LXNlY3JldC1zZWNyZXQ"], "`--keyring`"),
+        (&["migrat"], "`migrate`"),
+    ] {
+        let (code, message) = failure(arguments);
+        assert_eq!(code, Some(2), "{message}");
+        assert!(
+            message.contains(&format!("did you mean {meant}?")),
+            "{message}"
+        );
+        assert!(!message.contains("c2Vj"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+    let (_, message) = failure(&["--xyzzy"]);
+    assert!(!message.contains("did you mean"), "{message}");
+}
+
+#[test]
+fn a_cause_is_named_once() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let (code, message) = failure(&["--listen", &taken]);
+    assert_eq!(code, Some(1));
+    let said = format!("could not listen on {taken}: Address already in use (os error 98)\n");
+    assert!(message.ends_with(&said), "{message}");
+    assert_eq!(message.matches("already in use").count(), 1, "{message}");
+}
+
+#[test]
+fn a_closed_database_port_is_a_refused_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://u@{}/d", listener.local_addr().unwrap());
+    drop(listener);
+    for arguments in [&["migrate"][..], &["audit", "verify", "--keyring", ENTRY]] {
+        let (code, message) = failure(&[arguments, &["--database-url", &url]].concat());
+        assert_eq!(code, Some(1), "{message}");
+        assert!(message.contains("Connection refused"), "{message}");
+        assert!(!message.contains("timed out"), "{message}");
+    }
+}
+
+#[test]
+fn secrets_may_stand_in_files() {
+    let folder = std::env::temp_dir().join(format!("credential-secrets-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("secret");
+    let option = format!("@{}", file.display());
+    std::fs::write(&file, "too short\n").unwrap();
+    let (code, message) = failure(&["--introspection-secret", &option]);
+    assert_eq!(code, Some(2), "{message}");
+    let (code, message) = failure(&["--introspection-secret", "@/does/not/exist"]);
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("could not be read"), "{message}");
+    std::fs::write(&file, "a-secret-of-resource-servers\n").unwrap();
+    let server = Server::start(&["--introspection-secret", &option]);
+    let asked = |secret: &str| {
+        let authorization = format!("Bearer {secret}");
+        let headers = [
+            ("authorization", &*authorization),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let client = server.client();
+        client
+            .send("POST", "/oauth2/introspect", &headers, Some("token=x"))
+            .status
+    };
+    assert_eq!(asked("a-secret-of-resource-servers"), 200);
+    assert_eq!(asked(&option), 401);
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -58,17 +58,25 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, ConfigError> {
 pub(super) fn keyring(text: Zeroizing<String>) -> Result<Keyring, ConfigError> {
     const ACCEPTED: &str = "`name:base64[:tag],…` with 32-byte keys, or `@path` of a file with \
                             that; `reference-server keygen` prints an entry";
-    let text = match text.strip_prefix('@') {
-        None => text,
-        Some(path) => Zeroizing::new(std::fs::read_to_string(path).map_err(|error| {
-            ConfigError::new(
-                "--keyring",
-                format_args!("the file could not be read ({})", error.kind()),
-                ACCEPTED,
-            )
-        })?),
-    };
+    let text = in_file("--keyring", text, ACCEPTED)?;
     Keyring::parse(&text).map_err(|error| ConfigError::new("--keyring", error, ACCEPTED))
+}
+
+/// A secret as it is, or what stands in the file that `@path` names: a command line can be read by
+/// everyone on the machine.
+fn in_file(
+    option: &'static str,
+    text: Zeroizing<String>,
+    accepted: &'static str,
+) -> Result<Zeroizing<String>, ConfigError> {
+    let Some(path) = text.strip_prefix('@') else {
+        return Ok(text);
+    };
+    let read = std::fs::read_to_string(path).map_err(|error| {
+        let fault = format_args!("the file could not be read ({})", error.kind()).to_string();
+        ConfigError::new(option, fault, accepted)
+    })?;
+    Ok(Zeroizing::new(read))
 }
 
 pub(super) fn catalog(path: Option<PathBuf>) -> Result<ScopeCatalog, ConfigError> {
@@ -148,15 +156,21 @@ pub(super) fn forward_auth_headers(text: &str) -> Result<ForwardAuthHeaders, Con
     }
 }
 
-pub(super) fn introspection_secret(text: String) -> Result<Zeroizing<String>, ConfigError> {
-    let secret = Zeroizing::new(text);
+pub(super) fn introspection_secret(
+    text: Zeroizing<String>,
+) -> Result<Zeroizing<String>, ConfigError> {
+    const OPTION: &str = "--introspection-secret";
+    const ACCEPTED: &str = "at least 16 visible ASCII characters, not beginning with `@`, or \
+                            `@path` of a file with them";
+    let text = in_file(OPTION, text, ACCEPTED)?;
+    let secret = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
     if secret.len() >= 16 && secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(secret)
     } else {
         Err(ConfigError::new(
-            "--introspection-secret",
+            OPTION,
             "the secret is too short or has spaces or non-ASCII characters",
-            "at least 16 visible ASCII characters",
+            ACCEPTED,
         ))
     }
 }
