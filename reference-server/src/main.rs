@@ -86,13 +86,16 @@ enum Failure {
     Database(#[from] database::DatabaseError),
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. Some errors repeat their cause themselves.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
         source = error.source();
     }
     text
