@@ -232,6 +232,21 @@ describe("what is on the screen is what is there", () => {
     await admin.leave();
   });
 
+  it("a gateway's own error is no wrong address, and nobody knows what was done", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [502] });
+    const { page } = admin;
+    await makeKey(admin, server, "Behind a gateway");
+    await open(admin);
+    await page.route(`${API}/credentials/*`, (route) => route.fulfill({ status: 502, contentType: "text/html", body: "<h1>Bad gateway</h1>" }));
+    await button(page, "Delete Behind a gateway").click();
+    await button(page.getByRole("alertdialog"), "Delete").click();
+    await page.getByText("This cannot be done right now. Try again in a moment.").waitFor();
+    await page.getByText("The key may still work. Deleting again does no harm.").waitFor();
+    await page.getByText(/Came back: 502 .*text\/html/).waitFor();
+    await button(page, "Cancel").click();
+    await admin.leave();
+  });
+
   for (const file of ["main.js", "preact.js", "words.js", "editor.js"]) {
     it(`without ${file} the page says that it is not whole`, async () => {
       const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"] });

@@ -73,9 +73,11 @@ export function connect(base, expectedTenant) {
       });
     }
     const answer = [response.status, response.statusText, response.headers.get("Content-Type")?.split(";")[0]].filter(Boolean).join(" ");
+    // A gateway that gets no answer says so in its own way; what it handed on may have been done.
+    if (response.status >= 500) throw new Refused("unavailable", { asked, answer, unsure: changes });
     console.error(`API Access: asked ${asked}, and what came back is not from the admin API: ${answer}. Is PageConfig::admin_api right?`);
     // A refusal by somebody in between is one; anything else may have reached the API.
-    throw new Refused("not_ours", { asked, answer, unsure: changes && !(response.status >= 400 && response.status < 500) });
+    throw new Refused("not_ours", { asked, answer, unsure: changes && response.status < 400 });
   };
   const at = (id) => `/credentials/${encodeURIComponent(id)}`;
   return {

@@ -1,7 +1,10 @@
 // The dialog that edits a key's scopes: which are chosen is the state, all else follows from it.
 
-import { Dialog, Working, bdi, button, explain, field, fold, guardLeaving, h, hasWords, hidden, icon, lastUse, newId, newTab, note, t } from "./ui.js";
+import { Dialog, Working, bdi, button, explain, field, fold, guardLeaving, h, hasWords, hidden, icon, lastUse, newId, newTab, note, number, t } from "./ui.js";
 import { changeInWords, combine, effective, excludes, holdsWrite, inWords, lonely, minus, readNames, readOnly, same, scopesOf, unknown, withoutWrite } from "./selection.js";
+
+/** Unknown names that are repeated; whoever pastes a whole document need not read it again. */
+const MOST_NAMES = 30;
 
 export class Editor extends Working {
   constructor(props) {
@@ -66,7 +69,7 @@ export class Editor extends Working {
       isNothing && t("editor.paste.none"),
       listed.size > 0 && t("editor.paste.done", { count: listed.size }),
       listed.size > 0 && excludes(index, chosen, rules) && t("editor.paste.covered"),
-      names.length > 0 && t("editor.paste.unknown", { names: names.join(", ") }),
+      names.length > 0 && t("editor.paste.unknown", { names: names.length > MOST_NAMES ? `${names.slice(0, MOST_NAMES).join(", ")}, … (${number(names.length)})` : names.join(", ") }),
       labels.length > 0 && t("editor.paste.broad", { names: labels.join(", ") }),
     ].filter(Boolean).map((text) => h("p", {}, text));
     const touched = index.categories.filter(({ resources }) => resources.flatMap(scopesOf).some((scope) => listed.has(scope)));

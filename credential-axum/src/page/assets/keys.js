@@ -227,7 +227,10 @@ export function fileStem(name, most = 180) {
   const bytes = (text) => new TextEncoder().encode(text).length;
   let cut = "";
   let length = 0;
-  for (const { segment } of new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(stem)) {
+  const characters = Intl.Segmenter
+    ? Array.from(new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(stem), ({ segment }) => segment)
+    : [...stem];
+  for (const segment of characters) {
     length += bytes(segment);
     if (length > most) break;
     cut += segment;
