@@ -459,22 +459,96 @@ fn odd_request_lines_decide_like_the_guard(deployment: &Deployment) {
 #[test]
 fn nginx() {
     holds(&Deployment::start("nginx", "x-original", |places| {
-        let folder = places.folder.display();
-        // What is the system's in a real one: one process, no file outside of the test's folder.
-        let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let paths: String = kinds
-            .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-            .concat();
-        let configuration = format!(
-            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
-             http {{\naccess_log off;\n{paths}{}\n}}\n",
-            places.fill(block("nginx"))
-        );
-        let path = places.write("nginx.conf", &configuration);
-        let mut command = program("nginx");
-        command.arg("-e").arg("stderr").arg("-c").arg(path);
-        command
+        nginx_with(places, block("nginx"))
     }));
+}
+
+/// What is the system's in a real one: one process, no file outside of the test's folder.
+fn nginx_with(places: &Places<'_>, inside_http: &str) -> Command {
+    let folder = places.folder.display();
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let paths = kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
+    let configuration = format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{\naccess_log off;\n{}{}\n}}\n",
+        paths.concat(),
+        places.fill(inside_http)
+    );
+    let path = places.write("nginx.conf", &configuration);
+    let mut command = program("nginx");
+    command.arg("-e").arg("stderr").arg("-c").arg(path);
+    command
+}
+
+/// What ingress-nginx makes of the page's annotations, by its own template: the whole URL in place of
+/// its path, and nginx's own pages for refusals.
+const INGRESS: &str = r#"
+server {
+    listen 127.0.0.1:8000;
+    location = /_external-auth {
+        internal;
+        proxy_pass_request_body off;
+        proxy_set_header Content-Length "";
+        proxy_set_header X-Forwarded-Proto "";
+        proxy_set_header X-Request-ID $request_id;
+        proxy_set_header Host 127.0.0.1;
+        proxy_set_header X-Original-URL $scheme://$http_host$request_uri;
+        proxy_set_header X-Original-Method $request_method;
+        proxy_set_header X-Sent-From "nginx-ingress-controller";
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Auth-Request-Redirect $request_uri;
+        proxy_buffer_size 16k;
+        proxy_buffers 4 16k;
+        proxy_http_version 1.1;
+        proxy_pass_request_headers on;
+        proxy_pass http://127.0.0.1:8080/forward-auth;
+    }
+    location / {
+        auth_request /_external-auth;
+        auth_request_set $authHeader0 $upstream_http_x_credential_tenant;
+        proxy_set_header 'X-Credential-Tenant' $authHeader0;
+        auth_request_set $authHeader1 $upstream_http_x_credential_client_id;
+        proxy_set_header 'X-Credential-Client-Id' $authHeader1;
+        auth_request_set $authHeader2 $upstream_http_x_credential_scope;
+        proxy_set_header 'X-Credential-Scope' $authHeader2;
+        auth_request_set $authHeader3 $upstream_http_x_credential_on_behalf_of;
+        proxy_set_header 'X-Credential-On-Behalf-Of' $authHeader3;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-On-Behalf-Of "";
+        proxy_http_version 1.1;
+        proxy_pass http://127.0.0.1:9000;
+    }
+}
+"#;
+
+#[test]
+fn ingress_nginx() {
+    let deployment = Deployment::start("ingress-nginx", "x-original-url", |places| {
+        nginx_with(places, INGRESS)
+    });
+    allowed_calls_name_their_caller(&deployment);
+    let nobody = deployment.send(&format!("GET {PATIENTS}"), &[]);
+    assert_eq!(status(&nobody), 401, "{nobody}");
+    assert_eq!(header(&nobody, "www-authenticate").len(), 1, "{nobody}");
+    for (line, headers) in [
+        ("DELETE /api/2.0/patients/1", &[][..]),
+        ("GET /api/2.0/patients/", &["X-On-Behalf-Of: nobody"]),
+    ] {
+        let answer = deployment.call(line, headers);
+        assert_eq!(status(&answer), 403, "{line}: {answer}");
+    }
+    nothing_forged_reaches_the_api(&deployment);
+    odd_request_lines_decide_like_the_guard(&deployment);
+    // The host in the URL is the client's own word.
+    for host in ["a?b", "a#b", "a/api/2.0/vitals?", "a@b", "a\\b", "a b", ""] {
+        let line = format!("GET {PATIENTS} HTTP/1.1");
+        let token = format!("authorization: Bearer {}", deployment.token);
+        let request = format!("{line}\r\nhost: {host}\r\n{token}\r\nconnection: close\r\n\r\n");
+        let answer = exchange(deployment.address, &request);
+        assert!((400..500).contains(&status(&answer)), "{host}: {answer}");
+        assert_eq!(deployment.api.seen(), Vec::<String>::new(), "{host}");
+    }
 }
 
 #[test]
