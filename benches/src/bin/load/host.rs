@@ -17,9 +17,12 @@ use benches::{
 };
 use clap::ValueEnum as _;
 use credential_axum::oauth_router;
-use credential_core::secret::verify::VerifierConfig;
+use credential_core::{manage::ManageError, secret::verify::VerifierConfig};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
     client::{Connection, Exchange, render},
@@ -88,21 +91,22 @@ pub async fn run(clients: usize, setting: Setting) -> Result<bool, Error> {
     // Another node makes the credentials, on all cores, so that the one under test is new.
     let making = VerifierConfig {
         workers: thread::available_parallelism().map_or(1, usize::from),
-        waiting: clients,
         ..VerifierConfig::default()
     };
     let maker = made_by.another_node().verifier(making).build()?;
-    let tasks: Vec<_> = (0..=clients)
-        .map(|n| {
-            let maker = maker.clone();
-            tokio::spawn(async move { Client::create(&maker, format!("key {n}"), &[SCOPE]).await })
-        })
-        .collect();
+    // As many at a time as are hashed: more of one tenant would be told to wait.
     let mut lines = String::new();
-    for (n, task) in tasks.into_iter().enumerate() {
+    let mut tasks = JoinSet::new();
+    for n in 0..=clients {
+        if tasks.len() == making.workers {
+            add(&mut lines, tasks.join_next().await)?;
+        }
         progress_of("credentials", n, clients);
-        let client = task.await??;
-        lines.extend([&client.client_id, " ", &client.secret, "\n"]);
+        let maker = maker.clone();
+        tasks.spawn(async move { Client::create(&maker, format!("key {n}"), &[SCOPE]).await });
+    }
+    while let Some(made) = tasks.join_next().await {
+        add(&mut lines, Some(made))?;
     }
 
     let node = made_by.node.clone();
@@ -127,4 +131,16 @@ pub async fn run(clients: usize, setting: Setting) -> Result<bool, Error> {
     served.abort();
     running.shutdown().await;
     Ok(true)
+}
+
+/// Notes a client that was made.
+fn add(
+    lines: &mut String,
+    made: Option<Result<Result<Client, ManageError>, JoinError>>,
+) -> Result<(), Error> {
+    if let Some(made) = made {
+        let client = made??;
+        lines.extend([&client.client_id, " ", &client.secret, "\n"]);
+    }
+    Ok(())
 }

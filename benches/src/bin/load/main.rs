@@ -9,6 +9,7 @@ mod client;
 mod first_uses;
 mod flood;
 mod host;
+mod neighbours;
 mod routes;
 mod server;
 mod settings;
@@ -40,6 +41,8 @@ struct Options {
             Scenario::Forged,
             Scenario::Dead,
             Scenario::FirstUses,
+            Scenario::RefusedCreates,
+            Scenario::Lists,
         ]
     )]
     scenario: Vec<Scenario>,
@@ -78,6 +81,10 @@ enum Scenario {
     Dead,
     /// Many clients that authenticate for the first time at once.
     FirstUses,
+    /// F1: 200 connections of refused creates of one admin, beside another tenant.
+    RefusedCreates,
+    /// F2: 2 500 connections of lists of one admin, beside another tenant.
+    Lists,
     /// How connections are served: each setting of hyper and of the socket, beside its defaults.
     Settings,
 }
@@ -129,6 +136,10 @@ async fn run(options: &Options) -> Result<bool, Error> {
             Scenario::Forged => flood::forged(options, &mut report).await?,
             Scenario::Dead => flood::dead(options, &mut report).await?,
             Scenario::FirstUses => first_uses::run(options, &mut report).await?,
+            Scenario::RefusedCreates => {
+                neighbours::refused_creates(options, &mut report).await?;
+            }
+            Scenario::Lists => neighbours::lists(options, &mut report).await?,
         }
     }
     if options.scenario.contains(&Scenario::Settings) {

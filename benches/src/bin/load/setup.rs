@@ -29,8 +29,12 @@ pub struct Key {
 
 impl Admin {
     pub async fn sign_in(address: &str) -> Result<Self, Error> {
+        Self::sign_in_as(address, "alder-admin").await
+    }
+
+    pub async fn sign_in_as(address: &str, user: &str) -> Result<Self, Error> {
         let mut connection = Connection::open(address).await?;
-        let request = render("POST", "/sign-in", &[FORM], "user=alder-admin");
+        let request = render("POST", "/sign-in", &[FORM], &format!("user={user}"));
         let answer = connection.exchange(&request).await?;
         let cookie = answer.header("set-cookie").ok_or("no session")?;
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
@@ -72,14 +76,25 @@ impl Admin {
         Ok(())
     }
 
-    async fn send(
-        &mut self,
+    /// A request that others may send for this admin.
+    pub fn request(
+        &self,
+        name: &'static str,
+        method: &str,
+        path: &str,
+        body: &Value,
+        expected: u16,
+    ) -> Exchange {
+        exchange(name, expected, self.render(method, path, &[], body))
+    }
+
+    fn render(
+        &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &Value,
-        expected: u16,
-    ) -> Result<Value, Error> {
+    ) -> std::sync::Arc<[u8]> {
         let path = format!("/api-access/v1/credentials{path}");
         let mut headers = headers.to_vec();
         headers.push(("cookie", &self.cookie));
@@ -88,7 +103,18 @@ impl Admin {
             headers.push(JSON);
             text = body.to_string();
         }
-        let request = render(method, &path, &headers, &text);
+        render(method, &path, &headers, &text)
+    }
+
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+        expected: u16,
+    ) -> Result<Value, Error> {
+        let request = self.render(method, path, headers, body);
         let answer = self.connection.exchange(&request).await?;
         if answer.status != expected {
             let body = String::from_utf8_lossy(answer.body);
@@ -110,16 +136,28 @@ pub fn token_by_post(name: &'static str, client_id: &str, secret: &str, expected
     exchange(name, expected, request)
 }
 
-/// The routes that have a budget, as one client's requests to them.
-pub async fn routes(address: &str) -> Result<Vec<Exchange>, Error> {
-    let key = Admin::sign_in(address).await?.create("load").await?;
-    let by_post = token_by_post("token, post", &key.client_id, &key.secret, 200);
+/// A guarded call with a token of that key's.
+pub async fn warm_check(address: &str, key: &Key) -> Result<Exchange, Error> {
+    let by_post = token_by_post("token", &key.client_id, &key.secret, 200);
+    let token = token(address, &by_post).await?;
+    let bearer = format!("Bearer {token}");
+    let request = render("GET", PATH, &[("authorization", &bearer)], "");
+    Ok(exchange("guard", 200, request))
+}
+
+async fn token(address: &str, by_post: &Exchange) -> Result<String, Error> {
     let mut connection = Connection::open(address).await?;
     let answer = connection.exchange(&by_post.request).await?;
     let issued: Value = serde_json::from_slice(answer.body)?;
     let token = issued.get("access_token").and_then(Value::as_str);
-    let token = token.ok_or("no token")?;
+    Ok(token.ok_or("no token")?.to_owned())
+}
 
+/// The routes that have a budget, as one client's requests to them.
+pub async fn routes(address: &str) -> Result<Vec<Exchange>, Error> {
+    let key = Admin::sign_in(address).await?.create("load").await?;
+    let by_post = token_by_post("token, post", &key.client_id, &key.secret, 200);
+    let token = token(address, &by_post).await?;
     let bearer = format!("Bearer {token}");
     let basic = BASE64_STANDARD.encode(format!("{}:{}", key.client_id, key.secret));
     let basic = format!("Basic {basic}");
@@ -166,9 +204,5 @@ pub async fn routes(address: &str) -> Result<Vec<Exchange>, Error> {
 }
 
 fn exchange(name: &'static str, expected: u16, request: std::sync::Arc<[u8]>) -> Exchange {
-    Exchange {
-        name,
-        request,
-        expected,
-    }
+    Exchange::new(name, request, expected)
 }
