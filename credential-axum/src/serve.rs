@@ -10,11 +10,7 @@ mod open;
 mod ready;
 mod stop;
 
-use std::{
-    io,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{Router, serve::Listener as _};
 use rustix::process::{Resource, getrlimit};
@@ -84,16 +80,15 @@ fn descriptors_to_spare() -> usize {
 /// A refusal always reaches its client, whatever of the request's body is still on its way: a rest of up
 /// to 4 MiB is read and dropped and the connection kept; otherwise the answer says `Connection: close`, and
 /// the connection lingers until the client has read it.
-pub async fn serve(mut listener: TcpListener, app: Router, config: ServeConfig, mut stop: Stop) {
-    let open = Arc::new(Open::new(app, config));
+pub async fn serve(mut listener: TcpListener, app: Router, config: ServeConfig, stop: Stop) {
+    let open = Arc::new(Open::new(app, config, stop));
     let served = async {
         {
             let mut accepting = std::pin::pin!(accept(&mut listener, &open));
             tokio::select! {
                 () = &mut accepting => {}
-                () = stop.told() => {}
+                () = open.stop.told() => {}
             }
-            open.draining.store(true, Ordering::Relaxed);
             // Elapses: whoever accepts does so for ever.
             let _ = timeout(config.drain, accepting).await;
         }

@@ -102,7 +102,7 @@ pub fn log_to_stderr(filter: &str) -> Result<(), ConfigError> {
 /// [`ServerError`] says what could not be done.
 pub async fn run(config: Config) -> Result<(), ServerError> {
     // Before the address is told: who knows it may send the signal at once.
-    let mut stop = Stop::on_signals().map_err(ServerError::Runtime)?;
+    let stop = Stop::on_signals().map_err(ServerError::Runtime)?;
     let listen_error = |source| ServerError::Listen {
         address: config.listen,
         source,

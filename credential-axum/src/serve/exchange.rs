@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -39,6 +39,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
         } else {
             let timed = Timed {
                 body,
+                ended: false,
                 number,
                 listed: Arc::clone(&listed),
             };
@@ -79,9 +80,8 @@ impl Future for Exchange {
         if rest.as_ref().is_some_and(|rest| rest.must_close) {
             rest = None; // so that hyper closes at once, and the client's rest is dropped as it comes
             announce_close(response.headers_mut());
-            connection.linger();
         }
-        if this.listed.open.draining.load(Ordering::Relaxed) {
+        if this.listed.open.stop.is_told() {
             announce_close(response.headers_mut());
         }
         connection.step(*this.number, Phase::Answering);
@@ -101,9 +101,11 @@ fn too_late() -> Response {
     response
 }
 
-/// A request's body that tells when it waits for its client, and that ends when that took too long.
+/// A request's body that tells when it waits for its client, that ends when that took too long, and
+/// that has its connection linger when it is dropped before its end: hyper closes it then.
 pub(super) struct Timed {
     body: Incoming,
+    ended: bool,
     number: u16,
     listed: Arc<Listed>,
 }
@@ -117,9 +119,9 @@ impl HttpBody for Timed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.ended |= matches!(polled, Poll::Ready(None));
         let connection = &self.listed.connection;
         if polled.is_pending() && connection.body_is_late() {
-            connection.linger();
             return Poll::Ready(Some(Err("the body did not arrive in time".into())));
         }
         let phase = if polled.is_pending() {
@@ -137,6 +139,14 @@ impl HttpBody for Timed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if !self.ended && !self.body.is_end_stream() {
+            self.listed.connection.linger();
+        }
     }
 }
 
@@ -177,8 +187,6 @@ impl Drop for Answer {
         tokio::spawn(async move {
             if drain(rest).await {
                 listed.idle(number);
-            } else {
-                listed.connection.linger();
             }
         });
     }

@@ -16,7 +16,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use tokio::{sync::Notify, time::MissedTickBehavior};
 
-use super::ServeConfig;
+use super::{ServeConfig, Stop};
 
 /// How often bounds are looked at, and so how exact they are.
 const TICK: Duration = Duration::from_millis(500);
@@ -33,8 +33,8 @@ const BUFFER: usize = 64 * 1024;
 pub(super) struct Open {
     pub(super) app: Router,
     pub(super) http: http1::Builder,
-    /// Answers say `Connection: close`.
-    pub(super) draining: AtomicBool,
+    /// Once it has fired, answers say `Connection: close`.
+    pub(super) stop: Stop,
     finishing: AtomicBool,
     config: ServeConfig,
     /// Time since the start, in ticks.
@@ -238,7 +238,7 @@ impl Drop for Listed {
 }
 
 impl Open {
-    pub(super) fn new(app: Router, config: ServeConfig) -> Self {
+    pub(super) fn new(app: Router, config: ServeConfig, stop: Stop) -> Self {
         let mut http = http1::Builder::new();
         // Answers are short: copying one behind its head costs less than writing two pieces.
         // Each setting of hyper was measured (`load --scenario settings`, docs/performance.md); one paid.
@@ -249,7 +249,7 @@ impl Open {
         Self {
             app,
             http,
-            draining: AtomicBool::new(false),
+            stop,
             finishing: AtomicBool::new(false),
             config,
             now: AtomicU32::new(0),

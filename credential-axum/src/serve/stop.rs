@@ -1,16 +1,29 @@
 //! When a server is to stop.
 
-use std::io;
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::Notify,
 };
 
-/// Tells everybody who holds a clone that the server is to stop: [`serve`](super::serve), and whoever
+/// Tells everybody who holds a clone that the server is to stop: [`serve`](super::serve()), and whoever
 /// answers the readiness probe, which has to fail from then on.
 #[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    told: AtomicBool,
+    telling: Notify,
+}
 
 impl Stop {
     /// Fires on SIGTERM and on SIGINT.
@@ -30,23 +43,38 @@ impl Stop {
 
     /// Fires when something else is ready. Must be called within a runtime of tokio.
     pub fn when(ready: impl Future<Output = ()> + Send + 'static) -> Self {
-        let (sender, receiver) = watch::channel(false);
+        let state = Arc::new(State::default());
+        let fires = Fires(Arc::clone(&state));
         tokio::spawn(async move {
             ready.await;
-            sender.send_replace(true);
+            drop(fires);
         });
-        Self(receiver)
+        Self(state)
     }
 
     /// Whether it has fired.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        *self.0.borrow()
+        self.0.told.load(Ordering::Relaxed)
     }
 
     /// Waits until it fires.
-    pub async fn told(&mut self) {
-        // An error: whoever could have fired it panicked. Nobody can tell us any more, so it is time.
-        let _ = self.0.wait_for(|told| *told).await;
+    pub async fn told(&self) {
+        let mut telling = pin!(self.0.telling.notified());
+        // From here on nothing is missed.
+        telling.as_mut().enable();
+        if !self.is_told() {
+            telling.await;
+        }
+    }
+}
+
+/// Fires when it is dropped: also where nobody can tell us any more, because the wait panicked.
+struct Fires(Arc<State>);
+
+impl Drop for Fires {
+    fn drop(&mut self) {
+        self.0.told.store(true, Ordering::Relaxed);
+        self.0.telling.notify_waiters();
     }
 }

@@ -61,7 +61,7 @@ async fn it_fails_from_the_signal_on() {
     let _running = credentials.start().await.unwrap();
     let signal = Arc::new(Notify::new());
     let signalled = Arc::clone(&signal);
-    let mut stop = Stop::when(async move { signalled.notified().await });
+    let stop = Stop::when(async move { signalled.notified().await });
     assert_eq!(ready(&credentials, &stop), Ok(()));
     signal.notify_one();
     stop.told().await;

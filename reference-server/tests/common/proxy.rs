@@ -93,7 +93,7 @@ backend nodes
         };
         let process = command
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{name} is needed for this test: {error}"));
         let proxy = Self {
