@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::json;
-use test_postgres::{Database, PgBouncer, Server as Postgres};
+use test_postgres::{Database, Dump, PgBouncer, Server as Postgres};
 
 use crate::common::{Answer, Client, Server, run};
 
@@ -64,6 +64,19 @@ impl<'a> Deployment<'a> {
         node_at(&self.direct_url(), &[])
     }
 
+    pub fn name(&self) -> &str {
+        self.database.name()
+    }
+
+    /// All that it holds now.
+    pub fn dump(&self) -> Dump {
+        self.database.dump()
+    }
+
+    pub fn restore(&self, dump: &Dump) {
+        self.database.restore(dump);
+    }
+
     /// Runs SQL in this database and returns what it prints.
     pub fn sql(&self, sql: &str) -> String {
         psql(&self.direct_url(), sql)
@@ -80,7 +93,7 @@ pub fn psql(url: &str, sql: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn node_at(url: &str, more: &[&str]) -> Server {
+pub fn node_at(url: &str, more: &[&str]) -> Server {
     // One issuer, as behind one address: tokens are bound to it.
     let arguments = [
         "--database-url",
