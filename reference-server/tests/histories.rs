@@ -30,10 +30,7 @@ fn change(admin: &Client, key: &Key, scopes: &[&str]) {
     let path = format!("{}/scopes", key.path);
     until(RECOVERY, || {
         let body = json!({"scopes": scopes});
-        admin
-            .json("PUT", &path, &[("if-match", "*")], &body)
-            .status
-            == 200
+        admin.json("PUT", &path, &[("if-match", "*")], &body).status == 200
     });
 }
 
