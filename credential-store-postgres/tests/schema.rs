@@ -273,3 +273,25 @@ async fn a_level_that_changes_later_fails_no_heartbeat() {
         }
     }
 }
+
+/// History grows without end and must be free to move to another server: its key begins with the
+/// tenant, and no foreign key leads in or out.
+#[tokio::test]
+async fn history_can_leave_the_server() {
+    let fresh = common::fresh().await;
+    let history = "'credential_management.audit_event'::regclass";
+    let foreign = fresh.database.query(&format!(
+        "select count(*) from pg_constraint
+        where contype = 'f' and (conrelid = {history} or confrelid = {history})"
+    ));
+    assert_eq!(foreign, "0");
+    let first = fresh.database.query(&format!(
+        "select a.attname from pg_index as i
+        join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indrelid = {history}"
+    ));
+    assert!(
+        first.lines().count() > 1 && first.lines().all(|column| column == "tenant_id"),
+        "{first}"
+    );
+}
