@@ -155,7 +155,7 @@ async fn no_request_changes_the_api_type() {
         "{refused:?}"
     );
     let scopes = SetScopes {
-        api_type: Some("apiv2".to_owned()),
+        api_type: Some("fhir".to_owned()),
         ..named(READ)
     };
     let refused = deployment
