@@ -49,6 +49,38 @@ describe("who sees what", () => {
   });
 });
 
+describe("a host that enforces Trusted Types", () => {
+  onServer();
+
+  it("needs no policy for the page", async () => {
+    const admin = await person(server, "alder-admin", { expectConsole: /requires 'TrustedHTML' assignment/ });
+    const { page } = admin;
+    await makeKey(admin, server, "Trusted", { scopes: ["system/bills.read"] });
+    await page.route(server.url, async (route) => {
+      const answer = await route.fetch();
+      const policy = `${answer.headers()["content-security-policy"]}; require-trusted-types-for 'script'; trusted-types 'none'`;
+      await route.fulfill({ response: answer, headers: { ...answer.headers(), "content-security-policy": policy } });
+    });
+    await open(admin);
+    assert.ok(await page.evaluate(() => {
+      try {
+        document.createElement("div").innerHTML = "<b></b>";
+        return false;
+      } catch {
+        return true;
+      }
+    }), "they are enforced");
+    await button(page, "Scopes of Trusted").click();
+    const editor = dialog(page, "Edit Scopes");
+    await editor.getByRole("searchbox").fill("patients");
+    await editor.getByRole("checkbox", { name: "Patients: read", exact: true }).check();
+    await button(editor, "Save").click();
+    await page.getByText("are in effect now").waitFor();
+    assert.equal(admin.heard.length, 1, "nothing was blocked but the attempt of this test");
+    await admin.leave();
+  });
+});
+
 describe("where self-service is off", () => {
   onServer("--environment", "production");
 
