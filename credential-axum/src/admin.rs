@@ -18,8 +18,8 @@ use credential_core::{Credentials, actor::TenantAdmin};
 use http::{HeaderValue, Method, header, request::Parts};
 
 use crate::{
-    cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, problem::Problem,
-    sign_in::SignIn,
+    cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, no_sniff::no_sniff,
+    problem::Problem, sign_in::SignIn,
 };
 
 mod body;
@@ -131,7 +131,7 @@ async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    no_sniff(response).await
 }
 
 #[derive(Clone)]

@@ -22,6 +22,7 @@ mod expected_tenant;
 mod forward_auth;
 mod guard;
 mod media_type;
+mod no_sniff;
 mod oauth;
 #[cfg(feature = "page")]
 mod page;

@@ -16,6 +16,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
+    middleware::map_response,
     response::Response,
     routing::{MethodRouter, get, post},
 };
@@ -42,6 +43,7 @@ use crate::{
     authorization::Authorization,
     body::{BodyError, read_body},
     media_type::is_form,
+    no_sniff::no_sniff,
 };
 
 pub use config::{OAuthConfig, OAuthConfigError};
@@ -104,6 +106,7 @@ where
     for alias in &config.token_path_aliases {
         router = router.merge(endpoint(alias, &mut taken, || post(token)));
     }
+    let router = router.layer(map_response(no_sniff));
     router.with_state(Arc::new(Endpoints {
         credentials: credentials.clone(),
         introspection_secret: config.introspection_secret,

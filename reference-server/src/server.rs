@@ -210,23 +210,30 @@ fn app(
     if let Some(secret) = &config.introspection_secret {
         oauth = oauth.introspection_secret(secret.clone())?;
     }
-    let mut app = Router::new()
+    // Whatever a session opens.
+    let signed_in = Router::new()
         .nest(
             "/api-access/v1",
             admin_router(credentials, sessions.clone()),
         )
-        .merge(oauth_router_with(credentials, oauth))
         .merge(sign_in::router(sessions.clone()))
+        .nest_service(
+            "/settings/api-access",
+            page_router(credentials, sessions, page_config()?),
+        )
+        .layer(middleware::from_fn_with_state(
+            sign_in::OwnHost::of(credentials.issuer()),
+            sign_in::only_own_host,
+        ));
+    let mut app = Router::new()
+        .merge(signed_in)
+        .merge(oauth_router_with(credentials, oauth))
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",
             get(readyz).with_state((credentials.clone(), store.clone(), stop.clone())),
         )
         .route("/", get(|| async { Redirect::to("/settings/api-access") }))
-        .nest_service(
-            "/settings/api-access",
-            page_router(credentials, sessions, page_config()?),
-        )
         .fallback(|| async { Problem::not_found() });
     for api_type in credentials.catalog().api_types() {
         let guard = Guard::new(credentials, api_type.id().as_str())?;

@@ -335,3 +335,62 @@ fn secrets_may_stand_in_files() {
     assert_eq!(asked(&option), 401);
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// A page of another site whose name points to this machine (DNS rebinding), and what is no HTTP/1.1.
+#[test]
+fn the_demo_answers_only_as_itself() {
+    let server = Server::start(&["--issuer", "https://api.example.com:8443/base"]);
+    let address = server.base.strip_prefix("http://").unwrap();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    let status = |request: &str| {
+        let mut connection = std::net::TcpStream::connect(address).unwrap();
+        std::io::Write::write_all(&mut connection, request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut connection, &mut answer).unwrap();
+        assert!(
+            answer
+                .to_lowercase()
+                .contains("x-content-type-options: nosniff"),
+            "{answer}"
+        );
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    let asked = |path: &str, hosts: &[&str]| {
+        let hosts = hosts.iter().map(|host| format!("Host: {host}\r\n"));
+        let hosts = hosts.collect::<Vec<_>>().concat();
+        status(&format!(
+            "GET {path} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"
+        ))
+    };
+    for own in [
+        format!("127.0.0.1:{port}"),
+        format!("LocalHost:{port}"),
+        "localhost".to_owned(),
+        "[::1]:80".to_owned(),
+        "API.example.com:8443".to_owned(),
+    ] {
+        assert_eq!(asked("/sign-in", &[&own]), "200", "{own}");
+    }
+    for path in ["/sign-in", "/api-access/v1/catalog", "/settings/api-access"] {
+        for foreign in [
+            "evil.example",
+            "api.example.com",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:80",
+            "evil.example:127.0.0.1",
+            "",
+        ] {
+            assert_eq!(asked(path, &[foreign]), "421", "{path} {foreign}");
+        }
+        assert_eq!(asked(path, &[]), "400", "{path}");
+        assert_eq!(asked(path, &["localhost", "evil.example"]), "400", "{path}");
+        assert_eq!(asked(path, &["localhost", "localhost"]), "400", "{path}");
+    }
+    let posted = "POST /sign-in HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 16\r\n\r\nuser=alder-admin";
+    assert_eq!(status(posted), "421");
+    // What no session opens is for gateways, which pass on their clients' hosts.
+    assert_eq!(asked("/oauth2/token", &["evil.example"]), "405");
+    let metadata = "/.well-known/oauth-authorization-server";
+    assert_eq!(asked(metadata, &["evil.example"]), "200");
+}
