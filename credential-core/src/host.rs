@@ -393,7 +393,7 @@ impl CredentialsBuilder {
         self
     }
 
-    /// The public base URL (RFC 8414 `issuer`), as an [`Issuer`](crate::issuer::Issuer) is written.
+    /// The public base URL (RFC 8414 `issuer`), as an [`Issuer`] is written.
     /// Tokens are bound to it: nodes behind one address share one issuer. A trailing slash is
     /// dropped. Required in production; in the sandbox `http://localhost` by default.
     #[must_use]
