@@ -93,7 +93,7 @@ create table credential_management.audit_event (
     tenant_id text collate "C" not null,
     seq bigint not null,
     -- How the row is framed for its hash.
-    format smallint not null,
+    format smallint not null default 1,
     at timestamptz not null,
     actor text collate "C" not null,
     action text collate "C" not null,
