@@ -112,12 +112,30 @@ pub(crate) async fn catch_up(
     })
 }
 
-/// Appends the change and commits: always the last statement, because the counter's lock, held from
-/// here to the commit, is what orders changes and makes every writer wait.
+/// A change for everything, so that every node starts anew.
+pub(crate) async fn invalidate(store: &PostgresStore) -> Result<(), StoreError> {
+    in_time(async {
+        let lease = Lease::begin(&store.pool).await?;
+        append(lease, (), None).await.map(|_| ())
+    })
+    .await
+}
+
+/// A change of one credential.
 pub(crate) async fn commit_change<T>(
-    mut lease: Lease,
+    lease: Lease,
     value: T,
     id: CredentialId,
+) -> Result<Committed<T>, StoreError> {
+    append(lease, value, Some(id)).await
+}
+
+/// Appends the change and commits: always the last statement, because the counter's lock, held from
+/// here to the commit, is what orders changes and makes every writer wait.
+async fn append<T>(
+    mut lease: Lease,
+    value: T,
+    id: Option<CredentialId>,
 ) -> Result<Committed<T>, StoreError> {
     let change = sqlx::query!(
         r#"
@@ -137,7 +155,7 @@ pub(crate) async fn commit_change<T>(
                 true) as synchronous_commit
         from counted
         "#,
-        Id::from(id) as _,
+        id.map(Id::from) as _,
     )
     .fetch_one(lease.on())
     .await

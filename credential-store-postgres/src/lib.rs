@@ -177,6 +177,15 @@ impl PostgresStore {
         migrate::check(pool).await
     }
 
+    /// Writes a change for everything: every node drops what it has cached and starts anew. For rows
+    /// that were restored or repaired by hand, because nodes learn of a change from the log alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] only.
+    pub async fn invalidate(&self) -> Result<(), StoreError> {
+        changes::invalidate(self).await
+    }
+
     /// Whether changes on other nodes wake this one at once.
     #[must_use]
     pub fn listener_state(&self) -> ListenerState {

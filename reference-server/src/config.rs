@@ -50,6 +50,8 @@ pub enum Command {
     },
     /// Apply the PostgreSQL migrations; safe to run from several nodes at once.
     Migrate,
+    /// Have every node start anew, after rows in PostgreSQL were restored or changed by hand.
+    Invalidate,
     /// The audit trail.
     Audit {
         #[command(subcommand)]
@@ -305,7 +307,7 @@ impl Config {
 }
 
 impl Options {
-    /// What `migrate` works on.
+    /// What `migrate` and `invalidate` work on.
     ///
     /// # Errors
     /// There is none, or it cannot be read.

@@ -54,6 +54,8 @@ pub enum DatabaseError {
     Audit(#[from] StoreError),
     #[error("{faulty} of {trails} audit trails cannot be vouched for; see each one's line")]
     NotIntact { faulty: u64, trails: u64 },
+    #[error("could not write the change for everything")]
+    Invalidate(#[source] StoreError),
     #[error("could not write to standard output")]
     Output(#[from] io::Error),
 }
@@ -161,6 +163,20 @@ pub async fn migrate(database: Database) -> Result<(), DatabaseError> {
         io::stdout(),
         "the schema credential_management is up to date"
     )?;
+    Ok(())
+}
+
+/// `reference-server invalidate`.
+///
+/// # Errors
+/// As those of [`open`]; `Invalidate` if the change could not be written.
+pub async fn invalidate(database: Database) -> Result<(), DatabaseError> {
+    let store = open(database).await?;
+    store
+        .invalidate()
+        .await
+        .map_err(DatabaseError::Invalidate)?;
+    writeln!(io::stdout(), "every node starts anew")?;
     Ok(())
 }
 

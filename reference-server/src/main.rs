@@ -52,6 +52,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let database = cli.options.database()?;
             Ok(runtime()?.block_on(database::migrate(database))?)
         }
+        Some(Command::Invalidate) => {
+            server::log_to_stderr(cli.options.log())?;
+            let database = cli.options.database()?;
+            Ok(runtime()?.block_on(database::invalidate(database))?)
+        }
         Some(Command::Audit {
             command: AuditCommand::Verify { print_heads, heads },
         }) => {

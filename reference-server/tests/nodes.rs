@@ -281,3 +281,27 @@ fn a_node_waits_for_its_database() {
     let log = started.stop().log;
     assert_eq!(log.matches("waiting for it").count(), 1, "{log}");
 }
+
+/// What SQL alone has changed is not in the change log; `invalidate` makes every node look.
+#[test]
+fn a_change_by_sql_counts_after_invalidate() {
+    let deployment = Deployment::new(Postgres::shared());
+    let nodes = [deployment.node(), deployment.node()];
+    let key = Key::new(&admin_of(&nodes[0]), "Lab", READ);
+    let clients = nodes.each_ref().map(Server::client);
+    for client in &clients {
+        assert_eq!(key.patients(client), 200);
+    }
+    deployment.sql(
+        "update credential_management.credential set revoked_at = now(), revoked_by = 'operator'",
+    );
+    for client in &clients {
+        assert_eq!(key.patients(client), 200, "nobody told it");
+    }
+    let done = run(&["invalidate", "--database-url", &deployment.url]);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(done.stdout, b"every node starts anew\n");
+    for client in &clients {
+        until(SOON, || key.patients(client) == 401);
+    }
+}
