@@ -107,11 +107,13 @@ impl Credentials {
         Ok(Running { stop, tasks })
     }
 
-    /// Whether the store answers now, for a readiness probe.
+    /// Learns now of all that changed, in place of with the next catch-up: for programs that do not
+    /// [`start`](Self::start), and for tests. A readiness probe asks
+    /// [`freshness_age`](Self::freshness_age) instead, which costs the store nothing.
     ///
     /// # Errors
     /// Whatever keeps the store from answering.
-    pub async fn ready(&self) -> Result<(), StoreError> {
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
         self.states().catch_up().await.map(|_| ()).map_err(shared)
     }
 

@@ -12,7 +12,7 @@ fn a_warm_authorization_allocates_nothing() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let deployment = Deployment::new();
     let (apiv2, fhir) = runtime.block_on(async {
-        deployment.node.ready().await.unwrap();
+        deployment.node.catch_up().await.unwrap();
         let apiv2 = deployment
             .key("Lab", "apiv2", &["system/patients.read"])
             .await;
@@ -48,7 +48,7 @@ fn a_warm_authentication_allocates_the_client_id_only() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let deployment = Deployment::new();
     let key = runtime.block_on(async {
-        deployment.node.ready().await.unwrap();
+        deployment.node.catch_up().await.unwrap();
         deployment
             .key("Lab", "apiv2", &["system/patients.read"])
             .await

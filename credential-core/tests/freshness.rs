@@ -61,12 +61,12 @@ async fn another_node_learns_of_a_change_by_catching_up() {
     let deployment = Deployment::new();
     let other = deployment.second_node();
     let (key, token) = key_and_token(&deployment).await;
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     other.verify(&token).await.unwrap();
     deployment.revoke(&key).await;
     // Not caught up and within the bound: allowed to answer from before.
     assert_eq!(refusal(&other, &token).await, None);
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     assert_eq!(
         refusal(&other, &token).await,
         Some(TokenRefusal::CredentialRevoked)
@@ -78,7 +78,7 @@ async fn another_node_that_hears_nothing_never_answers_beyond_the_bound() {
     let deployment = Deployment::new();
     let other = deployment.second_node();
     let (key, token) = key_and_token(&deployment).await;
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     other.verify(&token).await.unwrap();
     deployment.revoke(&key).await;
     deployment.advance(1_000);
@@ -95,7 +95,7 @@ async fn another_node_that_hears_nothing_never_answers_beyond_the_bound() {
 async fn suspend_counts_and_a_wall_clock_set_back_does_not_help() {
     let deployment = Deployment::new();
     let (_, token) = key_and_token(&deployment).await;
-    deployment.node.ready().await.unwrap();
+    deployment.node.catch_up().await.unwrap();
     deployment.node.verify(&token).await.unwrap();
     let catch_ups = deployment.store.catch_ups();
     deployment.clock.advance_monotonic(Duration::from_secs(60));
@@ -113,7 +113,7 @@ async fn suspend_counts_and_a_wall_clock_set_back_does_not_help() {
 async fn nothing_provable_is_no_answer_and_recovers_by_itself() {
     let deployment = Deployment::new();
     let (key, token) = key_and_token(&deployment).await;
-    deployment.node.ready().await.unwrap();
+    deployment.node.catch_up().await.unwrap();
     deployment.node.verify(&token).await.unwrap();
     deployment.store.fail(true);
     deployment.node.verify(&token).await.unwrap(); // still proven
@@ -225,14 +225,14 @@ async fn a_read_from_before_a_foreign_change_is_not_cached() {
     let deployment = Deployment::new();
     let other = deployment.second_node();
     let (key, token) = key_and_token(&deployment).await;
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     deployment.store.hold_reads();
     let (node, text) = (other.clone(), token.clone());
     let early = tokio::spawn(async move { node.verify(&text).await.is_ok() });
     deployment.store.read_is_held().await;
 
     deployment.revoke(&key).await;
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     deployment.store.release(1);
     assert!(!early.await.unwrap(), "it reads again");
     assert_eq!(
@@ -272,7 +272,7 @@ async fn a_read_that_strangers_changes_overtook_is_believed() {
     let deployment = Deployment::new();
     let (_, token) = key_and_token(&deployment).await;
     let node = deployment.second_node();
-    node.ready().await.unwrap();
+    node.catch_up().await.unwrap();
     let reads = deployment.store.reads();
     deployment.store.hold_reads();
     let check = {
@@ -281,7 +281,7 @@ async fn a_read_that_strangers_changes_overtook_is_believed() {
     };
     deployment.store.read_is_held().await;
     deployment.key("Other", "apiv2", READ).await;
-    node.ready().await.unwrap();
+    node.catch_up().await.unwrap();
     deployment.store.release(1);
     assert_eq!(check.await.unwrap(), None);
     assert_eq!(deployment.store.reads(), reads + 1, "read once");
@@ -294,7 +294,7 @@ async fn a_read_that_strangers_changes_overtook_is_believed() {
 async fn a_read_that_is_ahead_is_believed_once_a_catch_up_shows_it() {
     let deployment = Deployment::new();
     let other = deployment.second_node();
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     let (_, token) = key_and_token(&deployment).await;
     let (reads, catch_ups) = (deployment.store.reads(), deployment.store.catch_ups());
     assert_eq!(refusal(&other, &token).await, None);
@@ -304,7 +304,7 @@ async fn a_read_that_is_ahead_is_believed_once_a_catch_up_shows_it() {
     assert_eq!(deployment.store.reads(), reads + 1, "cached");
 
     let another = deployment.second_node();
-    another.ready().await.unwrap();
+    another.catch_up().await.unwrap();
     deployment.key("Other", "apiv2", READ).await;
     deployment.store.fail_catch_ups(true);
     let result = another.verify(&token).await;
@@ -335,7 +335,7 @@ async fn a_restore_that_brings_the_same_numbers_again_is_noticed() {
             {
                 deployment.set_scopes(&busy, &[scope]).await;
             }
-            other.ready().await.unwrap();
+            other.catch_up().await.unwrap();
             assert_eq!(refusal(&other, &token).await, None);
 
             deployment.memory.restore(&backup);
@@ -346,7 +346,7 @@ async fn a_restore_that_brings_the_same_numbers_again_is_noticed() {
                 let request = common::request(&format!("new {n}"), "apiv2", READ);
                 admins.create(&admin("alder"), request).await.unwrap();
             }
-            other.ready().await.unwrap();
+            other.catch_up().await.unwrap();
             assert_eq!(
                 refusal(&other, &token).await,
                 Some(TokenRefusal::CredentialRevoked),
@@ -368,7 +368,7 @@ async fn a_read_from_a_lost_history_is_thrown_away() {
         let lost = deployment.key("Lost", "apiv2", READ).await;
         let lost_token = lost.token(&deployment.node, None).await;
         let node = deployment.second_node();
-        node.ready().await.unwrap();
+        node.catch_up().await.unwrap();
         deployment.key("Later", "apiv2", READ).await;
         deployment.store.hold_reads();
         let check = {
@@ -401,7 +401,7 @@ async fn a_repeat_that_cannot_be_confirmed_fails() {
     let other = deployment.second_node();
     let (key, token) = key_and_token(&deployment).await;
     let narrowed = deployment.key("Narrow", "apiv2", READ).await;
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     assert_eq!(refusal(&other, &token).await, None);
     deployment.revoke(&key).await;
     deployment
@@ -524,7 +524,7 @@ async fn a_clock_that_is_ahead_forgets_no_revocation() {
     let other = key.token(&fast, None).await;
     fast.revoke_token(&client, &other).await.unwrap();
 
-    deployment.node.ready().await.unwrap();
+    deployment.node.catch_up().await.unwrap();
     let refused = refusal(&deployment.node, &token).await;
     assert_eq!(refused, Some(TokenRefusal::Revoked));
     assert_eq!(refusal(&deployment.node, &spared).await, None);
@@ -593,7 +593,7 @@ async fn a_revoked_token_ends_alone_and_above_the_limit_all_do() {
         Some(TokenRefusal::Revoked)
     );
     assert_eq!(refusal(&deployment.node, &spared).await, None);
-    other.ready().await.unwrap();
+    other.catch_up().await.unwrap();
     assert_eq!(refusal(&other, &token).await, Some(TokenRefusal::Revoked));
 
     for _ in 0..credential_core::authorize::REVOKED_TOKENS_LIMIT {
@@ -635,9 +635,9 @@ async fn only_ones_own_tokens_are_revoked() {
 #[tokio::test]
 async fn effective_everywhere_at_counts_the_slowest_node() {
     let deployment = Deployment::with(|builder| builder.max_staleness(Duration::from_secs(7)));
-    deployment.node.ready().await.unwrap();
+    deployment.node.catch_up().await.unwrap();
     let quick = deployment.second_node();
-    quick.ready().await.unwrap();
+    quick.catch_up().await.unwrap();
     let key = deployment.key("Lab", "apiv2", READ).await;
     let changed = quick.revoke(&admin("alder"), key.id, None).await.unwrap();
     let now = quick.clock().now();

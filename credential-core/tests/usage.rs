@@ -28,7 +28,7 @@ async fn use_is_written_at_shutdown_and_never_per_request() {
     assert_eq!(last_used(&deployment, &key).await, [None, None]);
     let token = key.token(&deployment.node, None).await;
     deployment.advance(3_000);
-    deployment.node.ready().await.unwrap();
+    deployment.node.catch_up().await.unwrap();
     let access = deployment.node.verify(&token).await.unwrap();
     let calls = deployment.store.calls();
     for _ in 0..1_000 {

@@ -26,7 +26,7 @@ use crate::{
     credential::{Credential, CredentialState},
     id::{CredentialId, Selector, TenantId},
     store::{AsOf, Change, ChangeId, CredentialStore, Heartbeat, NodeId, StoreError},
-    telemetry,
+    telemetry::{self, Seldom},
     token::TokenId,
     usage::{UseLog, UseNote},
 };
@@ -36,6 +36,9 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Assumed as another node's `max_staleness` when the store cannot be asked; also the bound on
 /// what may be configured.
 pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
+
+static CONTRADICTED: Seldom = Seldom::new();
+static UNCONFIRMED: Seldom = Seldom::new();
 
 /// A credential as checks see it: its record resolved against the catalogue once.
 #[derive(Debug)]
@@ -340,11 +343,14 @@ impl States {
                 Ok(known) => return Ok(Arc::new(Believed { entry, known })),
                 Err(Refused::Outrun) => {}
                 Err(Refused::Contradicted) => {
-                    tracing::warn!(
-                        upto = upto.number,
-                        "a read is not of the history that catch-ups have shown: the database was \
+                    if let Some(unlogged) = CONTRADICTED.is_due() {
+                        tracing::warn!(
+                            upto = upto.number,
+                            unlogged,
+                            "a read is not of the history that catch-ups have shown: the database was \
                          restored or failed over, and connections to the old one are still open"
-                    );
+                        );
+                    }
                     self.0.store.retire_connections();
                 }
             }
@@ -434,7 +440,9 @@ impl States {
             }
             Err(error) => {
                 // Why not fail: the change is committed and this node already answers from it.
-                tracing::warn!(%error, "could not ask for the nodes' max_staleness after a change");
+                if let Some(unlogged) = UNCONFIRMED.is_due() {
+                    tracing::warn!(%error, unlogged, "a change could not be confirmed by a catch-up");
+                }
                 Ok(LARGEST_MAX_STALENESS)
             }
         }

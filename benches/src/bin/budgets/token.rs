@@ -135,7 +135,7 @@ async fn unknown_credentials(
     let clients = deployment.clients(options.size(10_000, 1_000)).await?;
     let tokens = deployment.tokens(&clients, 1).await?;
     let node = deployment.another_node().build()?;
-    node.ready().await?;
+    node.catch_up().await?;
     let reads = deployment.store.reads();
     let began = now();
     for token in &tokens {
