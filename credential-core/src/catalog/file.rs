@@ -10,8 +10,7 @@
 //! description = "Move money."    # optional
 //! base_path = "/v1"              # "" for the root; no trailing slash
 //! token_ttl_seconds = 3600       # 60 to 86400
-//! error_body = "problem"         # of refusals: "problem" (RFC 9457), "detail" ({"detail":"…"}) or
-//!                                # "operation-outcome" (FHIR R4)
+//! error_body = "problem"         # of refusals: also "detail" ({"detail":"…"}), "operation-outcome"
 //! rules = "first-segment"        # or "fhir", or "routes-only"
 //!
 //! [api_type.full_access]         # optional: opens everything, also paths without a scope
