@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    error::store_error,
+    error::{backend, store_error},
     lease::{BEGIN, Pool},
     pooler::{Pooler, reachable},
     sessions::{Session, Sessions},
@@ -57,9 +57,20 @@ impl CatchUpSession {
     /// For one statement, which is its own transaction; to be ended by [`end`](Turn::end).
     pub(crate) async fn take(&self, pool: &Pool) -> Result<Turn, StoreError> {
         let mut slot = Arc::clone(&self.0).lock_owned().await;
-        let open = match slot.take() {
-            Some(open) => open,
-            None => open(pool).await.map_err(store_error)?,
+        let open = if let Some(open) = slot.take() {
+            open
+        } else {
+            // Why a task: a caller that goes away while it connects would leave a session behind,
+            // and the next one would open another beside it.
+            let pool = pool.clone();
+            let opening = tokio::spawn(async move {
+                let opened = open(&pool).await.map(|open| *slot = Some(open));
+                (slot, opened)
+            });
+            let (filled, opened) = opening.await.map_err(backend)?;
+            opened.map_err(store_error)?;
+            slot = filled;
+            slot.take().expect("it has just been filled")
         };
         let mut turn = Turn {
             slot: Some(slot),

@@ -240,16 +240,23 @@ impl Drop for Lease {
         let Some((mut connection, place)) = self.connection.take() else {
             return;
         };
-        match (self.session, Handle::try_current()) {
-            (Some(session), Ok(runtime)) => {
-                let sessions = Arc::clone(&self.pool.sessions);
-                let in_transaction = self.in_transaction;
-                runtime.spawn(async move {
-                    sessions.settle(connection, session, in_transaction).await;
-                    drop(place);
-                });
+        let (Pooler::None, Ok(runtime)) = (self.pool.pooler, Handle::try_current()) else {
+            return connection.close_on_drop();
+        };
+        let (pool, generation) = (self.pool.clone(), self.generation);
+        let (session, in_transaction) = (self.session, self.in_transaction);
+        runtime.spawn(async move {
+            let sessions = Arc::clone(&pool.sessions);
+            let settled = match session {
+                Some(session) => sessions.settle(connection, session, in_transaction).await,
+                None => sessions.meet(connection).await,
+            };
+            if let Some(mut connection) = settled
+                && generation != pool.generation()
+            {
+                connection.close_on_drop();
             }
-            _ => connection.close_on_drop(),
-        }
+            drop(place);
+        });
     }
 }

@@ -152,6 +152,19 @@ impl Sessions {
         lock(&self.known).clear();
     }
 
+    /// Takes over a connection whose call was given up while it was asked for its session: nothing
+    /// else runs there yet.
+    pub(crate) async fn meet(
+        &self,
+        mut connection: PoolConnection<Postgres>,
+    ) -> Option<PoolConnection<Postgres>> {
+        if matches!(timeout(GRACE, self.of(&mut connection)).await, Ok(Ok(_))) {
+            return Some(connection);
+        }
+        connection.close_on_drop();
+        None
+    }
+
     /// Takes over the connection of a call that was given up. Once its statement has ended it goes
     /// back to the pool; one that does not end is closed, after its session.
     pub(crate) async fn settle(
@@ -159,21 +172,25 @@ impl Sessions {
         mut connection: PoolConnection<Postgres>,
         session: Session,
         in_transaction: bool,
-    ) {
+    ) -> Option<PoolConnection<Postgres>> {
         let in_grace = timeout(GRACE, settled(&mut connection, session, in_transaction));
         if matches!(in_grace.await, Ok(true)) {
-            return;
+            return Some(connection);
         }
         let by_itself = async {
             if !settled(&mut connection, session, in_transaction).await {
                 std::future::pending::<()>().await;
             }
         };
-        tokio::select! {
-            () = by_itself => return,
-            () = self.end(session) => {}
+        let by_itself = tokio::select! {
+            () = by_itself => true,
+            () = self.end(session) => false,
+        };
+        if by_itself {
+            return Some(connection);
         }
         connection.close_on_drop();
+        None
     }
 
     /// Ends a session; returns once it is seen to have ended.
