@@ -34,8 +34,8 @@ use html::{Admin, View};
 /// Mount it with [`Router::nest_service`], which serves the address with and without a trailing
 /// slash; [`Router::nest`] works too, without one.
 ///
-/// Whoever is signed in and no admin reads one sentence; where self-service is off, admins read
-/// their list and whom to ask. The page needs [`admin_router`](crate::admin_router) with the same
+/// Whoever is signed in and no admin reads one sentence; where self-service is off, admins see
+/// their list, can delete keys and read whom to ask for everything else. The page needs [`admin_router`](crate::admin_router) with the same
 /// `sign_in` on the same origin, at [`PageConfig::admin_api`].
 ///
 /// All that the browser loads comes from below the page's own address. The

@@ -136,15 +136,18 @@ async fn an_admin_gets_the_page_in_the_words_of_the_host() {
     ] {
         assert!(html.contains(words), "{words} not in {html}");
     }
-    assert!(!html.contains("cannot be created or changed here"));
+    assert!(!html.contains("but not create or change them"));
 }
 
 #[tokio::test]
-async fn without_self_service_it_says_whom_to_ask() {
+async fn without_self_service_it_says_what_is_left_and_whom_to_ask() {
     let (status, _, html) = seen_by(Some("admin"), Environment::Production).await;
     assert_eq!(status, StatusCode::OK);
     assert!(
-        html.contains("contact <a href=\"https://support.example.org\">Alder support</a>"),
+        html.contains(
+            "<p>You can delete API keys here, but not create or change them. For everything else, \
+             contact <a href=\"https://support.example.org\">Alder support</a>.</p>"
+        ),
         "{html}"
     );
     assert!(html.contains("&quot;selfService&quot;:false"), "{html}");

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { API, button, dialog, makeKey, person, record } from "./harness.mjs";
-import { fillCreate, kept, onServer, open, sampleKey, scopesOf, server } from "./steps.mjs";
+import { fillCreate, focused, kept, onServer, open, sampleKey, scopesOf, server } from "./steps.mjs";
 
 describe("who sees what", () => {
   onServer();
@@ -84,21 +84,46 @@ describe("a host that enforces Trusted Types", () => {
 describe("where self-service is off", () => {
   onServer("--environment", "production");
 
-  it("whom to ask, and a list without actions", async () => {
+  it("whom to ask, and a list where keys can be deleted and nothing else", async () => {
     const admin = await person(server, "alder-admin");
     const { page } = admin;
     await open(admin);
     await page.getByRole("heading", { name: "No API keys", exact: true }).waitFor();
-    await page.getByText("To create, change or revoke a key, contact Elation support.").waitFor();
+    await page.getByText("You can delete API keys here, but not create or change them. For everything else, contact Elation support.").waitFor();
     assert.equal(await button(page, "Create API Key").count(), 0);
     assert.equal(await page.getByText("Sandbox").count(), 0);
     await record(page, "16-self-service-off");
-    const keys = [sampleKey(1), sampleKey(2)];
-    await page.route(`${API}/credentials?*`, (route) => route.fulfill({ json: { items: keys, next_cursor: null } }));
+    const selector = "A".repeat(16);
+    const [first, second] = [{ ...sampleKey(1), secrets: [{ selector }] }, sampleKey(2)];
+    await page.route(`${API}/credentials?*`, (route) => route.fulfill({ json: { items: [second, first], next_cursor: null } }));
+    const asked = [];
+    for (const key of [first, second]) {
+      await page.route(`${API}/credentials/${key.id}`, (route) => {
+        const isDelete = route.request().method() === "DELETE";
+        if (isDelete) asked.push(key.name);
+        return route.fulfill({ json: isDelete ? { credential: { ...key, status: "revoked" } } : key });
+      });
+    }
     await open(admin);
     await page.getByText("Key 2", { exact: true }).waitFor();
-    assert.equal(await page.getByRole("button", { name: /^(Scopes|Delete)/ }).count(), 0);
+    const offered = () => page.locator("[data-do]").evaluateAll((all) => all.map((it) => it.getAttribute("aria-label")));
+    assert.deepEqual(await offered(), ["Delete Key 2", "Delete Key 1"]);
+    assert.equal(await button(page, "Create API Key").count(), 0);
     await record(page, "17-self-service-off-list");
+
+    await button(page, "Delete Key 2").click();
+    await button(page.getByRole("alertdialog"), "Delete").click();
+    await page.getByText("“Key 2” was deleted. It has stopped working.").waitFor();
+    assert.deepEqual(await offered(), ["Delete Key 1"]);
+    assert.equal(await focused(page), "Delete Key 1");
+
+    await page.getByRole("searchbox", { name: "Search keys" }).fill(`cred_production_${selector}${"B".repeat(49)}`);
+    await page.getByText("This secret belongs to “Key 1”.").waitFor();
+    await button(page, "Delete “Key 1”").click();
+    await button(page.getByRole("alertdialog"), "Delete").click();
+    await page.getByText("“Key 1” was deleted. It has stopped working.").waitFor();
+    assert.deepEqual(asked, ["Key 2", "Key 1"]);
+    await page.getByRole("heading", { name: "No API keys", exact: true }).waitFor();
     await admin.leave();
   });
 });

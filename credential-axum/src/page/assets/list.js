@@ -74,10 +74,10 @@ export function listView(state, act) {
     h("table", { class: "keys", role: "table", "aria-label": t("list.label") },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
         column("name"), column("client_id"), column("access"), sortable("last_used"), sortable("created"),
-        settings.selfService && h("th", { role: "columnheader", scope: "col", class: "do" }, hidden(t("column.actions"))))),
+        h("th", { role: "columnheader", scope: "col", class: "do" }, hidden(t("column.actions"))))),
       h("tbody", { role: "rowgroup" },
         visible.map((key) => row(key, apiTypes.get(key.api_type), act)),
-        !visible.length && h("tr", { role: "row", class: "nothing", key: "" }, h("td", { role: "cell", colspan: settings.selfService ? 6 : 5 },
+        !visible.length && h("tr", { role: "row", class: "nothing", key: "" }, h("td", { role: "cell", colspan: 6 },
           isLoading ? t("list.searching") : query.trim() ? t("list.no_match", { text: query.trim() }) : t("list.no_match.filter"))))),
     h("div", { role: "alert" }, more?.error && explain(more.error, h("p", {}, t("list.incomplete")), button({ onclick: act.loadRest }, t("list.rest")))),
     pages > 1 && h("nav", { class: "pager", "aria-label": t("list.pages") },
@@ -95,7 +95,7 @@ function leakNote({ more }, owner, act) {
   const all = button({ onclick: act.forgetLeak }, t("list.clear"));
   if (owner) {
     return note("danger", h("p", {}, h("strong", {}, t("leak.found", { name: bdi(owner.name) }))), h("p", {}, t("leak.found.hint")),
-      h("div", { class: "inline" }, settings.selfService && button({ class: "danger", onclick: () => act.remove(owner) }, h("span", {}, t("delete.named", { name: bdi(owner.name) }))), all));
+      h("div", { class: "inline" }, button({ class: "danger", onclick: () => act.remove(owner) }, h("span", {}, t("delete.named", { name: bdi(owner.name) }))), all));
   }
   if (more === "loading") return note("", h("p", {}, t("list.searching")));
   return note("warn", h("p", {}, h("strong", {}, t("leak.unknown"))), h("p", {}, t("leak.unknown.hint")), h("div", { class: "inline" }, all));
@@ -118,8 +118,9 @@ function row(key, apiType, act) {
     cell("access", words || h("span", { class: "attention" }, t(key.last_used_at ? "key.scopes_gone" : "key.no_scopes"))),
     cell("last_used", key.last_used_at ? time(key.last_used_at, ago(key.last_used_at)) : h("span", { class: "muted" }, t("key.never_used"))),
     cell("created", time(key.created_at), h("span", { class: "muted by" }, t("key.by", { who: bdi(key.created_by) }))),
-    settings.selfService && h("td", { role: "cell", class: "do" }, h("div", {},
-      apiType && button({ class: "small", "data-do": "scopes", "aria-label": t("key.scopes.of", { name: key.name }), onclick: () => act.scopes(key) }, t("key.scopes")),
+    // What takes away stays possible where self-service is off.
+    h("td", { role: "cell", class: "do" }, h("div", {},
+      settings.selfService && apiType && button({ class: "small", "data-do": "scopes", "aria-label": t("key.scopes.of", { name: key.name }), onclick: () => act.scopes(key) }, t("key.scopes")),
       button({ class: "small danger", "data-do": "delete", title: t("delete"), "aria-label": t("key.delete.of", { name: key.name }), onclick: () => act.remove(key) }, icon("trash"), h("span", { class: "text" }, t("delete"))))));
 }
 
