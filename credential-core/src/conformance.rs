@@ -83,6 +83,7 @@ macro_rules! for_each_case {
             changes_do_not_continue_another_history,
             reads_carry_the_latest_change,
             catch_up_knows_the_slowest_node,
+            catch_up_refuses_a_newcomer_of_another_issuer,
             wake_up_waits_for_a_change,
             audit_rows_come_with_their_change,
             audit_keeps_what_an_event_is_about,

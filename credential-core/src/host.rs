@@ -87,6 +87,7 @@ impl Credentials {
     ///
     /// # Errors
     /// `KeyMismatch` if another node uses other bytes under one of the keyring's names;
+    /// `IssuerMismatch` if a node that is alive has another issuer;
     /// `Backend` if the store does not answer.
     pub async fn start(&self) -> Result<Running, StoreError> {
         self.check_keys().await?;
@@ -508,6 +509,7 @@ impl CredentialsBuilder {
                 catalog.clone(),
                 Arc::clone(&self.clock),
                 NodeId(node),
+                issuer.as_str().into(),
                 self.max_staleness,
                 self.credential_cache,
             ),

@@ -2,7 +2,7 @@
 //!
 //! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -128,7 +128,9 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// nothing else from the store depend on it.
     ///
     /// # Errors
-    /// `Backend` only.
+    /// `IssuerMismatch`, and nothing is written, if the node starts anew (`applied` is `None`) while
+    /// another node of another issuer is alive: heard of within [`NODE_ALIVE_FOR`] by the store's
+    /// clock.
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError>;
 
     /// Calls that begin from now on use connections that are opened from now on. Called when what
@@ -202,6 +204,10 @@ pub const CHANGES_KEPT_FOR: Duration = Duration::from_secs(3600);
 /// The most changes that one [`CredentialStore::catch_up`] returns; a node that is further
 /// behind starts anew, which costs it one read per credential in use.
 pub const MAX_CHANGES: usize = 10_000;
+
+/// How long after its latest heartbeat a node counts as alive, for the comparison of issuers: longer than
+/// its longest pause between two.
+pub const NODE_ALIVE_FOR: Duration = Duration::from_secs(10);
 
 /// How long after a token has expired by itself the record that it was revoked is kept: the clocks of
 /// nodes may lie so far apart before one still takes a token for live whose record is gone.
@@ -361,6 +367,8 @@ pub struct Heartbeat {
     pub applied: Option<ChangeId>,
     /// How long the node's cache may answer after its last proof.
     pub max_staleness: Duration,
+    /// The node's issuer. Tokens are bound to it, so the nodes of a deployment must agree.
+    pub issuer: Arc<str>,
 }
 
 /// A running process, for as long as it runs.
@@ -502,6 +510,17 @@ pub enum StoreError {
     /// The credential is revoked and can no longer be edited.
     #[error("the credential is revoked")]
     Revoked,
+    /// A node that is alive has another issuer.
+    #[error(
+        "this node's issuer is `{issuer}` and that of a node that is alive is `{other}`: tokens of one \
+        would not count on the other"
+    )]
+    IssuerMismatch {
+        /// Of the node that asks.
+        issuer: Arc<str>,
+        /// Of the node that is alive.
+        other: String,
+    },
     /// Another node used other bytes under this key name.
     #[error("the key `{name}` of the keyring differs from the one used with this store before")]
     KeyMismatch {

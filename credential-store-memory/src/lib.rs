@@ -82,8 +82,8 @@ use credential_core::{
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, LoggedChange, MAX_CHANGES,
-        Mark, NewCredential, NodeId, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeToken,
-        StoreError, StoredHead, StoredRow, TrailPage, TrailQuery,
+        Mark, NODE_ALIVE_FOR, NewCredential, NodeId, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke,
+        RevokeToken, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery,
     },
 };
 use tokio::sync::Notify;
@@ -160,6 +160,7 @@ impl Tenant {
 struct Node {
     max_staleness: Duration,
     at: Timestamp,
+    issuer: Arc<str>,
 }
 
 impl MemoryStore {
@@ -500,9 +501,20 @@ impl CredentialStore for MemoryStore {
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
         let at = self.shared.clock.now();
         let mut data = self.data();
+        let alive_since = at.saturating_sub(NODE_ALIVE_FOR);
+        let mut alive = data.nodes.values().filter(|node| node.at >= alive_since);
+        if heartbeat.applied.is_none()
+            && let Some(other) = alive.find(|node| node.issuer != heartbeat.issuer)
+        {
+            return Err(StoreError::IssuerMismatch {
+                issuer: Arc::clone(&heartbeat.issuer),
+                other: other.issuer.to_string(),
+            });
+        }
         let node = Node {
             max_staleness: heartbeat.max_staleness,
             at,
+            issuer: Arc::clone(&heartbeat.issuer),
         };
         data.nodes.insert(heartbeat.node, node);
         let dead_before = at.saturating_sub(CHANGES_KEPT_FOR);

@@ -152,6 +152,8 @@ create table credential_management.node (
     applied bigint,
     -- In microseconds.
     max_staleness bigint not null,
+    -- Tokens are bound to it: the nodes of a deployment agree.
+    issuer text collate "C" not null,
     -- By the server's clock, one for all nodes.
     seen_at timestamptz not null,
     constraint node_pkey primary key (id),

@@ -1,12 +1,15 @@
 //! The numbered log of changes, and the nodes that follow it.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use credential_core::{
     id::CredentialId,
     store::{
         CHANGES_KEPT_FOR, ChangeId, Changes, Committed, Heartbeat, LoggedChange, MAX_CHANGES, Mark,
-        StoreError,
+        NODE_ALIVE_FOR, StoreError,
     },
 };
 
@@ -35,13 +38,21 @@ pub(crate) async fn catch_up(
         // commit that the answer waits for. The insert is what makes it a write.
         let row = sqlx::query!(
             r#"
-            with beat as (
-                insert into credential_management.node (id, applied, max_staleness, seen_at)
-                values ($1, $2, $3, now())
+            with other as (
+                -- Only a node that starts is compared: one that runs must go on writing.
+                select issuer from credential_management.node
+                where $2::bigint is null and issuer <> $6 and id <> $1
+                    and seen_at >= now() - make_interval(secs => $7)
+                order by seen_at desc limit 1
+            ), beat as (
+                insert into credential_management.node
+                    (id, applied, max_staleness, issuer, seen_at)
+                select $1, $2, $3, $6, now() where not exists (select from other)
                 on conflict (id) do update set applied = excluded.applied,
                     max_staleness = excluded.max_staleness, seen_at = excluded.seen_at
             )
             select n.value as "upto!", n.mark as "mark!: Id",
+                (select issuer from other) as other_issuer,
                 greatest($3, (
                     select max(max_staleness) from credential_management.node
                     where seen_at >= now() - make_interval(secs => $4) and id <> $1
@@ -71,6 +82,8 @@ pub(crate) async fn catch_up(
             max_staleness,
             CHANGES_KEPT_FOR.as_secs_f64(),
             limit(MAX_CHANGES),
+            &*heartbeat.issuer,
+            NODE_ALIVE_FOR.as_secs_f64(),
         )
         .fetch_one(lease.on())
         .await
@@ -79,6 +92,12 @@ pub(crate) async fn catch_up(
         Ok(row)
     })
     .await?;
+    if let Some(other) = row.other_issuer {
+        return Err(StoreError::IssuerMismatch {
+            issuer: Arc::clone(&heartbeat.issuer),
+            other,
+        });
+    }
     if store
         .heartbeats
         .fetch_add(1, Ordering::Relaxed)

@@ -23,6 +23,7 @@ async fn catch_up(store: &PostgresStore, applied: Option<u64>) -> Changes {
             mark: Mark([0; 16]),
         }),
         max_staleness: Duration::from_secs(1),
+        issuer: "https://api.example.com".into(),
     };
     store.catch_up(&heartbeat).await.unwrap()
 }
@@ -313,6 +314,7 @@ async fn a_catch_up_waits_for_no_connection_of_the_pool() {
         node: NodeId([7; 16]),
         applied: None,
         max_staleness: Duration::from_secs(1),
+        issuer: "https://api.example.com".into(),
     };
     fresh.store.catch_up(&heartbeat).await.unwrap_err(); // the old session is gone
     catch_up(&fresh.store, None).await;

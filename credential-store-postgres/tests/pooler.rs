@@ -24,6 +24,7 @@ fn heartbeat(node: u8, applied: u64) -> Heartbeat {
             mark: Mark([0; 16]),
         }),
         max_staleness: Duration::from_secs(1),
+        issuer: "https://api.example.com".into(),
     }
 }
 

@@ -178,6 +178,7 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
                 mark: Mark([0; 16]),
             }),
             max_staleness: Duration::from_secs(1),
+            issuer: "https://api.example.com".into(),
         };
         let changes = store.catch_up(&heartbeat).await.unwrap();
         assert_eq!(changes.items.unwrap().len(), 3);

@@ -160,7 +160,13 @@ fn a_node_says_what_is_missing_before_it_starts() {
     let with_keyring = ["--keyring", KEYRING, "--database-url", &url];
     fails(&with_keyring, 1, "reference-server migrate");
     let nowhere = "postgres://nobody:secret-word@127.0.0.1:1/none";
-    let output = run(&["--keyring", KEYRING, "--database-url", nowhere]);
+    // A command; a node would wait for its database.
+    let verify = ["audit", "verify"];
+    let output = run(&[
+        &verify[..],
+        &["--keyring", KEYRING, "--database-url", nowhere],
+    ]
+    .concat());
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -175,6 +181,14 @@ fn a_node_says_what_is_missing_before_it_starts() {
     let other_bytes = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh4=";
     let other = ["--keyring", other_bytes, "--database-url", &deployment.url];
     fails(&other, 1, "the key `k1`");
+    let elsewhere = ["--issuer", "https://elsewhere.example.com"];
+    let other = [
+        &elsewhere[..],
+        &["--keyring", KEYRING, "--database-url", &deployment.url],
+    ];
+    for issuer in ["https://elsewhere.example.com", "https://api.example.com"] {
+        fails(&other.concat(), 1, issuer);
+    }
     drop(first);
 }
 

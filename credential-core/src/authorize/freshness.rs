@@ -128,6 +128,7 @@ struct Inner {
     catalog: ScopeCatalog,
     clock: Arc<dyn Clock>,
     node: NodeId,
+    issuer: Arc<str>,
     max_staleness: Duration,
     ledger: Ledger<PendingRead>,
     entries: Entries,
@@ -222,6 +223,7 @@ impl States {
         catalog: ScopeCatalog,
         clock: Arc<dyn Clock>,
         node: NodeId,
+        issuer: Arc<str>,
         max_staleness: Duration,
         capacity: usize,
     ) -> Self {
@@ -230,6 +232,7 @@ impl States {
             catalog,
             clock,
             node,
+            issuer,
             max_staleness,
             ledger: Ledger::new(),
             entries: Entries {
@@ -497,6 +500,7 @@ impl Inner {
             node: self.node,
             applied: ticket.applied,
             max_staleness: self.max_staleness,
+            issuer: Arc::clone(&self.issuer),
         };
         let answer = tokio::time::timeout(STORE_TIMEOUT, self.store.catch_up(&heartbeat)).await;
         let changes = match answer {
@@ -551,8 +555,14 @@ async fn in_time<T>(
 
 /// An error that others may hold as well, as one that a caller can own.
 pub(crate) fn shared(error: Arc<StoreError>) -> StoreError {
-    StoreError::Backend {
-        source: error.into(),
+    match &*error {
+        StoreError::IssuerMismatch { issuer, other } => StoreError::IssuerMismatch {
+            issuer: Arc::clone(issuer),
+            other: other.clone(),
+        },
+        _ => StoreError::Backend {
+            source: error.into(),
+        },
     }
 }
 

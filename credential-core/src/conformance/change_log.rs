@@ -3,15 +3,15 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::fixture::{
-    NOW, at_once, catch_up, credential, inserted, latest, new, node, rename, rescope, revoke,
-    revoke_token, seconds, tenant,
+    ISSUER, NOW, at_once, catch_up, credential, inserted, latest, new, node, rename, rescope,
+    revoke, revoke_token, seconds, tenant,
 };
 use crate::{
     authorize::ledger::follows,
     secret::keyring::KeyName,
     store::{
         CHANGES_KEPT_FOR, Change, ChangeId, Changes, CredentialStore, Heartbeat, KeyCheck, Mark,
-        NodeId, StoreError,
+        NODE_ALIVE_FOR, NodeId, StoreError,
     },
 };
 
@@ -194,6 +194,7 @@ async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64) 
         node,
         applied: None,
         max_staleness: seconds(staleness),
+        issuer: ISSUER.into(),
     };
     let changes = store.catch_up(&heartbeat).await.unwrap();
     changes.largest_max_staleness.as_secs()
@@ -206,6 +207,36 @@ pub async fn catch_up_knows_the_slowest_node<S: CredentialStore + Clone>(store: 
     assert_eq!(heartbeat(store, slow, 9).await, 9);
     assert_eq!(heartbeat(store, quick, 1).await, 9);
     assert_eq!(heartbeat(store, slow, 2).await, 2);
+}
+
+/// A node that starts while another one of another issuer is alive is refused, and leaves no trace; one
+/// that runs already goes on.
+pub async fn catch_up_refuses_a_newcomer_of_another_issuer<S: CredentialStore + Clone>(store: &S) {
+    let (first, newcomer) = (node(), node());
+    let start = catch_up(store, first, None).await.upto;
+    let beat = |node, applied, issuer: &str| Heartbeat {
+        node,
+        applied,
+        max_staleness: seconds(9),
+        issuer: issuer.into(),
+    };
+    let elsewhere = "https://elsewhere.example.com";
+    for _ in 0..2 {
+        let refused = store.catch_up(&beat(newcomer, None, elsewhere)).await;
+        assert!(
+            matches!(&refused, Err(StoreError::IssuerMismatch { issuer, other })
+                if **issuer == *elsewhere && other == ISSUER),
+            "{refused:?}"
+        );
+    }
+    // Neither by its issuer nor by its bound.
+    let third = store.catch_up(&beat(node(), None, ISSUER)).await;
+    third.unwrap();
+    assert_eq!(heartbeat(store, first, 1).await, 9, "of the third");
+    let running = store
+        .catch_up(&beat(newcomer, Some(start), elsewhere))
+        .await;
+    running.unwrap();
 }
 
 /// Not part of [`for_each_case!`](crate::for_each_case): for stores whose clock a test can move, or
@@ -221,6 +252,16 @@ pub async fn catch_up_forgets_dead_nodes<S: CredentialStore + Clone>(
     assert_eq!(heartbeat(store, alive, 1).await, 9);
     let_pass(seconds(61)).await;
     assert_eq!(heartbeat(store, alive, 1).await, 1);
+    // For issuers a node counts as alive for a shorter time.
+    let elsewhere = Heartbeat {
+        node: node(),
+        applied: None,
+        max_staleness: seconds(1),
+        issuer: "https://elsewhere.example.com".into(),
+    };
+    store.catch_up(&elsewhere).await.unwrap_err();
+    let_pass(NODE_ALIVE_FOR + seconds(1)).await;
+    store.catch_up(&elsewhere).await.unwrap();
 }
 
 /// Waiting for a change ends when there is one, and does not end at once again and again while there is

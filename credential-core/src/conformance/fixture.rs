@@ -26,6 +26,9 @@ pub(super) const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 /// 2100-01-01T00:00:00Z: after every store's now, so that no record is forgotten.
 pub(super) const LATER: Timestamp = Timestamp::from_micros(4_102_444_800_000_000);
 
+/// Of every node that says nothing else.
+pub(super) const ISSUER: &str = "https://api.example.com";
+
 /// A hash in the right shape; nobody verifies it here.
 const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
     c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -194,6 +197,7 @@ pub(super) async fn catch_up(
         node,
         applied,
         max_staleness: seconds(1),
+        issuer: ISSUER.into(),
     };
     store.catch_up(&heartbeat).await.unwrap()
 }

@@ -95,6 +95,7 @@ pub fn heartbeat(node: u8) -> Heartbeat {
         node: NodeId([node; 16]),
         applied: None,
         max_staleness: Duration::from_secs(1),
+        issuer: "https://api.example.com".into(),
     }
 }
 
