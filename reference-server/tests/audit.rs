@@ -706,7 +706,8 @@ fn an_unrelated_keyring_is_named_and_leaves_nothing_behind() {
     assert_eq!(kept(), "k1,k2");
     drop(node);
     let other_bytes = K1.replace("k1:", "k2:");
-    let refused = run(&["--database-url", &deployment.url, "--keyring", &other_bytes]);
+    let at = ["--listen", "127.0.0.1:0", "--database-url", &deployment.url];
+    let refused = run(&[&at[..], &["--keyring", &other_bytes]].concat());
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(

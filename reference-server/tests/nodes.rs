@@ -269,7 +269,8 @@ fn a_node_waits_for_its_database() {
     let started = std::thread::scope(|scope| {
         let node = scope.spawn(|| deployment.node());
         let url = deployment.url.clone();
-        let mut waits = common::command(&["--database-url", &url, "--keyring", KEYRING])
+        let at = ["--listen", "127.0.0.1:0", "--database-url", &url];
+        let mut waits = common::command(&[&at[..], &["--keyring", KEYRING]].concat())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())
             .spawn()
