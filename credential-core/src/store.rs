@@ -522,7 +522,10 @@ pub enum StoreError {
         other: String,
     },
     /// Another node used other bytes under this key name.
-    #[error("the key `{name}` of the keyring differs from the one used with this store before")]
+    #[error(
+        "the key `{name}` of the keyring differs from the one used with this store before; use the \
+        nodes' keyring, or give a new key a new name"
+    )]
     KeyMismatch {
         /// The key's name.
         name: KeyName,

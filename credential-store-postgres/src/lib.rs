@@ -33,10 +33,11 @@
 //! Beside the pool, each store opens one connection that listens
 //! (`application_name = credential-listener`), one that catches up (`credential-catch-up`), with what
 //! the pool connects with at that time, and while a session is to be terminated one more
-//! (`credential-control`).
+//! (`credential-control`). Every 15 s one tests the listener for a moment
+//! (`credential-listener-test`).
 //!
-//! Roles: who migrates needs `create` on the database; who runs needs `usage` on the schema, and
-//! `select`, `insert`, `update` and `delete` on its tables.
+//! Roles: who migrates needs `create` on the database; the narrower grants of who runs stand in the
+//! project's `docs/operations.md`, *Roles*.
 //!
 //! # Behind a pooler in transaction mode
 //!

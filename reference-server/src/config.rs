@@ -373,7 +373,8 @@ fn no_keyring() -> ConfigError {
     ConfigError::new(
         "--keyring (CREDENTIAL_KEYRING)",
         "it is needed with PostgreSQL, the same on every node, or secrets and tokens would end \
-         with this process; make one with `reference-server keygen > keyring`",
+         with this process; give the one that the nodes have, and only for a new database make one \
+         with `reference-server keygen > keyring`, which overwrites that file",
         "`--keyring @keyring`, or `name:base64[:tag],…`",
     )
 }
