@@ -163,7 +163,8 @@ pub struct Options {
     )]
     max_staleness: String,
 
-    /// Public base URL, the OAuth issuer; by default the listening address.
+    /// Public base URL, the OAuth issuer; by default the listening address. All nodes on one
+    /// database are given the same.
     #[arg(long, env = "CREDENTIAL_ISSUER", value_name = "URL")]
     issuer: Option<String>,
 
