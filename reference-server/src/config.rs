@@ -361,13 +361,19 @@ const DATABASE_URLS: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
 fn database_options(url: &str) -> Result<PgConnectOptions, ConfigError> {
     // Why no word of what is wrong: the parser's own may repeat a part of the URL.
-    url.parse().map_err(|_| {
+    let refused = || {
         ConfigError::new(
             "--database-url (DATABASE_URL)",
             "this is no such URL",
             DATABASE_URLS,
         )
-    })
+    };
+    // The parser takes every scheme, another database's included.
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    if !matches!(scheme, Some("postgres" | "postgresql")) {
+        return Err(refused());
+    }
+    url.parse().map_err(|_| refused())
 }
 
 fn no_keyring() -> ConfigError {

@@ -121,7 +121,15 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     // Not before: a load balancer that can connect sends requests.
     let listener = socket.listen(BACKLOG).map_err(listen_error)?;
 
-    greet(&mut io::stdout().lock(), &base, &store, &config.catalog).map_err(ServerError::Output)?;
+    let self_service = credentials.self_service();
+    greet(
+        &mut io::stdout().lock(),
+        &base,
+        &store,
+        &config.catalog,
+        self_service,
+    )
+    .map_err(ServerError::Output)?;
     serve(listener, app, config.serve, stop).await;
     running.shutdown().await;
     Ok(())
@@ -352,6 +360,7 @@ fn greet(
     base: &str,
     store: &Store,
     catalog: &ScopeCatalog,
+    self_service: bool,
 ) -> io::Result<()> {
     let example = Example::of(catalog);
     writeln!(out, "listening on {base}")?;
@@ -362,7 +371,7 @@ fn greet(
 API Access page   {base}/settings/api-access
 Sign in           {base}/sign-in, as {users}
 
-Create an API key and get a token:
+{create}
 
   curl -s -c jar -d user=alder-admin {base}/sign-in
   curl -s -b jar -H 'Content-Type: application/json' \\
@@ -373,6 +382,11 @@ Create an API key and get a token:
 {call}
 {kept} Ctrl-C stops it.",
         users = sign_in::user_list(),
+        create = if self_service {
+            "Create an API key and get a token:"
+        } else {
+            "Self-service is off: no API key can be created here. With `--self-service on`:"
+        },
         api_type = example.api_type,
         scope = example
             .scope
@@ -421,7 +435,7 @@ mod tests {
         for (room, greeted) in [(0, false), (LINE.len(), true), (10_000, true)] {
             let mut pipe = Pipe(Vec::new(), room);
             assert_eq!(
-                greet(&mut pipe, "http://[::1]:80", &store, &catalog).is_ok(),
+                greet(&mut pipe, "http://[::1]:80", &store, &catalog, true).is_ok(),
                 greeted
             );
             assert_eq!(pipe.0.starts_with(LINE.as_bytes()), greeted);

@@ -34,6 +34,7 @@ fn bad_configuration_names_option_fault_and_what_is_accepted() {
         &["--drain", "5m"],
         &["--log", "not=a=filter"],
         &["--database-url", "no url", "--keyring", ENTRY],
+        &["--database-url", "mysql://u@h/d", "--keyring", ENTRY],
         &["--database-pooler", "maybe"],
         &["--keyring", "@/does/not/exist"],
     ];
@@ -238,6 +239,8 @@ fn production_is_read_only_until_the_host_says_otherwise() {
             .json("POST", "/api-access/v1/credentials", &[], &create);
     assert_eq!(refused.status, 403);
     assert_eq!(refused.text("/code"), "self_service_unavailable");
+    let told = off.stop().stdout;
+    assert!(told.contains("With `--self-service on`:"), "{told}");
     let on = Server::start(&["--environment", "production", "--self-service", "on"]);
     let created =
         on.signed_in("alder-admin")
