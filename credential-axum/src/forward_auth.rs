@@ -53,7 +53,7 @@ pub enum ForwardAuthHeaders {
     /// `X-Original-Method` and `X-Original-URL`, the whole URL: ingress-nginx.
     XOriginalUrl,
     /// No headers: the question has the method of the call, and its path below `/forward-auth`:
-    /// Envoy's `ext_authz`.
+    /// Envoy's `ext_authz`. What stands behind a `#` in it is not seen, so the gateway must refuse it.
     Path,
 }
 
@@ -106,7 +106,11 @@ impl ForwardAuthHeaders {
             let families = || Self::EVERY.iter().any(|known| reads_as(name, known));
             starts_as(name, OURS) || (!own.contains(&name) && families())
         });
-        match foreign {
+        match foreign.map(HeaderName::as_str) {
+            // What a client sends is not repeated at any length.
+            Some(name) if name.len() > 64 => Err(Denial::bad_request(
+                "a header that only the gateway may send is not accepted here",
+            )),
             Some(name) => Err(Denial::bad_request(format!(
                 "the header `{name}` is not accepted here"
             ))),

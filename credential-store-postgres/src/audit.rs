@@ -19,7 +19,9 @@ pub(crate) async fn audit_events(
     tenant: &TenantId,
     query: &AuditQuery,
 ) -> Result<Vec<AuditEvent>, StoreError> {
-    let before = query.before.map_or(Ok(i64::MAX), bigint)?;
+    let upto = query
+        .before
+        .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
     let limit = limit(query.limit);
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
@@ -31,9 +33,9 @@ pub(crate) async fn audit_events(
                     r#"select tenant_id, seq, format, at as "at: Micros", actor, action,
                         credential_id as "credential_id: Id", details, key_name, hash
                     from credential_management.audit_event
-                    where tenant_id = $1 and seq < $2 order by seq desc limit $3"#,
+                    where tenant_id = $1 and seq <= $2 order by seq desc limit $3"#,
                     tenant.as_str(),
-                    before,
+                    upto,
                     limit,
                 )
                 .fetch_all(lease.on())
@@ -45,10 +47,10 @@ pub(crate) async fn audit_events(
                     r#"select tenant_id, seq, format, at as "at: Micros", actor, action,
                         credential_id as "credential_id: Id", details, key_name, hash
                     from credential_management.audit_event
-                    where tenant_id = $1 and seq < $2 and credential_id = $4
+                    where tenant_id = $1 and seq <= $2 and credential_id = $4
                     order by seq desc limit $3"#,
                     tenant.as_str(),
-                    before,
+                    upto,
                     limit,
                     Id::from(id) as _,
                 )
@@ -106,7 +108,9 @@ pub(crate) async fn trail(
     tenant: &TenantId,
     query: &TrailQuery,
 ) -> Result<TrailPage, StoreError> {
-    let before = query.before.map_or(Ok(i64::MAX), bigint)?;
+    let upto = query
+        .before
+        .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
         // One statement, so that no row is written between the reading of the head and of the rows.
@@ -120,11 +124,11 @@ pub(crate) async fn trail(
             left join credential_management.tenant as t on t.id = $1
             left join (
                 select * from credential_management.audit_event
-                where tenant_id = $1 and seq < $2 order by seq desc limit $3
+                where tenant_id = $1 and seq <= $2 order by seq desc limit $3
             ) as e on true
             order by e.seq desc"#,
             tenant.as_str(),
-            before,
+            upto,
             limit(query.limit),
         )
         .fetch_all(lease.on())

@@ -1,18 +1,19 @@
 //! The session that catch-ups have to themselves, so that no other call can make them wait: neither for
 //! a connection of the pool nor for one that has died.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use credential_core::store::StoreError;
 use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::{
     runtime::Handle,
     sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
 };
 
 use crate::{
     error::{backend, store_error},
-    lease::{BEGIN, Pool},
+    lease::{BEGIN, Pool, in_time},
     pooler::{Pooler, reachable},
     sessions::{Session, Sessions},
     unnamed::On,
@@ -28,6 +29,10 @@ const LIMITS: [(&str, &str); 4] = [
     ("idle_in_transaction_session_timeout", "4s"),
     ("default_transaction_isolation", "read committed"),
 ];
+
+/// How long the end of a session that was given up may take on the server. A process that does not end
+/// at all (stopped, or waiting for a disk) must not keep the node from catching up.
+const ENDED_WITHIN: Duration = Duration::from_secs(10);
 
 /// One connection beside the pool, opened when it is first needed and again after it failed.
 #[derive(Debug, Default)]
@@ -61,16 +66,16 @@ impl CatchUpSession {
             open
         } else {
             // Why a task: a caller that goes away while it connects would leave a session behind,
-            // and the next one would open another beside it.
+            // and the next one would open another beside it. It is bounded by itself: a connection
+            // that is made and never answered would keep the slot for ever.
             let pool = pool.clone();
             let opening = tokio::spawn(async move {
-                let opened = open(&pool).await.map(|open| *slot = Some(open));
+                let opened = in_time(async { open(&pool).await.map_err(store_error) }).await;
                 (slot, opened)
             });
             let (filled, opened) = opening.await.map_err(backend)?;
-            opened.map_err(store_error)?;
             slot = filled;
-            slot.take().expect("it has just been filled")
+            opened?
         };
         let mut turn = Turn {
             slot: Some(slot),
@@ -125,7 +130,12 @@ impl Drop for Turn {
         if let (Some(session), Ok(runtime)) = (open.session, Handle::try_current()) {
             let sessions = Arc::clone(&self.sessions);
             runtime.spawn(async move {
-                sessions.end(session).await;
+                if timeout(ENDED_WITHIN, sessions.end(session)).await.is_err() {
+                    tracing::warn!(
+                        "a session that catches up could not be ended on the server; the next one is \
+                         opened beside it"
+                    );
+                }
                 drop(slot);
             });
         }

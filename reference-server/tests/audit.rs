@@ -321,6 +321,18 @@ fn tamperings(story: &Story<'_>) -> Vec<Tampering> {
             &["row 2 "],
         ),
         tampering(
+            "a row behind every number",
+            format!(
+                "insert into {EVENTS} (tenant_id, seq, format, at, actor, action, credential_id,
+                     details, key_name, hash)
+                 select tenant_id, 9223372036854775807, format, at, actor, action, credential_id,
+                     details, key_name, hash
+                 from {EVENTS} where tenant_id = 'alder' and seq = 5"
+            ),
+            "alder",
+            &["BROKEN"],
+        ),
+        tampering(
             "another tenant's row in its place",
             format!(
                 "delete from {EVENTS} where tenant_id = 'alder' and seq = 1;

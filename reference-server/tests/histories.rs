@@ -214,4 +214,13 @@ fn a_node_whose_connections_died_silently_comes_back() {
         until(TWICE + MARGIN, || key.patients(&admin) == 200);
         assert_eq!(new.token_from(&admin).status, 200);
     }
+
+    // Those that are made meanwhile die before their first answer.
+    forwarder.mute(true);
+    forwarder.silence();
+    until(RECOVERY, || key.patients(&admin) == 503);
+    throughout(Duration::from_secs(5), || key.patients(&admin) == 503);
+    forwarder.mute(false);
+    until(TWICE + MARGIN, || key.patients(&admin) == 200);
+    until(RECOVERY, || new.token_from(&admin).status == 200);
 }

@@ -27,6 +27,7 @@ pub struct Forwarder {
 struct Shared {
     target: Mutex<PathBuf>,
     connections: Mutex<Vec<Arc<Connection>>>,
+    muted: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -52,6 +53,7 @@ impl Forwarder {
         let shared = Arc::new(Shared {
             target: Mutex::new(to.socket()),
             connections: Mutex::default(),
+            muted: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
         let accept = Arc::clone(&shared);
@@ -87,6 +89,12 @@ impl Forwarder {
         }
     }
 
+    /// Connections that are made from now on are taken and carry nothing (`true`), or work again: a
+    /// host that is gone behind a load balancer that is not.
+    pub fn mute(&self, muted: bool) {
+        self.shared.muted.store(muted, Ordering::Release);
+    }
+
     /// The URL of a database through it.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -118,7 +126,7 @@ impl Shared {
         let connection = Arc::new(Connection {
             client,
             server,
-            silent: AtomicBool::new(false),
+            silent: AtomicBool::new(self.muted.load(Ordering::Acquire)),
         });
         lock(&self.connections).push(Arc::clone(&connection));
         for (from, to) in ways {

@@ -214,7 +214,7 @@ impl FromStr for Heads {
     fn from_str(text: &str) -> Result<Self, HeadsError> {
         let mut heads = Self::default();
         let lines = (1..).zip(text.lines().map(str::trim));
-        for (line, text) in lines.filter(|(_, text)| !text.is_empty() && !text.starts_with('#')) {
+        for (line, text) in lines.filter(|(_, text)| !is_comment(text)) {
             let (tenant, seq, hash) = head(text).ok_or(HeadsError::Form { line })?;
             let kept = heads.0.entry(tenant).or_default();
             if kept.insert(seq, hash).is_some_and(|other| other != hash) {
@@ -223,6 +223,12 @@ impl FromStr for Heads {
         }
         Ok(heads)
     }
+}
+
+/// A tenant's id may begin with `#` too: a comment has nothing visible right behind it.
+fn is_comment(line: &str) -> bool {
+    let behind = line.strip_prefix('#').map(|rest| rest.chars().next());
+    line.is_empty() || behind.is_some_and(|next| next.is_none_or(char::is_whitespace))
 }
 
 fn head(line: &str) -> Option<(String, u64, [u8; 32])> {
@@ -484,5 +490,23 @@ impl<'a> Walk<'a> {
 fn earlier(noted: &mut Option<TrailFault>, fault: TrailFault) {
     if noted.as_ref().is_none_or(|noted| fault.row() < noted.row()) {
         *noted = Some(fault);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_whose_id_looks_like_a_comment_has_heads_too() {
+        let hash = "ab".repeat(32);
+        let text = format!("# kept on Monday\n#\n\n#7 5 {hash}\nx7 6 {hash}\n");
+        let heads: Heads = text.parse().expect("every line is a head or a comment");
+        assert_eq!(heads.of("#7").keys().copied().collect::<Vec<_>>(), [5]);
+        assert_eq!(heads.of("x7").keys().copied().collect::<Vec<_>>(), [6]);
+        assert!(matches!(
+            "#no head".parse::<Heads>(),
+            Err(HeadsError::Form { line: 1 })
+        ));
     }
 }

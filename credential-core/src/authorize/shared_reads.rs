@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::Semaphore;
@@ -16,6 +17,8 @@ use crate::store::StoreError;
 /// Reads of the store that run at the same time: half of PostgreSQL's connections. Whose they are is
 /// known only afterwards, so what keeps one tenant from all of them is that each credential has one.
 const READS_AT_ONCE: usize = 8;
+/// How long a read may wait for one of those places: as long as the read itself may take.
+const PLACE_WITHIN: Duration = Duration::from_secs(3);
 /// Reads that may wait for one of those places; more are refused with "no answer".
 const READS_WAITING: usize = 1024;
 
@@ -77,7 +80,9 @@ impl<K: Copy + Eq + Hash, V> SharedReads<K, V> {
             return shared.clone();
         }
         let waiting = Waiting::enter(&self.waiting).ok_or_else(|| Arc::new(overloaded()))?;
-        let place = self.places.acquire().await;
+        let place = tokio::time::timeout(PLACE_WITHIN, self.places.acquire())
+            .await
+            .map_err(|_| Arc::new(overloaded()))?;
         drop(waiting);
         let shared = read().await;
         drop(place);
