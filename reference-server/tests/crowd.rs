@@ -26,7 +26,9 @@ fn limited(files: u32) -> Server {
             "--listen",
             "127.0.0.1:0",
         ])
-        .env_clear();
+        .env_clear()
+        // The kernel would hand memory out in pieces of 2 MiB, which no count of connections evens out.
+        .env("MIMALLOC_ALLOW_THP", "0");
     Server::spawn(command)
 }
 
@@ -99,16 +101,20 @@ fn more_connections_than_files_leave_room_for_others() {
     assert!(!log.contains("Too many open files"), "{log}");
 }
 
-/// In bytes, as the kernel counts them.
-fn resident(process: u32) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap();
+/// The memory that is a process's own, without its code, in bytes: as the kernel finds it page by page, since
+/// what it adds up meanwhile (`VmRSS`) is late.
+fn own_memory(process: u32) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let line = maps
+        .lines()
+        .find(|it| it.starts_with("Anonymous:"))
+        .unwrap();
     let kib = line.split_ascii_whitespace().nth(1).unwrap();
     kib.parse::<usize>().unwrap() * 1024
 }
 
 #[test]
-fn a_connection_that_holds_on_costs_at_most_64_kib() {
+fn a_connection_that_holds_on_costs_what_it_has_sent_and_24_kib() {
     // The first ones also pay for what is there once: pages of code, the allocator's own.
     const FIRST: usize = 100;
     const EACH: usize = 300;
@@ -121,21 +127,22 @@ fn a_connection_that_holds_on_costs_at_most_64_kib() {
             text => text,
         };
         let mut crowd = Vec::new();
-        let mut resident_with = |more: usize| {
+        let mut memory_with = |more: usize| {
             crowd.extend((0..more).map(|_| stuck(server.address(), text)));
             // What was sent has been read, for what is sent later is answered.
             for _ in 0..more {
                 assert_eq!(server.client().get("/livez", &[]).status, 200);
             }
-            resident(server.process_id())
+            own_memory(server.process_id())
         };
-        let before = resident_with(FIRST);
-        let each = resident_with(EACH).saturating_sub(before) / EACH;
+        let before = memory_with(FIRST);
+        let each = memory_with(EACH).saturating_sub(before) / EACH;
         #[expect(clippy::print_stdout, reason = "the figure, for whoever asks for it")]
         {
             println!("{:?}: {each} bytes each", &text[..20]);
         }
-        assert!(each <= 64 * 1024, "{each} bytes: {:?}", &text[..40]);
+        let sent = if text == head { head.len() } else { 0 };
+        assert!(each <= sent + 24 * 1024, "{each} bytes: {:?}", &text[..40]);
         drop(crowd);
     }
 }

@@ -26,8 +26,8 @@ const TICK: Duration = Duration::from_millis(500);
 const FIRST_REQUEST_WITHIN: u32 = 2;
 
 /// What is kept of a request's head that is not complete, and about what is kept of an answer that
-/// is not read. With what a connection needs besides (4 to 5 KiB), it stays within 64 KiB each.
-const BUFFER: usize = 59 * 1024;
+/// is not read. A connection needs 10 to 20 KiB besides.
+const BUFFER: usize = 64 * 1024;
 
 /// Everything that connections share.
 pub(super) struct Open {

@@ -197,7 +197,7 @@ async fn who_lets_us_wait_longest_makes_room_for_others() {
 
 /// Whatever comes at once: no more of a head is kept.
 #[tokio::test]
-async fn a_head_is_at_most_59_kib() {
+async fn a_head_is_at_most_64_kib() {
     let (server, _) = start().await;
     let head = |length: usize| {
         let name = "GET / HTTP/1.1\r\nhost: test\r\nx: \r\n\r\n".len();
@@ -206,6 +206,6 @@ async fn a_head_is_at_most_59_kib() {
             "x".repeat(length - name)
         )
     };
-    assert_eq!(server.send(&head(60_400)).await.answer().await.status, 200);
-    assert_eq!(server.send(&head(69_000)).await.answer().await.status, 431);
+    assert_eq!(server.send(&head(65_000)).await.answer().await.status, 200);
+    assert_eq!(server.send(&head(70_000)).await.answer().await.status, 431);
 }
