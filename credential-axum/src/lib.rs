@@ -1,4 +1,7 @@
-//! What a host mounts: the admin API, the OAuth endpoints, forward-auth and the scope guard.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
+//!
+//! # What to use
 //!
 //! | I want to… | use |
 //! | --- | --- |
@@ -7,6 +10,7 @@
 //! | give out and check tokens | [`oauth_router`] |
 //! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
 //! | protect what stands behind a gateway | [`forward_auth_router`] |
+//! | test my host | `testing` (feature `testing`) |
 //! | serve all that, bounded and drained | `serve` (feature `serve`), or [`DrainUnread`] around `axum::serve`'s app |
 //!
 //! The routers are generic over the state of the host's own, so they can be merged and nested before
@@ -30,8 +34,13 @@ mod problem;
 #[cfg(feature = "serve")]
 mod serve;
 mod sign_in;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod unread;
 mod wire;
+
+/// The version whose types stand in this crate's signatures.
+pub use {axum, http};
 
 pub use access::{Access, AccessRejection};
 pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};

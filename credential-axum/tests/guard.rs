@@ -463,7 +463,7 @@ async fn public_routes_ask_for_nothing() {
 /// refused as elsewhere.
 #[tokio::test]
 async fn a_token_on_a_public_route_is_verified_if_the_handler_asks() {
-    let catalog = ScopeCatalog::from_toml(include_str!("data/payments.toml")).unwrap();
+    let catalog = ScopeCatalog::from_toml(include_str!("../examples/payments.toml")).unwrap();
     let platform = Platform::with(catalog, |credentials| {
         let guard = Guard::new(credentials, "payments").unwrap();
         Router::new()
@@ -671,7 +671,7 @@ async fn a_handler_without_a_guard_says_so() {
 
 #[tokio::test]
 async fn another_platform_has_its_own_catalogue_and_error_bodies() {
-    let catalog = ScopeCatalog::from_toml(include_str!("data/payments.toml")).unwrap();
+    let catalog = ScopeCatalog::from_toml(include_str!("../examples/payments.toml")).unwrap();
     let platform = Platform::with(catalog, |credentials| {
         let guard = Guard::new(credentials, "payments").unwrap();
         let charges = Router::new()
@@ -773,7 +773,7 @@ async fn a_guard_in_the_wrong_place_says_so_once() {
         .with_writer(move || writer.clone())
         .finish();
     let _logged_here = tracing::subscriber::set_default(subscriber);
-    let catalog = ScopeCatalog::from_toml(include_str!("data/payments.toml")).unwrap();
+    let catalog = ScopeCatalog::from_toml(include_str!("../examples/payments.toml")).unwrap();
     let platform = Platform::with(catalog, |credentials| {
         let guard = Guard::new(credentials, "payments").unwrap();
         let api = Router::new().route("/charges/{id}", get(facts).layer(guard.clone()));

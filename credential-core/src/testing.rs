@@ -1,5 +1,23 @@
-//! Test doubles: time that moves by hand, repeatable randomness, cheap and counted hashing.
+//! For tests: a live token in one call, time that moves by hand, repeatable randomness, cheap and
+//! counted hashing, a store that counts and fails.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use credential_core::{ScopeCatalog, testing};
+//! use credential_store_memory::MemoryStore;
+//!
+//! let credentials = testing::builder(MemoryStore::new(), ScopeCatalog::elation()).build()?;
+//! let token = testing::token(&credentials, "apiv2", &["system/patients.read"]).await;
+//! assert!(credentials.verify(token.bearer()).await.is_ok());
+//!
+//! token.revoke(&credentials).await;
+//! assert!(credentials.verify(token.bearer()).await.is_err());
+//! # Ok(())
+//! # }
+//! ```
 
+mod live_token;
 mod probe_store;
 
 use std::{
@@ -16,6 +34,7 @@ use crate::{
     secret::hash::{HashCost, HashError, SecretHash, SecretHasher, Verdict},
 };
 
+pub use live_token::{LiveToken, builder, token, token_of};
 pub use probe_store::ProbeStore;
 
 /// A clock that stands still until it is told to move.

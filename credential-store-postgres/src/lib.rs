@@ -1,17 +1,7 @@
-//! The credential store on PostgreSQL 13 or newer, in a schema of its own
-//! (`credential_management`) beside the host's tables.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! use credential_store_postgres::PostgresStore;
-//! use sqlx::PgPool;
-//!
-//! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
-//! let pool = PgPool::connect("postgres://localhost/our_platform").await?; // the host's own
-//! PostgresStore::migrate(&pool).await?; // or `check_schema`, if a deployment step migrates
-//! let store = PostgresStore::new(pool);
-//! # Ok(())
-//! # }
-//! ```
+//! # Where things are
 //!
 //! | question | file |
 //! | --- | --- |
@@ -97,6 +87,8 @@ use credential_core::{
         TrailQuery,
     },
 };
+/// The version that the pool must be of.
+pub use sqlx;
 use sqlx::PgPool;
 
 use crate::{

@@ -216,7 +216,7 @@ fn app(
     let sessions = sign_in::Sessions::default();
     let mut oauth = OAuthConfig::default().token_path_alias(ELATION_TOKEN_PATH)?;
     if let Some(secret) = &config.introspection_secret {
-        oauth = oauth.introspection_secret(secret.clone())?;
+        oauth = oauth.introspection_secret(secret.as_str().to_owned())?;
     }
     // Whatever a session opens.
     let signed_in = Router::new()

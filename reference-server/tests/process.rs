@@ -126,7 +126,7 @@ fn a_keyring_file_and_another_catalogue_work() {
     std::fs::create_dir_all(&folder).unwrap();
     let (keys, catalog) = (folder.join("keys"), folder.join("catalog.toml"));
     std::fs::write(&keys, format!("{ENTRY}\n")).unwrap();
-    let payments = include_str!("../../credential-axum/tests/data/payments.toml");
+    let payments = include_str!("../../credential-axum/examples/payments.toml");
     std::fs::write(&catalog, payments).unwrap();
     let keys = format!("@{}", keys.display());
     let server = Server::start(&["--keyring", &keys, "--catalog", catalog.to_str().unwrap()]);
@@ -194,7 +194,7 @@ fn the_first_lines_tell_a_newcomer_everything() {
 fn what_it_tells_to_try_is_of_the_catalogue_and_works() {
     let payments = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../credential-axum/tests/data/payments.toml"
+        "/../credential-axum/examples/payments.toml"
     );
     let cases: [(&[&str], _); 2] = [(&[], "apiv2"), (&["--catalog", payments], "payments")];
     for (options, api_type) in cases {

@@ -16,14 +16,13 @@ impl OAuthConfig {
     /// Lets resource servers introspect any token with `Authorization: Bearer <secret>`. Without
     /// it only clients can, and only tokens of their own tenant.
     ///
-    /// Whoever has it sees every tenant's tokens: draw it at random, 32 characters or more.
+    /// Whoever has it sees every tenant's tokens: draw it at random, 32 characters or more. It is wiped
+    /// when the last router that uses it is dropped.
     ///
     /// # Errors
     /// `IntrospectionSecret` if it is empty or holds anything but visible ASCII.
-    pub fn introspection_secret(
-        mut self,
-        secret: Zeroizing<String>,
-    ) -> Result<Self, OAuthConfigError> {
+    pub fn introspection_secret(mut self, secret: String) -> Result<Self, OAuthConfigError> {
+        let secret = Zeroizing::new(secret);
         if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(OAuthConfigError::IntrospectionSecret);
         }
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     fn with_secret(secret: &str) -> Result<OAuthConfig, OAuthConfigError> {
-        OAuthConfig::default().introspection_secret(Zeroizing::new(secret.to_owned()))
+        OAuthConfig::default().introspection_secret(secret.to_owned())
     }
 
     #[test]

@@ -14,7 +14,6 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{Answer, Key, Platform};
 use credential_axum::{OAuthConfig, oauth_router_with};
 use http::{Request, StatusCode, request::Builder};
-use zeroize::Zeroizing;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const TOKEN: &str = "/oauth2/token";
@@ -28,7 +27,7 @@ fn platform() -> Platform {
         let config = OAuthConfig::default()
             .token_path_alias("/api/2.0/oauth2/token/")
             .unwrap()
-            .introspection_secret(Zeroizing::new(RESOURCE_SERVER.to_owned()))
+            .introspection_secret(RESOURCE_SERVER.to_owned())
             .unwrap();
         oauth_router_with(credentials, config)
     })

@@ -1,0 +1,136 @@
+//! A credential with a live token, in one call.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    Credentials, ScopeCatalog,
+    actor::{Actor, Role, TenantAdmin},
+    credential::Credential,
+    entropy::OsEntropy,
+    host::CredentialsBuilder,
+    manage::CreateCredential,
+    secret::{ClientSecret, hash::HashCost, keyring::Keyring},
+    store::CredentialStore,
+    token::AccessToken,
+};
+
+/// The tenant of [`token`].
+const TENANT: &str = "test-tenant";
+
+/// Settings for tests: a keyring drawn now, cheap hashing, the defaults otherwise.
+pub fn builder(store: impl CredentialStore, catalog: ScopeCatalog) -> CredentialsBuilder {
+    Credentials::builder(store)
+        .catalog(catalog)
+        .keyring(Keyring::generate(&OsEntropy))
+        .hash_cost(HashCost::cheap())
+}
+
+/// A new credential of `test-tenant` that holds these scopes, with a live token of it.
+///
+/// # Panics
+/// As [`token_of`].
+pub async fn token(credentials: &Credentials, api_type: &str, scopes: &[&str]) -> LiveToken {
+    token_of(credentials, TENANT, api_type, scopes).await
+}
+
+/// As [`token`], for a tenant of your choice.
+///
+/// # Panics
+/// If there can be no such token, with the reason: an API type or scope that the catalogue does not
+/// list, self-service that is off, a store that fails.
+pub async fn token_of(
+    credentials: &Credentials,
+    tenant: &str,
+    api_type: &str,
+    scopes: &[&str],
+) -> LiveToken {
+    static CREATED: AtomicU64 = AtomicU64::new(1);
+    let actor = Actor {
+        id: or_panic("test".parse()),
+        tenant: or_panic(tenant.parse()),
+        role: Role::Admin,
+    };
+    let admin = or_panic(actor.admin());
+    let serial = CREATED.fetch_add(1, Ordering::Relaxed);
+    let request = CreateCredential {
+        name: Some(format!("Test {serial}")),
+        api_type: Some(api_type.to_owned()),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        ..CreateCredential::default()
+    };
+    let created = or_panic(credentials.create(&admin, request).await);
+    let (id, secret) = (&created.credential.client_id, &created.client_secret);
+    let client = credentials.authenticate(id.as_str(), secret.expose_secret());
+    let issued = credentials.issue(&or_panic(client.await), None);
+    LiveToken {
+        access_token: or_panic(issued).access_token,
+        credential: created.credential,
+        client_secret: created.client_secret,
+        admin,
+    }
+}
+
+/// A credential that was made for a test, and a live token of it.
+#[derive(Debug)]
+pub struct LiveToken {
+    access_token: AccessToken,
+    credential: Credential,
+    client_secret: ClientSecret,
+    admin: TenantAdmin,
+}
+
+impl LiveToken {
+    /// The token's text.
+    #[must_use]
+    pub fn bearer(&self) -> &str {
+        self.access_token.expose_secret()
+    }
+
+    /// The value of an `Authorization` header that carries the token.
+    #[must_use]
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.bearer())
+    }
+
+    /// The credential as it was created: its id, client id and tenant.
+    #[must_use]
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// The credential's secret, for tests of the token endpoint.
+    #[must_use]
+    pub fn client_secret(&self) -> &ClientSecret {
+        &self.client_secret
+    }
+
+    /// An admin of the credential's tenant, for tests that edit it.
+    #[must_use]
+    pub fn admin(&self) -> &TenantAdmin {
+        &self.admin
+    }
+
+    /// Revokes the credential, and the token with it.
+    ///
+    /// # Panics
+    /// If the store fails.
+    pub async fn revoke(&self, credentials: &Credentials) {
+        or_panic(
+            credentials
+                .revoke(&self.admin, self.credential.id, None)
+                .await,
+        );
+    }
+}
+
+/// What a test cannot go on without. Says which call of the test failed, and why.
+#[track_caller]
+fn or_panic<T, E: fmt::Debug>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("the test's set-up failed: {error:?}"),
+    }
+}
