@@ -9,7 +9,7 @@ use credential_core::{
     entropy::OsEntropy,
     host::{BuildError, CredentialsBuilder},
     id::CredentialId,
-    manage::{CreateCredential, Created, ManageError},
+    manage::{CreateCredential, Created, Field, ManageError},
     secret::{
         hash::{HashCost, HashError, SecretHash, SecretHasher, Verdict},
         keyring::Keyring,
@@ -196,9 +196,9 @@ impl Client {
         scopes: &[&str],
     ) -> Result<Self, ManageError> {
         let request = CreateCredential {
-            name: Some(name),
-            api_type: Some("apiv2".to_owned()),
-            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+            name: name.into(),
+            api_type: "apiv2".into(),
+            scopes: Field::Value(scopes.iter().map(|&scope| scope.to_owned()).collect()),
             ..CreateCredential::default()
         };
         let Created {

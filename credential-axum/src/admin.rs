@@ -16,19 +16,24 @@ use axum::{
 };
 use credential_core::{Credentials, actor::TenantAdmin};
 use http::{HeaderValue, Method, header, request::Parts};
+use serde_json::Value;
 
+use self::fields::describe;
 use crate::{
     cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, no_sniff::no_sniff,
     problem::Problem, sign_in::SignIn,
 };
 
-mod body;
+mod audit;
+mod catalog;
+mod credential_json;
 mod credentials;
-mod cursor;
-mod input;
-mod precondition;
+mod etag;
+mod extract;
+mod fields;
+mod json;
+mod paging;
 mod query;
-mod read;
 
 /// The admin API, to be nested where the host likes, usually at `/api-access/v1`.
 ///
@@ -44,7 +49,7 @@ pub fn admin_router<S>(credentials: &Credentials, sign_in: impl SignIn) -> Route
 where
     S: Clone + Send + Sync + 'static,
 {
-    let at_the_gate = Gate {
+    let at_the_gate = AdminGate {
         sign_in: Arc::new(sign_in),
         credentials: credentials.clone(),
     };
@@ -71,6 +76,36 @@ pub struct AdminRoute {
     /// Below where the router is nested; `{id}` stands for one segment.
     pub path: &'static str,
     mount: fn(MethodFilter) -> MethodRouter<Credentials>,
+    reads: Reads,
+}
+
+/// What a route reads beside its path, described by the function that reads it.
+#[derive(Debug, Clone, Copy)]
+enum Reads {
+    Nothing,
+    Query(fn() -> Value),
+    Body(fn() -> Value),
+}
+
+impl AdminRoute {
+    /// A JSON Schema (draft 2020-12, as `OpenAPI` 3.1 has it) of the body that the route reads; `None` if
+    /// it reads none.
+    #[must_use]
+    pub fn body_schema(&self) -> Option<Value> {
+        match self.reads {
+            Reads::Body(describe) => Some(describe()),
+            Reads::Nothing | Reads::Query(_) => None,
+        }
+    }
+
+    /// A JSON Schema of the parameters in the query, each a property; `None` if the route reads none.
+    #[must_use]
+    pub fn query_schema(&self) -> Option<Value> {
+        match self.reads {
+            Reads::Query(describe) => Some(describe()),
+            Reads::Nothing | Reads::Body(_) => None,
+        }
+    }
 }
 
 /// Every route of [`admin_router`]: the list that makes the router, for documents and tests that
@@ -79,47 +114,55 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
     AdminRoute {
         method: Method::GET,
         path: "/catalog",
-        mount: |method| on(method, read::catalog),
+        mount: |method| on(method, catalog::catalog),
+        reads: Reads::Nothing,
     },
     AdminRoute {
         method: Method::GET,
         path: "/credentials",
-        mount: |method| on(method, read::list),
+        mount: |method| on(method, credentials::list),
+        reads: Reads::Query(|| describe(credentials::which_credentials)),
     },
     AdminRoute {
         method: Method::POST,
         path: "/credentials",
         mount: |method| on(method, credentials::create),
+        reads: Reads::Body(|| describe(credentials::new_credential)),
     },
     AdminRoute {
         method: Method::GET,
         path: "/credentials/{id}",
-        mount: |method| on(method, read::get),
+        mount: |method| on(method, credentials::get),
+        reads: Reads::Nothing,
     },
     AdminRoute {
         method: Method::PATCH,
         path: "/credentials/{id}",
         mount: |method| on(method, credentials::update),
+        reads: Reads::Body(|| describe(credentials::edit)),
     },
     AdminRoute {
         method: Method::DELETE,
         path: "/credentials/{id}",
         mount: |method| on(method, credentials::revoke),
+        reads: Reads::Nothing,
     },
     AdminRoute {
         method: Method::PUT,
         path: "/credentials/{id}/scopes",
         mount: |method| on(method, credentials::set_scopes),
+        reads: Reads::Body(|| describe(credentials::scopes)),
     },
     AdminRoute {
         method: Method::GET,
         path: "/audit-events",
-        mount: |method| on(method, read::audit_events),
+        mount: |method| on(method, audit::audit_events),
+        reads: Reads::Query(|| describe(audit::which_events)),
     },
 ];
 
 /// Lets admins in, and hands their proof on as an extension.
-async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut response = match gate.admit(&parts).await {
         Ok(admin) => {
@@ -135,12 +178,12 @@ async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Respons
 }
 
 #[derive(Clone)]
-struct Gate {
+struct AdminGate {
     sign_in: Arc<dyn SignIn>,
     credentials: Credentials,
 }
 
-impl Gate {
+impl AdminGate {
     async fn admit(&self, parts: &Parts) -> Result<TenantAdmin, Problem> {
         let actor = self.sign_in.actor(parts).await?;
         let actor = actor.ok_or_else(Problem::unauthenticated)?;

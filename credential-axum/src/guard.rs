@@ -1,7 +1,10 @@
 //! The scope guard: a layer that lets a call through only with a token for it.
 
+mod access;
 mod decide;
-mod names;
+mod denial;
+pub(crate) mod error_body;
+mod header_names;
 mod search;
 
 use std::{
@@ -25,11 +28,15 @@ use credential_core::{
 use http::{Extensions, HeaderMap, Method, Uri, uri::PathAndQuery};
 use tower::{Layer, Service};
 
-pub(crate) use self::{
-    decide::{Call, Decision, Denial, Policy},
-    names::{CheckedNames, reads_as, starts_as},
+pub use self::{
+    access::{Access, AccessRejection},
+    error_body::CallRefused,
 };
-use crate::{access::Access, error_body};
+pub(crate) use self::{
+    decide::{Call, Decision, Policy},
+    denial::Denial,
+    header_names::{CheckedNames, reads_as, starts_as},
+};
 
 /// A layer that checks every call against one API type of the catalogue. Cheap to clone.
 ///

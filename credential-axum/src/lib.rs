@@ -16,16 +16,13 @@
 //! The routers are generic over the state of the host's own, so they can be merged and nested before
 //! `with_state`.
 
-mod access;
 mod admin;
-mod authorization;
+mod authorization_header;
 mod body;
 mod cross_site;
-mod error_body;
 mod expected_tenant;
 mod forward_auth;
 mod guard;
-mod media_type;
 mod no_sniff;
 mod oauth;
 #[cfg(feature = "page")]
@@ -36,18 +33,15 @@ mod serve;
 mod sign_in;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod unread;
-mod wire;
 
 /// The version whose types stand in this crate's signatures.
-pub use {axum, http};
+pub use {axum, http, serde_json};
 
-pub use access::{Access, AccessRejection};
 pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};
+pub use body::unread::{DrainUnread, DrainUnreadFuture, DrainUnreadService};
 pub use cross_site::{CrossSite, refuse_cross_site};
-pub use error_body::CallRefused;
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
-pub use guard::{Guard, GuardError, GuardService};
+pub use guard::{Access, AccessRejection, CallRefused, Guard, GuardError, GuardService};
 pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};
 #[cfg(feature = "page")]
 pub use page::{PageConfig, ShownNames, Words, WordsError, page_router};
@@ -55,4 +49,3 @@ pub use problem::Problem;
 #[cfg(feature = "serve")]
 pub use serve::{NotReady, ServeConfig, Stop, ready, serve};
 pub use sign_in::{SignIn, SignInError};
-pub use unread::{DrainUnread, DrainUnreadFuture, DrainUnreadService};

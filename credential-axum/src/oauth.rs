@@ -3,12 +3,13 @@
 //! Every request is read in one order: its form, who sends it, what it asks for. The same `401`
 //! goes to an unknown client, a wrong secret, and a revoked or expired credential.
 
+mod answer;
 mod client;
 mod config;
+mod error;
 mod form;
 mod metadata;
 mod resource;
-mod wire;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -26,6 +27,7 @@ use credential_core::{
     authorize::{AuthorizeError, RevokeTokenError},
     catalog::PathRules,
     id::TenantId,
+    percent::Decoded,
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -33,24 +35,21 @@ use http::{
 };
 
 use self::{
+    answer::{ActiveToken, INACTIVE, TokenAnswer},
     client::Presented,
     config::IntrospectionSecret,
-    form::{Form, Text},
-    metadata::Metadata,
-    wire::{ActiveToken, INACTIVE, OAuthError, TokenAnswer},
+    error::OAuthError,
+    form::Form,
+    metadata::{INTROSPECT_PATH, Metadata, REVOKE_PATH, TOKEN_PATH},
 };
 use crate::{
-    authorization::Authorization,
-    body::{BodyError, read_body},
-    media_type::is_form,
+    authorization_header::Authorization,
+    body::{BodyError, is_form, read_body},
     no_sniff::no_sniff,
 };
 
 pub use config::{OAuthConfig, OAuthConfigError};
 
-const TOKEN_PATH: &str = "/oauth2/token";
-const INTROSPECT_PATH: &str = "/oauth2/introspect";
-const REVOKE_PATH: &str = "/oauth2/revoke";
 const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// The OAuth endpoints with the default [`OAuthConfig`].
@@ -189,7 +188,7 @@ async fn token(State(endpoints): Shared, request: Request) -> Result<Response, O
                 OAuthError::Server
             }
         })?;
-    Ok(wire::no_store_json(&TokenAnswer {
+    Ok(answer::no_store_json(&TokenAnswer {
         access_token: issued.access_token.expose_secret(),
         token_type: "Bearer",
         expires_in: issued.expires_in,
@@ -210,7 +209,7 @@ async fn introspect(State(endpoints): Shared, request: Request) -> Result<Respon
         Ok(access) if asks.may_see(access.tenant()) => {
             Ok(active(&access, endpoints.credentials.issuer()))
         }
-        Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(wire::no_store(INACTIVE.into())),
+        Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(answer::no_store(INACTIVE.into())),
         Err(AuthorizeError::Store(error)) => {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
@@ -245,8 +244,9 @@ impl Endpoints {
         client: &AuthenticatedClient,
         form: &Form<'_>,
     ) -> Result<(), OAuthError> {
-        let ours =
-            |resource: &Text<'_>| resource::denotes(resource, &self.credentials, client.api_type());
+        let ours = |resource: &Decoded<'_>| {
+            resource::denotes(resource, &self.credentials, client.api_type())
+        };
         if form.resources.iter().all(ours) {
             return Ok(());
         }
@@ -286,7 +286,7 @@ impl Endpoints {
 
 fn active(access: &Access, issuer: &str) -> Response {
     const MICROS_PER_SECOND: i64 = 1_000_000;
-    wire::no_store_json(&ActiveToken {
+    answer::no_store_json(&ActiveToken {
         active: true,
         scope: &access.scope(),
         client_id: access.client_id().as_str(),
@@ -314,7 +314,7 @@ async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, 
     let token = form.token.as_deref().ok_or_else(token_missing)?;
     match endpoints.credentials.revoke_token(&client, token).await {
         Ok(()) => {
-            let mut response = wire::no_store(Body::empty());
+            let mut response = answer::no_store(Body::empty());
             response.headers_mut().remove(CONTENT_TYPE);
             Ok(response)
         }

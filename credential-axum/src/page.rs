@@ -105,7 +105,7 @@ async fn show(
     let mount = mount.unwrap_or_else(|| uri.path()).trim_end_matches('/');
     let words = page.config.words_for(&parts);
     let html = html::render(&page.config, &words, mount, view);
-    let mut response = (status, Html(html)).into_response();
+    let mut response = (status, Html(html.into_string())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -1,12 +1,13 @@
 //! Refusals of the admin API as problem details (RFC 9457).
 
-use std::{borrow::Cow, collections::HashSet, error::Error, time::Duration};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use credential_core::manage::{Fault, ManageError};
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 
-use crate::{cross_site::CrossSite, sign_in::SignInError, wire};
+use crate::{cross_site::CrossSite, sign_in::SignInError};
 
 /// Why a request was refused, as `application/problem+json`. Hosts may answer alike with it.
 ///
@@ -91,8 +92,7 @@ impl Problem {
 
     /// Every fault of the request: 422.
     #[must_use]
-    pub fn invalid(faults: Vec<Fault>) -> Self {
-        let errors = without_echoes(faults);
+    pub fn invalid(errors: Vec<Fault>) -> Self {
         let detail: Cow<'_, _> = match errors.len() {
             1 => "One thing in the request needs to be corrected; see `errors`.".into(),
             n => format!("{n} things in the request need to be corrected; see `errors`.").into(),
@@ -203,7 +203,7 @@ impl Problem {
         }
     }
 
-    fn api_type_immutable(faults: Vec<Fault>) -> Self {
+    fn api_type_immutable(errors: Vec<Fault>) -> Self {
         let problem = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "api_type_immutable",
@@ -211,22 +211,44 @@ impl Problem {
             "The API type of a credential cannot be changed. Create a new credential for the \
              other API.",
         );
-        Self {
-            errors: without_echoes(faults),
-            ..problem
-        }
+        Self { errors, ..problem }
     }
+}
+
+/// The body (RFC 9457).
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FaultJson<'a>>,
+}
+
+/// A field and what is wrong with it.
+#[derive(Serialize)]
+struct FaultJson<'a> {
+    field: &'a str,
+    code: &'a str,
+    message: &'a str,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = wire::Problem {
+        let errors = self.errors.iter().map(|fault| FaultJson {
+            field: &fault.field,
+            code: fault.code,
+            message: &fault.message,
+        });
+        let body = ProblemJson {
             r#type: format!("urn:problem-type:credential:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
-            errors: self.errors.iter().map(wire::Fault::from).collect(),
+            errors: errors.collect(),
         };
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
@@ -282,9 +304,9 @@ impl From<ManageError> for Problem {
             ManageError::StaleVersion => Self::new(
                 StatusCode::PRECONDITION_FAILED,
                 "stale_version",
-                "Changed in the meantime",
-                "Somebody else changed this credential in the meantime. Load it again and repeat \
-                 your change.",
+                "Not the present version",
+                "The `If-Match` is not the credential's present `ETag`: it was changed in the \
+                 meantime, or the tag is of something else. Load it again and repeat your change.",
             ),
             ManageError::Invalid(faults) => Self::invalid(faults),
             ManageError::ApiTypeImmutable(faults) => Self::api_type_immutable(faults),
@@ -313,40 +335,9 @@ impl From<ManageError> for Problem {
     }
 }
 
-/// Drops "required" for what was sent and could not be read: it is not missing, it is wrong.
-fn without_echoes(faults: Vec<Fault>) -> Vec<Fault> {
-    let unreadable: HashSet<String> = faults
-        .iter()
-        .filter(|fault| fault.code == "wrong_type")
-        .map(|fault| fault.field.clone())
-        .collect();
-    let nothing_readable = unreadable.contains("");
-    faults
-        .into_iter()
-        .filter(|fault| {
-            fault.code != "required" || !(nothing_readable || unreadable.contains(&fault.field))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_sent_and_unreadable_is_not_called_missing() {
-        let problem = Problem::invalid(vec![
-            Fault::new("name", "wrong_type", "must be a text"),
-            Fault::new("name", "required", "a name is needed"),
-            Fault::new("api_type", "required", "choose an API type"),
-        ]);
-        let codes: Vec<_> = problem
-            .errors()
-            .iter()
-            .map(|fault| (fault.field.as_str(), fault.code))
-            .collect();
-        assert_eq!(codes, [("name", "wrong_type"), ("api_type", "required")]);
-    }
 
     #[test]
     fn an_unavailable_service_says_when_to_try_again() {

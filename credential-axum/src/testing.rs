@@ -38,7 +38,7 @@ use http::{Request, header};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
-use crate::access::Access;
+use crate::Access;
 
 /// A host whose router answers in the test's own process.
 #[derive(Debug, Clone)]

@@ -224,6 +224,8 @@ const FORGERIES: &[&str] = &[
     "X-HTTP_Method",
     "x_method_override",
     "X-HTTP-Method-Override",
+    "X-Rewrite-URL",
+    "X_Rewrite_Url",
 ];
 
 #[tokio::test]

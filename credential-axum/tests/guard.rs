@@ -310,7 +310,7 @@ async fn paths_with_two_readings_are_refused_before_the_token() {
 }
 
 #[tokio::test]
-async fn headers_that_change_the_method_are_refused() {
+async fn headers_that_change_the_method_or_the_path_are_refused() {
     let platform = platform();
     let key = platform.key("alder", "apiv2", &["apiv2"]).await;
     for name in [
@@ -322,6 +322,10 @@ async fn headers_that_change_the_method_are_refused() {
         "X-HTTP_Method",
         "x_method_override",
         "X.HTTP.Method.Override",
+        "X-Rewrite-URL",
+        "X_Rewrite_Url",
+        "X-Original-URL",
+        "X-Original_URL",
     ] {
         let request = bearer(Request::get(PATIENTS), &key.token).header(name, "DELETE");
         let answer = platform.send(request, Body::empty()).await;

@@ -86,9 +86,9 @@ async fn create(
     scope: &str,
 ) -> Result<Created, Box<dyn Error>> {
     let request = CreateCredential {
-        name: Some(scope.to_owned()),
-        api_type: Some("apiv2".to_owned()),
-        scopes: vec![scope.to_owned()],
+        name: scope.into(),
+        api_type: "apiv2".into(),
+        scopes: vec![scope.to_owned()].into(),
         ..CreateCredential::default()
     };
     Ok(credentials.create(admin, request).await?)

@@ -35,6 +35,7 @@ pub mod host;
 pub mod id;
 pub mod issuer;
 pub mod manage;
+pub mod percent;
 mod refusals;
 pub mod secret;
 pub mod store;

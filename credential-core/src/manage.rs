@@ -11,13 +11,14 @@ mod request;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use self::request::Findings;
 pub use self::request::{
-    Changed, CreateCredential, Created, Expected, Fault, ManageError, Page, ScopeChoice, SetScopes,
-    UpdateCredential,
+    Changed, CreateCredential, Created, Expected, Fault, Field, ManageError, Page, ScopeChoice,
+    SetScopes, UpdateCredential,
 };
 use crate::{
     actor::TenantAdmin,
-    audit::{AuditEvent, Details, Event, Subject},
+    audit::{Details, Event, Subject},
     catalog::{ApiType, ScopeFault},
     clock::Timestamp,
     credential::{Credential, CredentialName, NameError, Revocation, Status, StoredSecret},
@@ -26,6 +27,7 @@ use crate::{
     secret::{ClientSecret, verify::VerifyError},
     store::{
         AuditQuery, Committed, Edit, ListPosition, ListQuery, NewCredential, Revoke, StoreError,
+        StoredRow,
     },
     store_work::{CallError, Side},
 };
@@ -46,18 +48,22 @@ impl Credentials {
     ) -> Result<Created, ManageError> {
         self.require_self_service()?;
         let now = self.clock().now();
-        let mut faults = request.faults;
-        let name = check_name(request.name.as_deref(), &mut faults);
-        let api_type = self.check_api_type(request.api_type.as_deref(), &mut faults);
+        let mut found = Findings::new(request.incomplete);
+        let name = found.required(request.name, "name", NameError::Required.to_string());
+        let name = name.and_then(|name| check_name(&name, &mut found));
+        let api_type = found.required(request.api_type, "api_type", "choose an API type");
+        let api_type = api_type.and_then(|id| self.check_api_type(&id, &mut found));
+        let scopes = found.optional(request.scopes).unwrap_or_default();
         let scopes = match &api_type {
-            Some(api_type) => self.check_scopes(api_type, &request.scopes, &mut faults),
+            Some(api_type) => self.check_scopes(api_type, &scopes, &mut found),
             None => None,
         };
-        check_expiry(request.expires_at, now, &mut faults);
+        let expires_at = found.optional(request.expires_at).flatten();
+        check_expiry(expires_at, now, &mut found);
         let (Some(name), Some(api_type), Some(scopes), true) =
-            (name, api_type, scopes, faults.is_empty())
+            (name, api_type, scopes, found.is_empty())
         else {
-            return Err(ManageError::Invalid(faults));
+            return Err(found.into_error());
         };
         let limit = self.limit();
         let refused = |error| match error {
@@ -96,7 +102,7 @@ impl Credentials {
             scopes,
             created_at: now,
             created_by: admin.id().clone(),
-            expires_at: request.expires_at,
+            expires_at,
             revoked: None,
             version: 1,
             tokens_valid_from: None,
@@ -197,26 +203,21 @@ impl Credentials {
         request: UpdateCredential,
     ) -> Result<Credential, ManageError> {
         let before = self.editable(admin, id, expected).await?;
-        let mut faults = request.faults;
-        let name = match request.name {
-            Some(name) => check_name(Some(&name), &mut faults),
-            None => None,
-        };
+        let mut found = Findings::new(request.incomplete);
+        let name = found.optional(request.name);
+        let name = name.and_then(|name| check_name(&name, &mut found));
         // Why only a new expiry: saving a form unchanged must work on an expired credential.
-        if request.expires_at != Some(before.expires_at) {
-            check_expiry(
-                request.expires_at.flatten(),
-                self.clock().now(),
-                &mut faults,
-            );
+        let expires_at = found.optional(request.expires_at);
+        let expires_at = expires_at.filter(|at| *at != before.expires_at);
+        check_expiry(expires_at.flatten(), self.clock().now(), &mut found);
+        if changes_api_type(&request.api_type, &before) {
+            return Err(found.into_immutable());
         }
-        refuse_api_type(request.api_type.as_deref(), &before, &faults)?;
-        if !faults.is_empty() {
-            return Err(ManageError::Invalid(faults));
+        if !found.is_empty() {
+            return Err(found.into_error());
         }
 
         let name = name.filter(|name| *name != before.name);
-        let expires_at = request.expires_at.filter(|at| *at != before.expires_at);
         let mut events = Vec::new();
         if let Some(name) = &name {
             let details = Details::Renamed {
@@ -261,21 +262,24 @@ impl Credentials {
         request: SetScopes,
     ) -> Result<Changed, ManageError> {
         let before = self.editable(admin, id, expected).await?;
-        let mut faults = request.faults;
-        let api_type = self.check_api_type(Some(before.api_type.as_str()), &mut faults);
-        let scopes = match (&api_type, &request.choice) {
+        let mut found = Findings::new(request.incomplete);
+        let api_type = self.check_api_type(before.api_type.as_str(), &mut found);
+        let choice = found.required(request.choice, "scopes", "name scopes or choose a preset");
+        let scopes = match (&api_type, choice) {
             (Some(api_type), Some(ScopeChoice::Named(names))) => {
-                self.check_new_scopes(api_type, &before, names, &mut faults)
+                self.check_new_scopes(api_type, &before, &names, &mut found)
             }
             (Some(api_type), Some(ScopeChoice::ReadOnly)) => {
-                refuse_unknown(api_type, &before, &mut faults);
+                refuse_unknown(api_type, &before, &mut found);
                 Some(owned_names(api_type, &api_type.read_only()))
             }
             _ => None,
         };
-        refuse_api_type(request.api_type.as_deref(), &before, &faults)?;
-        let (Some(scopes), true) = (scopes, faults.is_empty()) else {
-            return Err(ManageError::Invalid(faults));
+        if changes_api_type(&request.api_type, &before) {
+            return Err(found.into_immutable());
+        }
+        let (Some(scopes), true) = (scopes, found.is_empty()) else {
+            return Err(found.into_error());
         };
         if scopes == before.scopes {
             return self.already_in_effect(before).await;
@@ -340,7 +344,7 @@ impl Credentials {
         self.in_effect(committed).await
     }
 
-    /// A page of the tenant's audit trail, newest first.
+    /// A page of the tenant's audit trail, newest first, also with rows that cannot be read.
     ///
     /// `limit` is brought into 1…[`MAX_PAGE`].
     ///
@@ -350,7 +354,7 @@ impl Credentials {
         &self,
         admin: &TenantAdmin,
         query: AuditQuery,
-    ) -> Result<Page<AuditEvent, u64>, ManageError> {
+    ) -> Result<Page<StoredRow, u64>, ManageError> {
         let limit = query.limit.clamp(1, MAX_PAGE);
         let one_more = AuditQuery {
             limit: limit + 1,
@@ -358,7 +362,7 @@ impl Credentials {
         };
         let items = self.store().audit_events(admin.tenant(), &one_more);
         let items = self.call_store(admin.tenant(), Side::Admins, items).await?;
-        Ok(page(items, limit, |event| event.seq))
+        Ok(page(items, limit, StoredRow::seq))
     }
 
     fn require_self_service(&self) -> Result<(), ManageError> {
@@ -420,13 +424,9 @@ impl Credentials {
         }
     }
 
-    fn check_api_type(&self, id: Option<&str>, faults: &mut Vec<Fault>) -> Option<Arc<ApiType>> {
-        let Some(id) = id else {
-            faults.push(Fault::new("api_type", "required", "choose an API type"));
-            return None;
-        };
-        let found = self.catalog().api_type(id);
-        if found.is_none() {
+    fn check_api_type(&self, id: &str, found: &mut Findings) -> Option<Arc<ApiType>> {
+        let api_type = self.catalog().api_type(id);
+        if api_type.is_none() {
             let known: Vec<_> = self
                 .catalog()
                 .api_types()
@@ -434,16 +434,16 @@ impl Credentials {
                 .map(|api_type| format!("`{}`", api_type.id()))
                 .collect();
             let message = format!("no such API type; there are {}", known.join(", "));
-            faults.push(Fault::new("api_type", "unknown_api_type", message));
+            found.add("api_type", "unknown_api_type", message);
         }
-        found.cloned()
+        api_type.cloned()
     }
 
     fn check_scopes(
         &self,
         api_type: &ApiType,
         names: &[String],
-        faults: &mut Vec<Fault>,
+        found: &mut Findings,
     ) -> Option<Vec<String>> {
         let parsed = self
             .catalog()
@@ -452,11 +452,9 @@ impl Credentials {
         match parsed {
             Ok(set) => Some(owned_names(api_type, &set)),
             Err(wrong) => {
-                faults.extend(
-                    wrong.into_iter().map(|ScopeFault { code, message, .. }| {
-                        Fault::new("scopes", code, message)
-                    }),
-                );
+                for ScopeFault { code, message, .. } in wrong {
+                    found.add("scopes", code, message);
+                }
                 None
             }
         }
@@ -470,7 +468,7 @@ impl Credentials {
         api_type: &ApiType,
         before: &Credential,
         names: &[String],
-        faults: &mut Vec<Fault>,
+        found: &mut Findings,
     ) -> Option<Vec<String>> {
         let held: BTreeSet<&String> = before.scopes.iter().collect();
         if names.iter().collect::<BTreeSet<_>>() == held {
@@ -481,7 +479,7 @@ impl Credentials {
             .iter()
             .cloned()
             .partition(|name| held.contains(name) && api_type.scope(name).is_none());
-        let mut scopes = self.check_scopes(api_type, &chosen, faults)?;
+        let mut scopes = self.check_scopes(api_type, &chosen, found)?;
         scopes.extend(kept);
         scopes.sort_unstable();
         scopes.dedup();
@@ -511,61 +509,48 @@ fn owned_names(api_type: &ApiType, set: &crate::catalog::ScopeSet) -> Vec<String
 
 /// Whether a scope writes is for the catalogue to say: one that it does not list is not kept as a read
 /// scope and not dropped unasked either.
-fn refuse_unknown(api_type: &ApiType, before: &Credential, faults: &mut Vec<Fault>) {
+fn refuse_unknown(api_type: &ApiType, before: &Credential, found: &mut Findings) {
     let unknown = before
         .scopes
         .iter()
         .filter(|name| api_type.scope(name).is_none());
-    faults.extend(unknown.map(|name| {
+    for name in unknown {
         let message = format!(
             "`{}` is not known to this version, which cannot tell whether it is read-only: take it away \
              by name first, by setting a list without it",
             name.escape_debug()
         );
-        Fault::new("scopes", "unknown_scope", message)
-    }));
+        found.add("scopes", "unknown_scope", message);
+    }
 }
 
-fn check_name(name: Option<&str>, faults: &mut Vec<Fault>) -> Option<CredentialName> {
-    let checked = name.map_or(Err(NameError::Required), CredentialName::new);
-    checked
+fn check_name(name: &str, found: &mut Findings) -> Option<CredentialName> {
+    CredentialName::new(name)
         .map_err(|error| {
             let code = match error {
                 NameError::Required => "required",
                 NameError::TooLong => "too_long",
                 NameError::ForbiddenCharacter | NameError::Invisible => "forbidden_character",
             };
-            faults.push(Fault::new("name", code, error.to_string()));
+            found.add("name", code, error.to_string());
         })
         .ok()
 }
 
-fn check_expiry(at: Option<Timestamp>, now: Timestamp, faults: &mut Vec<Fault>) {
+fn check_expiry(at: Option<Timestamp>, now: Timestamp, found: &mut Findings) {
     if at.is_some_and(|at| at <= now) {
-        faults.push(Fault::new(
-            "expires_at",
-            "in_the_past",
-            "choose a time in the future, or none",
-        ));
+        let message = "choose a time in the future, or none";
+        found.add("expires_at", "in_the_past", message);
     }
 }
 
 /// Naming the API type that the credential has is no change of it.
-fn refuse_api_type(
-    api_type: Option<&str>,
-    before: &Credential,
-    faults: &[Fault],
-) -> Result<(), ManageError> {
-    if api_type.is_none_or(|id| id == before.api_type.as_str()) {
-        return Ok(());
+fn changes_api_type(named: &Field<String>, before: &Credential) -> bool {
+    match named {
+        Field::Absent => false,
+        Field::Unreadable => true,
+        Field::Value(id) => id != before.api_type.as_str(),
     }
-    let mut all = vec![Fault::new(
-        "api_type",
-        "api_type_immutable",
-        "the API type was chosen when the credential was created",
-    )];
-    all.extend_from_slice(faults);
-    Err(ManageError::ApiTypeImmutable(all))
 }
 
 /// Cuts the one item too many that says whether there is a next page.

@@ -144,7 +144,8 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// late, doubled, now and then spurious, or never: nothing relies on it but speed.
     async fn wake_up(&self);
 
-    /// The tenant's audit rows, newest first.
+    /// The tenant's audit rows, newest first. A row that cannot be read is one of them; the others are
+    /// listed all the same.
     ///
     /// # Errors
     /// `Backend` only.
@@ -152,7 +153,7 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         &self,
         tenant: &TenantId,
         query: &AuditQuery,
-    ) -> Result<Vec<AuditEvent>, StoreError>;
+    ) -> Result<Vec<StoredRow>, StoreError>;
 
     /// Every tenant that has audit rows, or that the store keeps a head for, also without rows: in
     /// ascending order of their ids' bytes, behind `after`. As text, because what somebody else
@@ -453,13 +454,19 @@ impl StoredRow {
         }
     }
 
+    /// The event, if the row can be read.
+    #[must_use]
+    pub fn event(&self) -> Option<&AuditEvent> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Unreadable { .. } => None,
+        }
+    }
+
     /// Its hash, if the row can be read.
     #[must_use]
     pub fn hash(&self) -> Option<&[u8; 32]> {
-        match self {
-            Self::Event(event) => Some(&event.hash),
-            Self::Unreadable { .. } => None,
-        }
+        Some(&self.event()?.hash)
     }
 }
 

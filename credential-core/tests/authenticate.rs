@@ -109,7 +109,7 @@ async fn the_verified_cache_survives_edits_and_says_nothing_about_life() {
 
     deployment.set_scopes(&key, &["system/bills.read"]).await;
     let rename = UpdateCredential {
-        name: Some("Radiology".to_owned()),
+        name: "Radiology".into(),
         ..UpdateCredential::default()
     };
     deployment
@@ -146,7 +146,7 @@ async fn a_genuine_but_dead_or_foreign_secret_costs_no_argon2() {
         .now()
         .saturating_add(Duration::from_secs(5));
     let expire = UpdateCredential {
-        expires_at: Some(Some(soon)),
+        expires_at: Some(soon).into(),
         ..UpdateCredential::default()
     };
     deployment
@@ -221,7 +221,7 @@ async fn an_expired_credential_is_revived_by_a_later_expiry() {
             .now()
             .saturating_add(Duration::from_secs(seconds));
         let request = UpdateCredential {
-            expires_at: Some(Some(at)),
+            expires_at: Some(at).into(),
             ..UpdateCredential::default()
         };
         deployment

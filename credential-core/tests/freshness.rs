@@ -413,11 +413,9 @@ async fn a_repeat_that_cannot_be_confirmed_fails() {
     let says_yes = other.verify(&token).await.is_ok();
     assert!(repeated.is_err() || !says_yes, "{repeated:?}");
     let request = credential_core::manage::SetScopes {
-        choice: Some(credential_core::manage::ScopeChoice::Named(vec![
-            "system/bills.read".to_owned(),
-        ])),
-        api_type: None,
-        faults: Vec::new(),
+        choice: credential_core::manage::ScopeChoice::Named(vec!["system/bills.read".to_owned()])
+            .into(),
+        ..Default::default()
     };
     let any = Some(&credential_core::manage::Expected::Any);
     let repeated = other

@@ -12,9 +12,10 @@ use credential_core::{
     credential::Status,
     id::{CredentialId, Environment},
     manage::{
-        CreateCredential, Expected, Fault, ManageError, ScopeChoice, SetScopes, UpdateCredential,
+        CreateCredential, Expected, Fault, Field, ManageError, ScopeChoice, SetScopes,
+        UpdateCredential,
     },
-    store::{AuditQuery, ListQuery},
+    store::{AuditQuery, ListQuery, StoredRow},
 };
 
 const READ: &[&str] = &["system/patients.read"];
@@ -28,11 +29,10 @@ fn codes(faults: &[Fault]) -> Vec<(&str, &str)> {
 
 fn named(scopes: &[&str]) -> SetScopes {
     SetScopes {
-        choice: Some(ScopeChoice::Named(
+        choice: Field::Value(ScopeChoice::Named(
             scopes.iter().map(|&scope| scope.to_owned()).collect(),
         )),
-        api_type: None,
-        faults: Vec::new(),
+        ..SetScopes::default()
     }
 }
 
@@ -46,15 +46,11 @@ fn only_an_admin_gets_the_proof() {
 async fn every_fault_is_named_at_once() {
     let deployment = Deployment::new();
     let bad = CreateCredential {
-        name: Some("\u{202e}evil".to_owned()),
-        api_type: Some("apiv2".to_owned()),
-        scopes: vec!["system/Patient.read".into(), "nonsense".into()],
-        expires_at: Some(deployment.node.clock().now()),
-        faults: vec![Fault::new(
-            "colour",
-            "unknown_field",
-            "there is no such field",
-        )],
+        name: "\u{202e}evil".into(),
+        api_type: "apiv2".into(),
+        scopes: vec!["system/Patient.read".to_owned(), "nonsense".to_owned()].into(),
+        expires_at: Some(deployment.node.clock().now()).into(),
+        incomplete: true,
     };
     let Err(ManageError::Invalid(faults)) = deployment.node.create(&admin("alder"), bad).await
     else {
@@ -63,7 +59,6 @@ async fn every_fault_is_named_at_once() {
     assert_eq!(
         codes(&faults),
         [
-            ("colour", "unknown_field"),
             ("name", "forbidden_character"),
             ("scopes", "scope_of_other_api_type"),
             ("scopes", "unknown_scope"),
@@ -84,6 +79,104 @@ async fn every_fault_is_named_at_once() {
         0,
         "nothing is hashed for a bad request"
     );
+}
+
+/// What cannot be read is not called missing, and whatever else may be right, nothing is done.
+#[tokio::test]
+async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
+    let deployment = Deployment::new();
+    let (node, lee) = (&deployment.node, &admin("alder"));
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let before = node.get(lee, key.id).await.unwrap();
+    let good = || request("Other", "fhir", &[]);
+    let creates = [
+        CreateCredential {
+            name: Field::Unreadable,
+            ..good()
+        },
+        CreateCredential {
+            api_type: Field::Unreadable,
+            ..good()
+        },
+        CreateCredential {
+            scopes: Field::Unreadable,
+            ..good()
+        },
+        CreateCredential {
+            expires_at: Field::Unreadable,
+            ..good()
+        },
+        CreateCredential {
+            incomplete: true,
+            ..good()
+        },
+    ];
+    for create in creates {
+        let refused = node.create(lee, create.clone()).await.map(drop);
+        assert!(
+            matches!(&refused, Err(ManageError::Invalid(faults)) if faults.is_empty()),
+            "{create:?}: {refused:?}"
+        );
+    }
+    let rename = || UpdateCredential {
+        name: "Renamed".into(),
+        ..UpdateCredential::default()
+    };
+    let updates = [
+        UpdateCredential {
+            name: Field::Unreadable,
+            ..rename()
+        },
+        UpdateCredential {
+            expires_at: Field::Unreadable,
+            ..rename()
+        },
+        UpdateCredential {
+            incomplete: true,
+            ..rename()
+        },
+    ];
+    let any = Some(&Expected::Any);
+    for update in updates {
+        let refused = node.update(lee, key.id, any, update.clone()).await;
+        assert!(
+            matches!(&refused, Err(ManageError::Invalid(faults)) if faults.is_empty()),
+            "{update:?}: {refused:?}"
+        );
+    }
+    let choices = [
+        SetScopes {
+            choice: Field::Unreadable,
+            ..named(&[])
+        },
+        SetScopes {
+            incomplete: true,
+            ..named(&[])
+        },
+    ];
+    for choice in choices {
+        let refused = node.set_scopes(lee, key.id, any, choice.clone()).await;
+        assert!(
+            matches!(&refused, Err(ManageError::Invalid(faults)) if faults.is_empty()),
+            "{choice:?}: {refused:?}"
+        );
+    }
+    let nothing = node.set_scopes(lee, key.id, any, SetScopes::default());
+    assert!(matches!(nothing.await, Err(ManageError::Invalid(faults))
+            if codes(&faults) == [("scopes", "required")]));
+    let other = UpdateCredential {
+        api_type: Field::Unreadable,
+        ..rename()
+    };
+    let refused = node.update(lee, key.id, any, other).await;
+    assert!(matches!(refused, Err(ManageError::ApiTypeImmutable(_))));
+    assert_eq!(node.get(lee, key.id).await.unwrap(), before);
+    let all = ListQuery {
+        limit: 100,
+        after: None,
+        include_revoked: true,
+    };
+    assert_eq!(node.list(lee, all).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]
@@ -141,8 +234,8 @@ async fn no_request_changes_the_api_type() {
     let deployment = Deployment::new();
     let key = deployment.key("Lab", "apiv2", READ).await;
     let update = UpdateCredential {
-        name: Some(String::new()),
-        api_type: Some("fhir".to_owned()),
+        name: String::new().into(),
+        api_type: "fhir".into(),
         ..UpdateCredential::default()
     };
     let refused = deployment
@@ -155,7 +248,7 @@ async fn no_request_changes_the_api_type() {
         "{refused:?}"
     );
     let scopes = SetScopes {
-        api_type: Some("fhir".to_owned()),
+        api_type: "fhir".into(),
         ..named(READ)
     };
     let refused = deployment
@@ -176,7 +269,7 @@ async fn refusals_come_in_one_order() {
     let (node, lee) = (&deployment.node, &admin("alder"));
     let key = deployment.key("Lab", "apiv2", READ).await;
     let bad = || UpdateCredential {
-        name: Some(String::new()),
+        name: String::new().into(),
         ..UpdateCredential::default()
     };
     let stale = Expected::OneOf(vec![7]);
@@ -291,9 +384,8 @@ async fn read_only_selects_every_read_scope_and_nothing_else() {
     for (api_type, reads) in [("apiv2", 78), ("fhir", 27)] {
         let key = deployment.key(api_type, api_type, &[]).await;
         let preset = SetScopes {
-            choice: Some(ScopeChoice::ReadOnly),
-            api_type: None,
-            faults: Vec::new(),
+            choice: ScopeChoice::ReadOnly.into(),
+            ..SetScopes::default()
         };
         let changed = deployment
             .node
@@ -327,8 +419,8 @@ async fn saving_what_is_there_changes_nothing() {
         .unwrap();
     assert_eq!(changed.credential.version, 1);
     let same = UpdateCredential {
-        name: Some(" Lab ".to_owned()),
-        expires_at: Some(None),
+        name: " Lab ".into(),
+        expires_at: Field::Value(None),
         ..UpdateCredential::default()
     };
     let updated = deployment
@@ -352,8 +444,8 @@ async fn the_audit_trail_tells_the_whole_story() {
     deployment.set_scopes(&key, &["system/bills.read"]).await;
     let expires_at = node.clock().now().saturating_add(Duration::from_secs(60));
     let update = UpdateCredential {
-        name: Some("Imaging".to_owned()),
-        expires_at: Some(Some(expires_at)),
+        name: "Imaging".into(),
+        expires_at: Some(expires_at).into(),
         ..UpdateCredential::default()
     };
     node.update(lee, key.id, Some(&Expected::Any), update)
@@ -367,8 +459,13 @@ async fn the_audit_trail_tells_the_whole_story() {
         limit: 100,
         before: None,
     };
-    let mut rows = node.audit_events(lee, query).await.unwrap().items;
-    rows.reverse();
+    let page = node.audit_events(lee, query).await.unwrap();
+    let rows: Vec<_> = page
+        .items
+        .iter()
+        .rev()
+        .filter_map(StoredRow::event)
+        .collect();
     let actions: Vec<_> = rows.iter().map(|row| row.action.clone()).collect();
     assert_eq!(
         actions,
@@ -480,9 +577,8 @@ async fn a_scope_that_this_node_does_not_know_is_kept_unless_taken_away_by_name(
     let lee = &admin("alder");
     let set = async |choice: ScopeChoice| {
         let request = SetScopes {
-            choice: Some(choice),
-            api_type: None,
-            faults: Vec::new(),
+            choice: choice.into(),
+            ..SetScopes::default()
         };
         let set = older.set_scopes(lee, key.id, Some(&Expected::Any), request);
         set.await.map(|changed| changed.credential)

@@ -71,7 +71,7 @@ async fn an_access_says_which_credential_calls_and_a_misspelt_scope_is_an_error(
 
     // A renamed credential goes by its new name.
     let rename = UpdateCredential {
-        name: Some("Lab 2".to_owned()),
+        name: "Lab 2".into(),
         ..UpdateCredential::default()
     };
     let expected = Some(&Expected::Any);

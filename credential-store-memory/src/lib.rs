@@ -484,7 +484,7 @@ impl CredentialStore for MemoryStore {
         &self,
         tenant: &TenantId,
         query: &AuditQuery,
-    ) -> Result<Vec<AuditEvent>, StoreError> {
+    ) -> Result<Vec<StoredRow>, StoreError> {
         let data = self.data();
         let rows = data
             .tenants
@@ -501,6 +501,7 @@ impl CredentialStore for MemoryStore {
             })
             .take(query.limit)
             .cloned()
+            .map(StoredRow::Event)
             .collect())
     }
 

@@ -1,10 +1,9 @@
 //! The audit trail as it is read, and the check values of keys.
 
 use credential_core::{
-    audit::AuditEvent,
     id::TenantId,
     secret::keyring::KeyName,
-    store::{AuditQuery, KeyCheck, StoreError, StoredHead, TrailPage, TrailQuery},
+    store::{AuditQuery, KeyCheck, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery},
 };
 
 use crate::{
@@ -18,7 +17,7 @@ pub(crate) async fn audit_events(
     store: &PostgresStore,
     tenant: &TenantId,
     query: &AuditQuery,
-) -> Result<Vec<AuditEvent>, StoreError> {
+) -> Result<Vec<StoredRow>, StoreError> {
     let upto = query
         .before
         .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
@@ -60,7 +59,7 @@ pub(crate) async fn audit_events(
         };
         let rows = rows.map_err(store_error)?;
         lease.end().await?;
-        rows.into_iter().map(AuditEvent::try_from).collect()
+        Ok(rows.into_iter().map(AuditRow::stored).collect())
     })
     .await
 }

@@ -77,14 +77,13 @@ use std::{
 
 use async_trait::async_trait;
 use credential_core::{
-    audit::AuditEvent,
     credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, Selector, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, TrailPage,
-        TrailQuery,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow,
+        TrailPage, TrailQuery,
     },
 };
 /// The version that the pool must be of.
@@ -282,7 +281,7 @@ impl CredentialStore for PostgresStore {
         &self,
         tenant: &TenantId,
         query: &AuditQuery,
-    ) -> Result<Vec<AuditEvent>, StoreError> {
+    ) -> Result<Vec<StoredRow>, StoreError> {
         once_more(&self.pool, || audit::audit_events(self, tenant, query)).await
     }
 

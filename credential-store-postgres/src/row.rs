@@ -345,14 +345,6 @@ impl AuditRow {
     }
 }
 
-impl TryFrom<AuditRow> for AuditEvent {
-    type Error = StoreError;
-
-    fn try_from(row: AuditRow) -> Result<Self, StoreError> {
-        row.event().map_err(|column| backend(Unreadable { column }))
-    }
-}
-
 /// A tenant's audit head, as the row that is locked holds it.
 #[derive(Debug)]
 pub(crate) struct HeadRow {

@@ -47,9 +47,8 @@ async fn nodes_that_share_sessions_do_not_mix_up_their_calls() {
                 for round in 0..ROUNDS {
                     let made = common::create(&node, &tenant, &format!("key {round}")).await;
                     let wanted = SetScopes {
-                        choice: Some(ScopeChoice::Named(vec!["system/bills.read".into()])),
-                        api_type: None,
-                        faults: Vec::new(),
+                        choice: ScopeChoice::Named(vec!["system/bills.read".into()]).into(),
+                        ..SetScopes::default()
                     };
                     node.set_scopes(&admin, made.id, Some(&Expected::Any), wanted)
                         .await

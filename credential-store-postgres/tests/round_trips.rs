@@ -155,9 +155,8 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
         let made = common::create(&node, "alder", &format!("key {round}")).await;
         let insert = of_the_change(&log);
         let wanted = SetScopes {
-            choice: Some(ScopeChoice::Named(vec!["system/bills.read".into()])),
-            api_type: None,
-            faults: Vec::new(),
+            choice: ScopeChoice::Named(vec!["system/bills.read".into()]).into(),
+            ..SetScopes::default()
         };
         node.set_scopes(&admin, made.id, Some(&Expected::Any), wanted)
             .await

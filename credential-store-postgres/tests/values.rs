@@ -25,9 +25,9 @@ async fn times_are_kept_to_the_microsecond() {
         let clock = ManualClock::at(at);
         let node = common::node(&fresh.store, &clock);
         let request = CreateCredential {
-            name: Some(format!("key {}", at.as_micros())),
-            api_type: Some("apiv2".to_owned()),
-            expires_at: at.checked_add(Duration::from_micros(1)),
+            name: format!("key {}", at.as_micros()).into(),
+            api_type: "apiv2".into(),
+            expires_at: at.checked_add(Duration::from_micros(1)).into(),
             ..CreateCredential::default()
         };
         let made = node.create(&common::admin("alder"), request).await.unwrap();
@@ -48,8 +48,8 @@ async fn a_name_whose_key_is_very_long_is_unique_too() {
     let made = common::create(&node, "alder", &name).await;
     assert_eq!(made.name.as_str(), name);
     let again = CreateCredential {
-        name: Some(name),
-        api_type: Some("apiv2".to_owned()),
+        name: name.into(),
+        api_type: "apiv2".into(),
         ..CreateCredential::default()
     };
     let refused = node.create(&common::admin("alder"), again).await;

@@ -1,34 +1,78 @@
-//! What admins change: create, edit, set scopes, revoke.
+//! `/credentials`: list, show, create, edit, set scopes, revoke.
 //!
 //! Bodies are only decoded here; the use cases judge them, so that one answer names every fault.
 
 use axum::{
     Json,
-    extract::{OriginalUri, State},
+    extract::{OriginalUri, RawQuery, State},
     response::{IntoResponse, Response},
 };
 use credential_core::{
     Credentials,
-    manage::{Changed, CreateCredential, ScopeChoice, SetScopes, UpdateCredential},
+    credential::{Credential, CredentialName},
+    manage::{Changed, CreateCredential, Field, ScopeChoice, SetScopes, UpdateCredential},
+    store::ListQuery,
 };
 use http::{StatusCode, header};
 
 use super::{
-    body::{Fields, JsonBody, Value},
-    precondition::{IfMatch, etag},
-    read::{Admin, PathId, one},
+    credential_json::{ShownChange, ShownCredential, created_body},
+    etag::{IfMatch, etag},
+    extract::{PathId, SignedIn},
+    fields::Fields,
+    json::{JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
+    paging::{self, Cursor, ListPage},
+    query,
 };
-use crate::{problem::Problem, wire};
+use crate::problem::Problem;
 
-const UNKNOWN_FIELD: &str = "unknown_field";
+pub(super) async fn list(
+    State(credentials): State<Credentials>,
+    SignedIn(admin): SignedIn,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = query::parse(query.as_deref());
+    let wanted = which_credentials(&mut query);
+    query.check()?;
+    let page = credentials.list(&admin, wanted).await?;
+    let now = credentials.clock().now();
+    let item = |credential| ShownCredential::at(now, credential);
+    Ok(Json(ListPage {
+        items: page.items.iter().map(item).collect(),
+        next_cursor: page.next.as_ref().map(Cursor::to_text),
+    })
+    .into_response())
+}
+
+/// The query of `GET /credentials`.
+pub(super) fn which_credentials(query: &mut Fields<String>) -> ListQuery {
+    ListQuery {
+        limit: paging::limit(query),
+        after: paging::after(query),
+        include_revoked: query::flag(query, "include_revoked", "Revoked credentials as well."),
+    }
+}
+
+/// Why there is no `If-None-Match` here: the tag ignores use and the passing of an expiry, so
+/// "not modified" would hide both.
+pub(super) async fn get(
+    State(credentials): State<Credentials>,
+    SignedIn(admin): SignedIn,
+    id: PathId,
+) -> Result<Response, Problem> {
+    let credential = credentials.get(&admin, id.get()?).await?;
+    Ok(one(&credentials, &credential))
+}
 
 pub(super) async fn create(
     State(credentials): State<Credentials>,
-    Admin(admin): Admin,
+    SignedIn(admin): SignedIn,
     OriginalUri(uri): OriginalUri,
-    JsonBody(fields): JsonBody,
+    JsonBody(mut body): JsonBody,
 ) -> Result<Response, Problem> {
-    let created = credentials.create(&admin, to_create(fields)).await?;
+    let request = new_credential(&mut body);
+    let created = credentials.create(&admin, request).await;
+    let created = created.map_err(|error| body.refusal(error))?;
     let headers = [
         (
             header::LOCATION,
@@ -37,108 +81,126 @@ pub(super) async fn create(
         (header::ETAG, etag(created.credential.version)),
         (header::CONTENT_TYPE, "application/json".to_owned()),
     ];
-    let body = wire::created(credentials.clock().now(), &created);
-    let body = body.map_err(|_| Problem::unavailable())?;
-    Ok((StatusCode::CREATED, headers, body).into_response())
+    let answer = created_body(credentials.clock().now(), &created);
+    let answer = answer.map_err(|_| Problem::unavailable())?;
+    Ok((StatusCode::CREATED, headers, answer).into_response())
 }
 
-fn to_create(mut fields: Fields) -> CreateCredential {
+/// The body of `POST /credentials`.
+pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
     CreateCredential {
-        name: fields.text("name"),
-        api_type: fields.text("api_type"),
-        scopes: fields.texts("scopes").unwrap_or_default(),
-        expires_at: fields.time_or_null("expires_at").flatten(),
-        faults: fields.finish(UNKNOWN_FIELD),
+        name: body.required("name", NAME, NAME_MEANING),
+        api_type: body.required(
+            "api_type",
+            Text { max_chars: None },
+            "The `id` of an API type in `GET /catalog`. It cannot be changed later.",
+        ),
+        scopes: body.optional(
+            "scopes",
+            Texts,
+            "Scopes of that API type, as `GET /catalog` names them. None if left out.",
+        ),
+        expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
+        incomplete: body.incomplete(),
     }
 }
 
+const NAME: Text = Text {
+    max_chars: Some(CredentialName::MAX_CHARS),
+};
+const NAME_MEANING: &str = "What admins call it: at least one character besides spaces around it. Unique, whatever the \
+     case, among the tenant's credentials that are not revoked.";
+const EXPIRY_MEANING: &str = "When it ends, in the future; `null`: never.";
+
 pub(super) async fn update(
     State(credentials): State<Credentials>,
-    Admin(admin): Admin,
+    SignedIn(admin): SignedIn,
     id: PathId,
     IfMatch(expected): IfMatch,
-    JsonBody(fields): JsonBody,
+    JsonBody(mut body): JsonBody,
 ) -> Result<Response, Problem> {
-    let request = to_update(fields);
-    let credential = credentials
+    let request = edit(&mut body);
+    let edited = credentials
         .update(&admin, id.get()?, expected.as_ref(), request)
-        .await?;
-    Ok(one(&credentials, &credential))
+        .await
+        .map_err(|error| body.refusal(error))?;
+    Ok(one(&credentials, &edited))
 }
 
-fn to_update(mut fields: Fields) -> UpdateCredential {
+/// The body of `PATCH /credentials/{id}`.
+pub(super) fn edit(body: &mut Fields<JsonValue>) -> UpdateCredential {
     UpdateCredential {
-        name: fields.text("name"),
-        expires_at: fields.time_or_null("expires_at"),
-        api_type: api_type(&mut fields),
-        faults: fields.finish(UNKNOWN_FIELD),
+        name: body.optional("name", NAME, NAME_MEANING),
+        expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
+        api_type: api_type(body),
+        incomplete: body.incomplete(),
     }
 }
 
 pub(super) async fn set_scopes(
     State(credentials): State<Credentials>,
-    Admin(admin): Admin,
+    SignedIn(admin): SignedIn,
     id: PathId,
     IfMatch(expected): IfMatch,
-    JsonBody(fields): JsonBody,
+    JsonBody(mut body): JsonBody,
 ) -> Result<Response, Problem> {
-    let request = to_set_scopes(fields);
+    let request = scopes(&mut body);
     let changed = credentials
         .set_scopes(&admin, id.get()?, expected.as_ref(), request)
-        .await?;
-    Ok(effective(&credentials, &changed))
+        .await
+        .map_err(|error| body.refusal(error))?;
+    Ok(in_effect(&credentials, &changed))
 }
 
-fn to_set_scopes(mut fields: Fields) -> SetScopes {
-    let named = fields.has("scopes");
-    let preset = fields.has("preset");
-    let scopes = fields.texts("scopes").map(ScopeChoice::Named);
-    let preset_choice = match fields.text("preset").as_deref() {
-        Some("read_only") => Some(ScopeChoice::ReadOnly),
-        Some(_) => {
-            fields.fault("preset", "unknown_preset", "the only preset is `read_only`");
-            None
-        }
-        None => None,
-    };
-    match (named, preset) {
-        (true, true) => fields.fault(
-            "preset",
-            "not_with_scopes",
-            "send `scopes` or `preset`, not both",
-        ),
-        (false, false) => fields.fault("scopes", "required", "send `scopes` or `preset`"),
-        _ => {}
-    }
+/// The body of `PUT /credentials/{id}/scopes`.
+pub(super) fn scopes(body: &mut Fields<JsonValue>) -> SetScopes {
+    let scopes = body.optional("scopes", Texts, "All scopes that it shall hold.");
+    let preset = body.optional(
+        "preset",
+        Word {
+            word: "read_only",
+            unknown: ("unknown_preset", "the only preset is `read_only`"),
+        },
+        "`read_only`: every read scope of the API type's resources and nothing else.",
+    );
+    body.either(("scopes", &scopes), ("preset", &preset), "not_with_scopes");
     SetScopes {
-        choice: scopes.or(preset_choice),
-        api_type: api_type(&mut fields),
-        faults: fields.finish(UNKNOWN_FIELD),
+        choice: match scopes {
+            Field::Absent => preset.map(|()| ScopeChoice::ReadOnly),
+            named => named.map(ScopeChoice::Named),
+        },
+        api_type: api_type(body),
+        incomplete: body.incomplete(),
     }
+}
+
+/// Understood so that a client can send back what it read.
+fn api_type(body: &mut Fields<JsonValue>) -> Field<String> {
+    let meaning = "The API type that it has. Any other is refused.";
+    body.optional("api_type", Unchanged, meaning)
 }
 
 pub(super) async fn revoke(
     State(credentials): State<Credentials>,
-    Admin(admin): Admin,
+    SignedIn(admin): SignedIn,
     id: PathId,
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
     let changed = credentials
         .revoke(&admin, id.get()?, expected.as_ref())
         .await?;
-    Ok(effective(&credentials, &changed))
+    Ok(in_effect(&credentials, &changed))
 }
 
-fn effective(credentials: &Credentials, changed: &Changed) -> Response {
-    let body = wire::Effective::at(credentials.clock().now(), changed);
+/// The answer that is a credential.
+fn one(credentials: &Credentials, credential: &Credential) -> Response {
+    let body = ShownCredential::at(credentials.clock().now(), credential);
+    ([(header::ETAG, etag(credential.version))], Json(body)).into_response()
+}
+
+/// The answer that says from when on a change counts everywhere.
+fn in_effect(credentials: &Credentials, changed: &Changed) -> Response {
+    let body = ShownChange::at(credentials.clock().now(), changed);
     let etag = etag(changed.credential.version);
     ([(header::ETAG, etag)], Json(body)).into_response()
-}
-
-/// Whether an API type was named at all; what it says does not matter, it cannot be changed.
-fn api_type(fields: &mut Fields) -> Option<String> {
-    match fields.take_unlisted("api_type")? {
-        Value::Text(text) => Some(text),
-        _ => Some(String::new()),
-    }
 }

@@ -1,143 +1,120 @@
-//! Query strings: decoded strictly, every fault kept.
+//! Query strings: decoded strictly, every fault kept, and the kinds of values of their parameters.
 
-use credential_core::manage::{Fault, MAX_PAGE};
+use credential_core::{
+    id::CredentialId,
+    manage::{Fault, Field},
+    percent,
+};
+use serde_json::{Value, json};
 
-use super::{cursor::Cursor, input::Input};
+use super::fields::{Fields, Kind, shown};
 
-/// How many items a page has unless the client asks for another number.
-const DEFAULT_PAGE: usize = 50;
-
-/// The parameters of a query string.
-pub(super) type Query = Input<String>;
-
-impl Query {
-    /// Splits and decodes a query string (`application/x-www-form-urlencoded`). A parameter whose
-    /// percent-encoding is broken or no UTF-8 is a fault.
-    pub(super) fn parse(query: Option<&str>) -> Self {
-        let mut values = Vec::new();
-        let mut faults = Vec::new();
-        let pairs = query.unwrap_or_default().split('&');
-        for pair in pairs.filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match (decode(name), decode(value)) {
-                (Some(name), Some(value)) => values.push((name, value)),
-                (name, _) => faults.push(Fault::new(
-                    super::input::shown(&name.unwrap_or_default()),
-                    "invalid_encoding",
-                    "the percent-encoding is broken or not UTF-8",
-                )),
-            }
+/// Splits and decodes a query string (`application/x-www-form-urlencoded`). A parameter whose
+/// percent-encoding is broken or no UTF-8 is a fault.
+pub(super) fn parse(query: Option<&str>) -> Fields<String> {
+    let mut values = Vec::new();
+    let mut faults = Vec::new();
+    let pairs = query.unwrap_or_default().split('&');
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = |text| percent::decode(text).ok().map(|text| text.to_string());
+        match (decode(name), decode(value)) {
+            (Some(name), Some(value)) => values.push((name, value)),
+            (name, _) => faults.push(Fault::new(
+                shown(&name.unwrap_or_default()),
+                "invalid_encoding",
+                "the percent-encoding is broken or not UTF-8",
+            )),
         }
-        Self::new(values, faults)
     }
+    Fields::sent(values, "unknown_parameter", faults)
+}
 
-    /// `limit`: how many items at most.
-    pub(super) fn limit(&mut self) -> usize {
-        let Some(text) = self.take("limit") else {
-            return DEFAULT_PAGE;
-        };
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let (code, limit) = match text.parse() {
-            Ok(limit) if digits && (1..=MAX_PAGE).contains(&limit) => return limit,
-            _ if digits => ("out_of_range", DEFAULT_PAGE),
-            _ => ("wrong_type", DEFAULT_PAGE),
-        };
-        self.fault(
-            "limit",
-            code,
-            format!("must be a whole number from 1 to {MAX_PAGE}"),
-        );
-        limit
-    }
+/// `true` or `false`; not given is `false`.
+pub(super) fn flag(query: &mut Fields<String>, name: &'static str, meaning: &str) -> bool {
+    matches!(query.optional(name, Flag, meaning), Field::Value(true))
+}
 
-    /// `cursor`: where the page begins.
-    pub(super) fn cursor<C: Cursor>(&mut self) -> Option<C> {
-        let text = self.take("cursor")?;
-        let cursor = C::from_text(&text);
-        if cursor.is_none() {
-            self.fault(
-                "cursor",
-                "invalid_cursor",
-                "must be the `next_cursor` of the page before",
-            );
-        }
-        cursor
-    }
+struct Flag;
 
-    /// `true` or `false`; not given is `false`.
-    pub(super) fn flag(&mut self, name: &'static str) -> bool {
-        match self.take(name).as_deref() {
-            Some("true") => true,
-            Some("false") | None => false,
-            Some(_) => {
-                self.fault(name, "wrong_type", "must be `true` or `false`");
-                false
+impl Kind<String> for Flag {
+    type Value = bool;
+
+    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<bool> {
+        match &*sent {
+            "true" => Field::Value(true),
+            "false" => Field::Value(false),
+            _ => {
+                wrong("wrong_type", "must be `true` or `false`");
+                Field::Unreadable
             }
         }
     }
-}
 
-/// `None` if the percent-encoding is broken or no UTF-8.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
-            other => other,
-        });
+    fn schema(self) -> Value {
+        json!({"type": "boolean", "default": false})
     }
-    String::from_utf8(decoded).ok()
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
+/// The `id` of a credential.
+pub(super) struct Id;
+
+impl Kind<String> for Id {
+    type Value = CredentialId;
+
+    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<CredentialId> {
+        sent.parse().map_or_else(
+            |_| {
+                wrong("invalid_id", "must be the `id` of a credential");
+                Field::Unreadable
+            },
+            Field::Value,
+        )
+    }
+
+    fn schema(self) -> Value {
+        json!({"type": "string", "pattern": "^[0-9a-f]{32}$"})
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn percent_encoding_is_read_strictly() {
-        assert_eq!(decode("a%20b+c%C3%A9").as_deref(), Some("a b cé"));
-        for broken in ["%", "%4", "%zz", "%+1", "%ff", "%C3", "a%"] {
-            assert_eq!(decode(broken), None, "{broken}");
-        }
-    }
+    use super::{
+        super::{fields::tests::faults, paging},
+        *,
+    };
 
     #[test]
     fn every_fault_is_found_at_once() {
-        let mut query = Query::parse(Some(
+        let query = parse(Some(
             "limit=0&cursor=%21&flag=yes&limit=5&&x=1&y=%ff&%zz=1&%66lag=true",
         ));
-        assert_eq!(query.limit(), DEFAULT_PAGE);
-        assert_eq!(query.cursor::<u64>(), None);
-        assert!(!query.flag("flag"));
-        let faults = query.finish("unknown_parameter");
-        let found: Vec<_> = faults.iter().map(|f| (f.field.as_str(), f.code)).collect();
+        let ((limit, after, flag), found) = faults(query, |query| {
+            let after: Option<u64> = paging::after(query);
+            (paging::limit(query), after, flag(query, "flag", ""))
+        });
+        assert_eq!((limit, after, flag), (50, None, false));
         assert_eq!(
             found,
             [
                 ("y", "invalid_encoding"),
                 ("", "invalid_encoding"),
+                ("cursor", "invalid_cursor"),
                 ("limit", "duplicate"),
                 ("limit", "out_of_range"),
-                ("cursor", "invalid_cursor"),
                 ("flag", "duplicate"),
                 ("flag", "wrong_type"),
                 ("x", "unknown_parameter"),
             ]
+            .map(|(name, code)| (name.to_owned(), code))
         );
     }
 
     #[test]
     fn limits_have_bounds() {
         let limit = |text: &str| {
-            let mut query = Query::parse(Some(text));
-            (query.limit(), query.finish("unknown_parameter").len())
+            let (limit, found) = faults(parse(Some(text)), paging::limit);
+            (limit, found.len())
         };
         assert_eq!(limit(""), (50, 0));
         assert_eq!(limit("limit=1"), (1, 0));

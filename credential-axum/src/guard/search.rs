@@ -4,11 +4,11 @@ use axum::body::{Body, Bytes, HttpBody};
 use credential_core::catalog::{ApiType, PathRules, SearchForm};
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
-use super::decide::{Call, Decision, Denial, Policy};
-use crate::{
-    body::{BodyError, read_body},
-    media_type::is_utf8_form,
+use super::{
+    decide::{Call, Decision, Policy},
+    denial::Denial,
 };
+use crate::body::{BodyError, is_utf8_form, read_body};
 
 /// The body of a search, as far as it can be read.
 enum SearchBody {

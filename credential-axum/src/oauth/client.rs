@@ -4,16 +4,14 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use credential_core::{
     Credentials,
     authenticate::{AuthenticateError, AuthenticatedClient},
+    percent::decode,
     secret::verify::VerifyError,
 };
 use http::HeaderMap;
 use zeroize::Zeroizing;
 
-use super::{
-    form::{self, Form},
-    wire::OAuthError,
-};
-use crate::authorization::Authorization;
+use super::{error::OAuthError, form::Form};
+use crate::authorization_header::Authorization;
 
 const REFUSED: OAuthError = OAuthError::InvalidClient { bearer: false };
 
@@ -91,8 +89,7 @@ impl<'a> Presented<'a> {
             Self::Basic(value) => {
                 let decoded = decode_basic(value).ok_or(REFUSED)?;
                 let (client_id, client_secret) = decoded.split_once(':').ok_or(REFUSED)?;
-                let (Ok(client_id), Ok(client_secret)) =
-                    (form::decode(client_id), form::decode(client_secret))
+                let (Ok(client_id), Ok(client_secret)) = (decode(client_id), decode(client_secret))
                 else {
                     return Err(REFUSED);
                 };

@@ -3,39 +3,22 @@
 //! A lenient parser picks one of two `scope` parameters and replaces broken bytes. Two parsers
 //! that pick differently are a way around a check, so here both are refused.
 
-use std::{borrow::Cow, collections::HashSet, ops::Deref};
+use std::{borrow::Cow, collections::HashSet};
 
+use credential_core::percent::{DecodeError, Decoded, decode};
 use http::Uri;
-use zeroize::Zeroizing;
 
 /// The parameters that the OAuth endpoints know. A parameter without a value counts as absent
 /// (RFC 6749 §3.2). No `Debug`: some are secrets.
 #[derive(Default)]
 pub(super) struct Form<'a> {
-    pub(super) grant_type: Option<Text<'a>>,
-    pub(super) client_id: Option<Text<'a>>,
-    pub(super) client_secret: Option<Text<'a>>,
-    pub(super) scope: Option<Text<'a>>,
-    pub(super) token: Option<Text<'a>>,
+    pub(super) grant_type: Option<Decoded<'a>>,
+    pub(super) client_id: Option<Decoded<'a>>,
+    pub(super) client_secret: Option<Decoded<'a>>,
+    pub(super) scope: Option<Decoded<'a>>,
+    pub(super) token: Option<Decoded<'a>>,
     /// May be repeated (RFC 8707 §2). An empty one counts: it names nothing.
-    pub(super) resources: Vec<Text<'a>>,
-}
-
-/// A decoded value; what had to be copied is wiped on drop.
-pub(super) enum Text<'a> {
-    Borrowed(&'a str),
-    Owned(Zeroizing<String>),
-}
-
-impl Deref for Text<'_> {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        match self {
-            Self::Borrowed(text) => text,
-            Self::Owned(text) => text,
-        }
-    }
+    pub(super) resources: Vec<Decoded<'a>>,
 }
 
 /// Why a body is no form.
@@ -62,6 +45,15 @@ fn check_count(parameters: &[u8]) -> Result<(), FormError> {
         return Err(FormError::TooMany);
     }
     Ok(())
+}
+
+impl From<DecodeError> for FormError {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Encoding => Self::Encoding,
+            DecodeError::NotUtf8 => Self::NotUtf8,
+        }
+    }
 }
 
 impl<'a> Form<'a> {
@@ -125,47 +117,11 @@ impl<'a> Seen<'a> {
         first
     }
 
-    fn unknown(&mut self, name: Text<'a>) -> bool {
+    fn unknown(&mut self, name: Decoded<'a>) -> bool {
         self.unknown.insert(match name {
-            Text::Borrowed(name) => Cow::Borrowed(name),
-            Text::Owned(name) => Cow::Owned(name.to_string()),
+            Decoded::Borrowed(name) => Cow::Borrowed(name),
+            Decoded::Owned(name) => Cow::Owned(name.to_string()),
         })
-    }
-}
-
-/// Decodes one name or value: `+` is a space, `%` needs two hexadecimal digits, the result must
-/// be UTF-8.
-pub(super) fn decode(text: &str) -> Result<Text<'_>, FormError> {
-    // Why counted: a loop that may stop at each byte takes several times as long as one that the
-    // compiler can do on many at a time, and almost nothing is encoded.
-    let encoded = text.bytes().filter(|byte| matches!(byte, b'+' | b'%'));
-    if encoded.count() == 0 {
-        return Ok(Text::Borrowed(text));
-    }
-    // Why wrapped from the start: it may be a secret, also where decoding fails halfway.
-    let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let high = hex_digit(rest.next())?;
-                let low = hex_digit(rest.next())?;
-                (high << 4) | low
-            }
-            plain => plain,
-        });
-    }
-    let text = std::str::from_utf8(&decoded).map_err(|_| FormError::NotUtf8)?;
-    Ok(Text::Owned(Zeroizing::new(text.to_owned())))
-}
-
-fn hex_digit(byte: Option<u8>) -> Result<u8, FormError> {
-    match byte.ok_or(FormError::Encoding)? {
-        digit @ b'0'..=b'9' => Ok(digit - b'0'),
-        digit @ b'a'..=b'f' => Ok(digit - b'a' + 10),
-        digit @ b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(FormError::Encoding),
     }
 }
 
@@ -175,16 +131,19 @@ fn hex_digit(byte: Option<u8>) -> Result<u8, FormError> {
 /// # Errors
 /// `SecretInQuery`; `TooMany` to be looked at.
 pub(super) fn check_query(uri: &Uri) -> Result<(), FormError> {
-    let query = uri.query().unwrap_or_default().as_bytes();
-    check_count(query)?;
-    let mut names = form_urlencoded::parse(query).map(|(name, _)| name);
-    let secret = |name: Cow<'_, str>| {
-        matches!(
-            &*name,
-            "client_id" | "client_secret" | "client_assertion" | "access_token" | "token"
-        )
+    let query = uri.query().unwrap_or_default();
+    check_count(query.as_bytes())?;
+    let secret = |pair: &str| {
+        let name = decode(pair.split('=').next().unwrap_or_default());
+        // What cannot be decoded is none of these names to anybody.
+        name.is_ok_and(|name| {
+            matches!(
+                &*name,
+                "client_id" | "client_secret" | "client_assertion" | "access_token" | "token"
+            )
+        })
     };
-    if names.any(secret) {
+    if query.split('&').any(secret) {
         return Err(FormError::SecretInQuery);
     }
     Ok(())

@@ -3,10 +3,11 @@
 use axum::body::Bytes;
 use credential_core::{Credentials, catalog::ApiType};
 
-use super::{
-    INTROSPECT_PATH, REVOKE_PATH, TOKEN_PATH,
-    wire::{ServerMetadata, SmartConfiguration},
-};
+use super::answer::{ServerMetadata, SmartConfiguration};
+
+pub(super) const TOKEN_PATH: &str = "/oauth2/token";
+pub(super) const INTROSPECT_PATH: &str = "/oauth2/introspect";
+pub(super) const REVOKE_PATH: &str = "/oauth2/revoke";
 
 const GRANT_TYPES: &[&str] = &["client_credentials"];
 const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post"];

@@ -9,24 +9,23 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, StatusCode, header};
 
-use super::words::Words;
-
 /// Every file, in the order in which the browser needs them.
-pub(super) static FILES: LazyLock<[Asset; 12]> = LazyLock::new(|| {
+pub(super) static FILES: LazyLock<[Asset; 13]> = LazyLock::new(|| {
     [
         asset("page.css", CSS, include_str!("assets/page.css")),
         asset("icon.svg", SVG, include_str!("assets/icon.svg")),
         asset(WATCH, JS, include_str!("assets/watch.js")),
         asset("main.js", JS, include_str!("assets/main.js")),
-        whole(
-            "preact.js",
-            JS,
-            with_licence(PREACT, include_str!("assets/preact.LICENSE")),
+        asset("preact.js", JS, PREACT),
+        asset(
+            "preact.LICENSE",
+            TEXT,
+            include_str!("assets/preact.LICENSE"),
         ),
-        whole(
+        asset(
             "words.js",
             JS,
-            format!("export default {};\n", compact(Words::ENGLISH)),
+            concat!("export default ", include_str!("words.json"), ";\n"),
         ),
         asset("api.js", JS, include_str!("assets/api.js")),
         asset("ui.js", JS, include_str!("assets/ui.js")),
@@ -41,37 +40,27 @@ pub(super) static FILES: LazyLock<[Asset; 12]> = LazyLock::new(|| {
 pub(super) const WATCH: &str = "watch.js";
 
 /// Preact 10.29.8, `dist/preact.module.js` as published: state in, view out, without `eval` or markup
-/// strings. A test holds its hash.
-const PREACT: &str = include_str!("assets/preact.js");
-
-/// Its licence asks that the notice goes along with every copy.
-fn with_licence(source: &str, licence: &str) -> String {
-    format!("/*!\n{}\n*/\n{}", licence.trim(), slim(JS, source))
-}
-
-/// JSON without spaces between its parts.
-fn compact(json: &str) -> String {
-    let json = serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
-    json.to_string()
-}
+/// strings. A test holds its hash. Its licence asks that the notice goes along with every copy: it is
+/// served beside it, and not loaded.
+const PREACT: &str = concat!(
+    "// Preact, MIT: see preact.LICENSE\n",
+    include_str!("assets/preact.js")
+);
 
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) struct Asset {
     pub(super) name: &'static str,
     pub(super) media_type: &'static str,
-    pub(super) content: Bytes,
+    pub(super) content: &'static str,
     /// The same as gzip (RFC 1952), made once.
     gzip: Bytes,
 }
 
-fn asset(name: &'static str, media_type: &'static str, source: &str) -> Asset {
-    whole(name, media_type, slim(media_type, source))
-}
-
-fn whole(name: &'static str, media_type: &'static str, content: String) -> Asset {
+fn asset(name: &'static str, media_type: &'static str, content: &'static str) -> Asset {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     let gzip = gzip
         .write_all(content.as_bytes())
@@ -79,9 +68,9 @@ fn whole(name: &'static str, media_type: &'static str, content: String) -> Asset
     Asset {
         name,
         media_type,
+        content,
         // Writing to a `Vec` cannot fail. An empty one is never served: see `serve`.
         gzip: gzip.unwrap_or_default().into(),
-        content: content.into(),
     }
 }
 
@@ -91,44 +80,13 @@ impl Asset {
     }
 }
 
-/// Without indentation and comments on lines of their own; style sheets also without the spaces
-/// around punctuation.
-///
-/// Why no more: this much needs no parser, as long as no text runs over several lines, which a
-/// test of ours and every browser test would notice.
-fn slim(media_type: &str, source: &str) -> String {
-    let mut slim = String::with_capacity(source.len());
-    let mut in_comment = false;
-    for line in source.lines().map(str::trim) {
-        in_comment |= line.starts_with("/*");
-        if !(in_comment || line.is_empty() || line.starts_with("//")) {
-            slim.push_str(line);
-            slim.push('\n');
-        }
-        in_comment &= !line.ends_with("*/");
-    }
-    if media_type == CSS {
-        for (from, to) in [
-            (": ", ":"),
-            ("; ", ";"),
-            (", ", ","),
-            (" {", "{"),
-            ("{ ", "{"),
-            (";}", "}"),
-        ] {
-            slim = slim.replace(from, to);
-        }
-    }
-    slim
-}
-
 /// Names the content of all files together. One for all, because modules name each other by
 /// relative addresses.
 pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
     // FNV-1a, 64 bits: tells builds apart; nothing here needs a hash that withstands attack.
-    let bytes = FILES.iter().flat_map(|file| &file.content);
+    let bytes = FILES.iter().flat_map(|file| file.content.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}")
 });
@@ -140,11 +98,7 @@ pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Response> {
     let file = FILES.iter().find(|file| file.name == name)?;
     let gzip = !file.gzip.is_empty() && accepts_gzip(headers);
-    let (encoding, content) = if gzip {
-        ("gzip", &file.gzip)
-    } else {
-        ("identity", &file.content)
-    };
+    let encoding = if gzip { "gzip" } else { "identity" };
     let etag = format!("\"{}-{encoding}\"", *VERSION);
     let cache_control = if version == *VERSION {
         "public, max-age=31536000, immutable"
@@ -163,9 +117,9 @@ pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Re
         (StatusCode::NOT_MODIFIED, headers).into_response()
     } else if gzip {
         let encoding = [(header::CONTENT_ENCODING, encoding)];
-        (headers, encoding, content.clone()).into_response()
+        (headers, encoding, file.gzip.clone()).into_response()
     } else {
-        (headers, content.clone()).into_response()
+        (headers, file.content).into_response()
     })
 }
 
@@ -193,7 +147,8 @@ mod tests {
 
     #[test]
     fn all_files_together_stay_below_140_kib_and_40_as_gzip() {
-        let total = |size: fn(&Asset) -> usize| FILES.iter().map(size).sum::<usize>();
+        let loaded = || FILES.iter().filter(|file| file.media_type != TEXT);
+        let total = |size: fn(&Asset) -> usize| loaded().map(size).sum::<usize>();
         let (plain, gzip) = (
             total(|file| file.content.len()),
             total(|file| file.gzip.len()),
@@ -241,9 +196,9 @@ mod tests {
             assert_eq!(response.headers()[header::VARY], "accept-encoding");
         }
         for file in FILES.iter() {
-            let mut plain = Vec::new();
+            let mut plain = String::new();
             let mut decoder = flate2::read::GzDecoder::new(&file.gzip[..]);
-            decoder.read_to_end(&mut plain).unwrap();
+            decoder.read_to_string(&mut plain).unwrap();
             assert_eq!(plain, file.content);
         }
     }
@@ -253,56 +208,30 @@ mod tests {
         use sha2::{Digest as _, Sha256};
 
         let published = "c30e721ebfdc6e2ad4c18c14d2dfb82667829c8aec27de1207774e3fc16858a8";
-        let found = Sha256::digest(PREACT)
+        let (notice, code) = PREACT.split_once('\n').unwrap();
+        let found = Sha256::digest(code)
             .iter()
             .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(found, published);
-        let file = FILES.iter().find(|file| file.name == "preact.js").unwrap();
-        let served = std::str::from_utf8(&file.content).unwrap();
-        assert!(served.contains("Jason Miller"), "the notice goes along");
-        let code = PREACT.lines().next().unwrap();
-        assert!(served.contains(code));
+        assert!(notice.contains("preact.LICENSE"));
+        let licence = FILES
+            .iter()
+            .find(|file| file.name == "preact.LICENSE")
+            .unwrap();
+        assert!(licence.content.contains("Jason Miller"));
         assert!(!code.contains("eval(") && !code.contains("Function("));
     }
 
     #[test]
     fn every_import_is_a_file_that_is_served() {
         for file in FILES.iter().filter(|file| file.is_module()) {
-            let content = std::str::from_utf8(&file.content).unwrap();
-            for line in content.lines().filter(|line| line.contains(" from ")) {
+            for line in file.content.lines().filter(|line| line.contains(" from ")) {
                 let Some((_, name)) = line.split_once("from \"./") else {
                     continue;
                 };
                 let name = name.trim_end_matches("\";");
                 let found = FILES.iter().any(|file| file.name == name);
                 assert!(found, "{} imports {name}", file.name);
-            }
-        }
-    }
-
-    #[test]
-    fn only_comments_and_spaces_are_left_out() {
-        let script = "// a\n/** b\n * c\n */\nlet a = \"x // y\"; // d\n\n  /* e */\n  f();\n";
-        assert_eq!(slim(JS, script), "let a = \"x // y\"; // d\nf();\n");
-        let style = "/* a\n b */\na, b:hover > c { margin: 0 calc(1px + 2px); color: red; }\n";
-        let expected = "a,b:hover > c{margin:0 calc(1px + 2px);color:red}\n";
-        assert_eq!(slim(CSS, style), expected);
-    }
-
-    #[test]
-    fn no_text_runs_over_several_lines() {
-        for source in [
-            include_str!("assets/main.js"),
-            include_str!("assets/api.js"),
-            include_str!("assets/watch.js"),
-            include_str!("assets/ui.js"),
-            include_str!("assets/list.js"),
-            include_str!("assets/keys.js"),
-            include_str!("assets/selection.js"),
-            include_str!("assets/editor.js"),
-        ] {
-            for line in source.lines() {
-                assert!(line.matches('`').count() % 2 == 0, "{line}");
             }
         }
     }

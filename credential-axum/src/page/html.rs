@@ -1,12 +1,12 @@
-//! The markup that the server sends: one frame, and what stands in it per state.
-
-use std::fmt::{self, Display, Write as _};
+//! The markup that the server sends: one frame, and what stands in it per state. The template macro
+//! escapes every value.
 
 use credential_core::{
     ScopeCatalog,
     catalog::{ApiType, ScopeKind},
     id::Environment,
 };
+use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
 
 use super::{
@@ -38,119 +38,126 @@ pub(super) struct Admin<'a> {
 }
 
 /// The whole document. `mount` is the page's own path without a trailing slash.
-pub(super) fn render(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> String {
-    let assets = format!("{mount}/assets/{}", *asset::VERSION);
-    let assets = Escaped(&assets);
-    let product = Escaped(&config.product);
-    let title = words.html("title", &[]);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"{}\" dir=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title} · {product}</title>\n\
-         <link rel=\"icon\" type=\"image/svg+xml\" href=\"{assets}/icon.svg\">\n\
-         <link rel=\"stylesheet\" href=\"{assets}/page.css\">\n",
-        Escaped(words.lang()),
-        words.dir(),
-    );
-    if let Some(url) = &config.stylesheet {
-        put(
-            &mut page,
-            format_args!("<link rel=\"stylesheet\" href=\"{}\">\n", Escaped(url)),
-        );
-    }
-    if matches!(view, View::Admin(_)) {
-        for file in asset::FILES.iter().filter(|file| file.is_module()) {
-            put(
-                &mut page,
-                format_args!(
-                    "<link rel=\"modulepreload\" href=\"{assets}/{}\">\n",
-                    file.name
-                ),
-            );
+pub(super) fn render(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> Markup {
+    let say = |key| words.say(key, &[]);
+    html! {
+        (DOCTYPE)
+        html lang=(words.lang()) dir=(words.dir()) {
+            (head(config, words, mount, view))
+            body {
+                a class="skip" href="#main" { (say("skip")) }
+                header class="bar" {
+                    div {
+                        span class="product" { (config.product) }
+                        @if !config.links.is_empty() {
+                            nav aria-label=(say("navigation")) {
+                                @for (label, url) in &config.links { a href=(url) { (label) } }
+                            }
+                        }
+                    }
+                }
+                main id="main" tabindex="-1" {
+                    @match view {
+                        View::Admin(view) => (admin(config, words, view)),
+                        View::SignedOut => (lone(config, words, "signed_out", true)),
+                        View::NotAdmin => (lone(config, words, "not_admin", false)),
+                        View::Unavailable => (lone(config, words, "page.unavailable", false)),
+                    }
+                }
+            }
         }
-        put(
-            &mut page,
-            format_args!(
-                "<script src=\"{assets}/{}\" async></script>\n\
-                 <script type=\"module\" src=\"{assets}/main.js\"></script>\n",
-                asset::WATCH
-            ),
-        );
     }
-    put(
-        &mut page,
-        format_args!(
-            "</head>\n<body>\n<a class=\"skip\" href=\"#main\">{}</a>\n\
-             <header class=\"bar\"><div><span class=\"product\">{product}</span>",
-            words.html("skip", &[])
-        ),
-    );
-    if !config.links.is_empty() {
-        put(
-            &mut page,
-            format_args!("<nav aria-label=\"{}\">", words.html("navigation", &[])),
-        );
-        for (label, url) in &config.links {
-            put(
-                &mut page,
-                format_args!("<a href=\"{}\">{}</a>", Escaped(url), Escaped(label)),
-            );
-        }
-        page.push_str("</nav>");
-    }
-    page.push_str("</div></header>\n<main id=\"main\" tabindex=\"-1\">\n");
-    body(&mut page, config, words, view);
-    page.push_str("</main>\n</body>\n</html>\n");
-    page
 }
 
-fn body(page: &mut String, config: &PageConfig, words: &Words, view: View<'_>) {
-    let tenant = Escaped(&config.tenant).to_string();
-    let admins = Escaped(&config.admins).to_string();
-    let values = [("tenant", &*tenant), ("admins", &*admins)];
-    let (key, link) = match view {
-        View::SignedOut => ("signed_out", true),
-        View::NotAdmin => ("not_admin", false),
-        View::Unavailable => ("page.unavailable", false),
-        View::Admin(view) => return admin(page, config, words, view),
-    };
-    put(
-        page,
-        format_args!(
-            "<div class=\"lone\"><h1>{}</h1>\n<p>{}</p>",
-            words.html("title", &[]),
-            words.html(key, &values)
-        ),
-    );
-    if link {
-        put(
-            page,
-            format_args!(
-                "\n<p><a class=\"button primary\" href=\"{}\">{}</a></p>",
-                Escaped(&config.sign_in_url),
-                words.html("sign_in", &[])
-            ),
-        );
+fn head(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> Markup {
+    let asset = |name: &str| format!("{mount}/assets/{}/{name}", *asset::VERSION);
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (words.say("title", &[])) " · " (config.product) }
+            link rel="icon" type="image/svg+xml" href=(asset("icon.svg"));
+            link rel="stylesheet" href=(asset("page.css"));
+            @if let Some(url) = &config.stylesheet { link rel="stylesheet" href=(url); }
+            @if let View::Admin(_) = view {
+                @for file in asset::FILES.iter().filter(|file| file.is_module()) {
+                    link rel="modulepreload" href=(asset(file.name));
+                }
+                script src=(asset(asset::WATCH)) async {}
+                script type="module" src=(asset("main.js")) {}
+            }
+        }
     }
-    page.push_str("</div>\n");
 }
 
-fn admin(page: &mut String, config: &PageConfig, words: &Words, view: Admin<'_>) {
-    let [tenant, tenant_name, person_name] =
-        [&config.tenant, &view.names.tenant, &view.names.person].map(|text| Escaped(text));
-    let tenant = tenant.to_string();
-    let support = Support(config).to_string();
-    let [tenant_name, person_name] =
-        [tenant_name, person_name].map(|name| format!("<bdi>{name}</bdi>"));
+/// A page of one sentence, and a link to sign in if that helps.
+fn lone(config: &PageConfig, words: &Words, sentence: &str, sign_in: bool) -> Markup {
     let values = [
-        ("tenant", &*tenant),
-        ("support", &*support),
-        ("tenantName", &*tenant_name),
-        ("personName", &*person_name),
+        ("tenant", html! { (config.tenant) }),
+        ("admins", html! { (config.admins) }),
     ];
-    let say = |key| words.html(key, &values);
-    let settings = json!({
+    html! {
+        div class="lone" {
+            h1 { (words.say("title", &[])) }
+            p { (words.say(sentence, &values)) }
+            @if sign_in {
+                p {
+                    a class="button primary" href=(config.sign_in_url) {
+                        (words.say("sign_in", &[]))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn admin(config: &PageConfig, words: &Words, view: Admin<'_>) -> Markup {
+    let values = [
+        ("tenant", html! { (config.tenant) }),
+        ("support", support(config)),
+        ("tenantName", html! { bdi { (view.names.tenant) } }),
+        ("personName", html! { bdi { (view.names.person) } }),
+    ];
+    let say = |key| words.say(key, &values);
+    let note = match view.environment {
+        Environment::Sandbox => "sandbox.note",
+        Environment::Production => "production.note",
+    };
+    html! {
+        div id="app" data-settings=(settings(config, words, view)) {
+            div class="top" {
+                div {
+                    div class="title" {
+                        h1 tabindex="-1" { (say("title")) }
+                        @if let Environment::Sandbox = view.environment {
+                            span class="badge" { (say("sandbox")) }
+                        }
+                    }
+                    p class="who" { (say("who")) }
+                    p class="lead" { (say("lead")) }
+                    @if view.self_service && !words.is_empty(note) {
+                        p class="lead" { (say(note)) }
+                    }
+                }
+                div id="actions" {}
+            }
+            @if !view.self_service {
+                div class="note" role="note" { p { (say("self_service_off")) } }
+            }
+            noscript { div class="note warn" { p { (say("page.no_script")) } } }
+            (incomplete(config, words))
+            div id="root" {
+                div id="list" { p class="muted loading" { (say("list.loading")) } }
+            }
+            @if view.self_service { (advice(words, &values)) }
+        }
+    }
+}
+
+/// What the page's scripts are told.
+fn settings(config: &PageConfig, words: &Words, view: Admin<'_>) -> String {
+    json!({
         "actor": view.actor,
         "admins": config.admins,
         "api": config.admin_api,
@@ -163,80 +170,52 @@ fn admin(page: &mut String, config: &PageConfig, words: &Words, view: Admin<'_>)
         "tenant": config.tenant,
         "lang": words.lang(),
         "words": words.own(),
-    });
-    let (badge, note) = match view.environment {
-        Environment::Sandbox => (
-            format!("<span class=\"badge\">{}</span>", say("sandbox")),
-            "sandbox.note",
-        ),
-        Environment::Production => (String::new(), "production.note"),
-    };
-    put(
-        page,
-        format_args!(
-            "<div id=\"app\" data-settings=\"{}\">\n<div class=\"top\"><div>\
-             <div class=\"title\"><h1 tabindex=\"-1\">{}</h1>{badge}</div>\n\
-             <p class=\"who\">{}</p>\n<p class=\"lead\">{}</p>\n",
-            Escaped(&settings.to_string()),
-            say("title"),
-            say("who"),
-            say("lead"),
-        ),
-    );
-    if view.self_service && !words.is_empty(note) {
-        put(page, format_args!("<p class=\"lead\">{}</p>\n", say(note)));
+    })
+    .to_string()
+}
+
+/// Where the page says that its scripts did not load. The words are texts, so no link stands in them.
+fn incomplete(config: &PageConfig, words: &Words) -> Markup {
+    let support = [("support", html! { (config.support) })];
+    html! {
+        div id="incomplete" role="alert"
+            data-words=(words.say("page.incomplete", &support))
+            data-reload=(words.say("page.reload", &[])) {}
     }
-    page.push_str("</div>\n<div id=\"actions\"></div></div>\n");
-    if !view.self_service {
-        put(
-            page,
-            format_args!(
-                "<div class=\"note\" role=\"note\"><p>{}</p></div>\n",
-                say("self_service_off")
-            ),
-        );
-    }
-    put(
-        page,
-        format_args!(
-            "<noscript><div class=\"note warn\"><p>{}</p></div></noscript>\n\
-             <div id=\"incomplete\" role=\"alert\" data-words=\"{}\" data-reload=\"{}\"></div>\n\
-             <div id=\"root\"><div id=\"list\"><p class=\"muted loading\">{}</p></div></div>\n",
-            say("page.no_script"),
-            words.html(
-                "page.incomplete",
-                &[("support", &Escaped(&config.support).to_string())]
-            ),
-            say("page.reload"),
-            say("list.loading"),
-        ),
-    );
-    if view.self_service {
-        put(
-            page,
-            format_args!(
-                "<section class=\"advice\" aria-labelledby=\"advice\"><h2 id=\"advice\">{}</h2>\n<ul>",
-                say("advice")
-            ),
-        );
-        let advice = [
-            ("advice.store", "advice.store.rest"),
-            ("advice.one", "advice.one.rest"),
-            ("advice.delete", "advice.delete.rest"),
-            ("advice.integrations", "advice.integrations.rest"),
-        ];
-        for (lead, rest) in advice {
-            if !words.is_empty(lead) {
-                put(
-                    page,
-                    format_args!("<li><strong>{}</strong> {}</li>", say(lead), say(rest)),
-                );
+}
+
+fn advice(words: &Words, values: &[(&str, Markup)]) -> Markup {
+    let pieces = [
+        ("advice.store", "advice.store.rest"),
+        ("advice.one", "advice.one.rest"),
+        ("advice.delete", "advice.delete.rest"),
+        ("advice.integrations", "advice.integrations.rest"),
+    ];
+    let say = |key| words.say(key, values);
+    html! {
+        section class="advice" aria-labelledby="advice" {
+            h2 id="advice" { (say("advice")) }
+            ul {
+                @for (lead, rest) in pieces {
+                    @if !words.is_empty(lead) {
+                        li { strong { (say(lead)) } " " (say(rest)) }
+                    }
+                }
             }
         }
-        page.push_str("</ul></section>\n");
     }
-    page.push_str("</div>\n");
 }
+
+/// Whom to ask, with a link if there is one.
+fn support(config: &PageConfig) -> Markup {
+    html! {
+        @match &config.support_url {
+            Some(url) => a href=(url) { (config.support) },
+            None => (config.support),
+        }
+    }
+}
+
 /// What the page must know of each API type and the catalogue's JSON does not say: which scopes
 /// exclude others or need company, and where the scopes are documented.
 pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
@@ -264,43 +243,6 @@ pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
         .iter()
         .map(|api_type| (api_type.id().as_str().to_owned(), rules(api_type)))
         .collect()
-}
-
-/// Whom to ask, with a link if there is one.
-struct Support<'a>(&'a PageConfig);
-
-impl Display for Support<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = Escaped(&self.0.support);
-        match &self.0.support_url {
-            Some(url) => write!(f, "<a href=\"{}\">{who}</a>", Escaped(url)),
-            None => write!(f, "{who}"),
-        }
-    }
-}
-
-/// Text as it may stand in an element or a quoted attribute.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for char in self.0.chars() {
-            match char {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                char => f.write_char(char)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writing to a `String` cannot fail.
-fn put(page: &mut String, text: fmt::Arguments<'_>) {
-    let _ = page.write_fmt(text);
 }
 
 #[cfg(test)]
@@ -336,9 +278,9 @@ mod tests {
         let json = serde_json::json!({ "sign_in": hostile, "title": hostile }).to_string();
         let words = Words::parse("en", &json).unwrap();
         for view in [View::SignedOut, View::NotAdmin, View::Unavailable, admin] {
-            let page = render(&config, &words, hostile, view);
+            let page = render(&config, &words, hostile, view).into_string();
             assert!(!page.contains("<script>"), "{page}");
-            assert!(!page.contains("alert('"), "{page}");
+            assert!(!page.contains("alert('&')"), "{page}");
             assert!(page.contains("&quot;&gt;&lt;script&gt;"), "{page}");
         }
     }

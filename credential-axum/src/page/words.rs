@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-
-use super::html::Escaped;
 
 /// The page's sentences in one language.
 ///
@@ -113,26 +112,24 @@ impl Words {
         serde_json::to_value(&self.own).unwrap_or_default()
     }
 
-    /// A sentence as markup. `values` are markup already.
-    pub(super) fn html(&self, key: &str, values: &[(&str, &str)]) -> String {
+    /// A sentence, with the values that it names.
+    pub(super) fn say(&self, key: &str, values: &[(&str, Markup)]) -> Markup {
         let sentence = self.own.get(key).or_else(|| ENGLISH.get(key));
         let text = sentence.and_then(|sentence| sentence.forms().last());
-        let mut html = String::new();
-        for piece in pieces(text.unwrap_or(key)) {
-            match piece {
-                Piece::Text(text) => html.push_str(&Escaped(text).to_string()),
-                Piece::Value(name) => {
-                    let value = values.iter().find(|(known, _)| *known == name);
-                    html.push_str(value.map_or("", |(_, value)| value));
+        let value = |name: &str| values.iter().find(|(known, _)| *known == name);
+        html! {
+            @for piece in pieces(text.unwrap_or(key)) {
+                @match piece {
+                    Piece::Text(text) => (text),
+                    Piece::Value(name) => @if let Some((_, value)) = value(name) { (value) },
                 }
             }
         }
-        html
     }
 
     /// Whether the sentence is left out.
     pub(super) fn is_empty(&self, key: &str) -> bool {
-        self.html(key, &[]).is_empty()
+        self.say(key, &[]).0.is_empty()
     }
 }
 
@@ -222,8 +219,8 @@ mod tests {
     #[test]
     fn what_a_table_leaves_out_stays_english() {
         let words = Words::parse("de-CH", r#"{"sign_in":"Anmelden"}"#).unwrap();
-        assert_eq!(words.html("sign_in", &[]), "Anmelden");
-        assert_eq!(words.html("cancel", &[]), "Cancel");
+        assert_eq!(words.say("sign_in", &[]).0, "Anmelden");
+        assert_eq!(words.say("cancel", &[]).0, "Cancel");
         assert_eq!((words.lang(), words.dir()), ("de-CH", "ltr"));
         assert_eq!(words.right_to_left().dir(), "rtl");
     }
@@ -256,7 +253,8 @@ mod tests {
     #[test]
     fn sentences_are_text_and_values_are_markup() {
         let words = Words::parse("en", r#"{"signed_out":"<b> & {tenant} {"}"#).unwrap();
-        let html = words.html("signed_out", &[("tenant", "<i>practice</i>")]);
-        assert_eq!(html, "&lt;b&gt; &amp; <i>practice</i> {");
+        let practice = html! { i { "practice" } };
+        let said = words.say("signed_out", &[("tenant", practice)]);
+        assert_eq!(said.0, "&lt;b&gt; &amp; <i>practice</i> {");
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     exchange::App,
-    open::{Connection, Listed, Phase},
+    open_connections::{Connection, Listed, Phase},
 };
 
 /// How long a client that was answered in the middle of its body may be silent before its connection

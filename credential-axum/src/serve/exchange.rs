@@ -18,8 +18,8 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::Service as _;
 
-use super::open::{Listed, Phase};
-use crate::unread::{Lender, Rest, announce_close, drain, lend};
+use super::open_connections::{Listed, Phase};
+use crate::body::unread::{Lender, Over, Rest, ThenDrained, announce_close, lend};
 
 /// The host's app, on one connection.
 pub(super) struct App(pub(super) Arc<Listed>);
@@ -85,12 +85,12 @@ impl Future for Exchange {
             announce_close(response.headers_mut());
         }
         connection.step(*this.number, Phase::Answering);
-        Poll::Ready(Ok(response.map(|body| Answer {
-            body,
-            rest: rest.map(|Rest { body, .. }| body),
+        let ending = Ending {
             number: *this.number,
             listed: Arc::clone(this.listed),
-        })))
+        };
+        let rest = rest.map(|Rest { body, .. }| body);
+        Poll::Ready(Ok(response.map(|body| ThenDrained::new(body, rest, ending))))
     }
 }
 
@@ -150,44 +150,17 @@ impl Drop for Timed {
     }
 }
 
-/// The body of an answer. When it is sent, the exchange is over, but for a rest of the request's body.
-pub(super) struct Answer {
-    body: Body,
-    rest: Option<Timed>,
+/// The body of an answer, and what follows it.
+pub(super) type Answer = ThenDrained<Timed, Ending>;
+
+/// Tells the connection that an exchange is over.
+pub(super) struct Ending {
     number: u16,
     listed: Arc<Listed>,
 }
 
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        let Some(rest) = self.rest.take() else {
-            return self.listed.idle(self.number);
-        };
-        let (listed, number) = (Arc::clone(&self.listed), self.number);
-        tokio::spawn(async move {
-            if drain(rest).await {
-                listed.idle(number);
-            }
-        });
+impl Over for Ending {
+    fn over(self) {
+        self.listed.idle(self.number);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use credential_core::Credentials;
 
-use super::Stop;
+use super::stop::Stop;
 
 /// The bound where `max_staleness` is zero and every check asks the store: four times the interval of
 /// the catch-up that goes on all the same.

@@ -10,4 +10,5 @@ mod faults;
 mod lists;
 mod neighbours;
 mod routes;
+mod schemas;
 mod secrets;

@@ -8,7 +8,7 @@ use credential_core::{
     actor::{Actor, Role, TenantAdmin},
     clock::Timestamp,
     entropy::OsEntropy,
-    manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
+    manage::{CreateCredential, Created, Expected, Field, ScopeChoice, SetScopes},
     secret::{hash::HashCost, keyring::Keyring},
     testing::{ManualClock, ProbeStore},
 };
@@ -98,10 +98,10 @@ impl Platform {
         .admin()
         .unwrap();
         let request = CreateCredential {
-            name: Some(format!("{api_type} {}", scopes.join(" "))),
-            api_type: Some(api_type.to_owned()),
-            scopes: scopes.iter().map(ToString::to_string).collect(),
-            expires_at,
+            name: format!("{api_type} {}", scopes.join(" ")).into(),
+            api_type: api_type.into(),
+            scopes: Field::Value(scopes.iter().map(ToString::to_string).collect()),
+            expires_at: expires_at.into(),
             ..CreateCredential::default()
         };
         let created = self.credentials.create(&admin, request).await.unwrap();
@@ -126,11 +126,10 @@ impl Platform {
 
     pub async fn set_scopes(&self, key: &Key, scopes: &[&str]) {
         let request = SetScopes {
-            choice: Some(ScopeChoice::Named(
+            choice: Field::Value(ScopeChoice::Named(
                 scopes.iter().map(ToString::to_string).collect(),
             )),
-            api_type: None,
-            faults: Vec::new(),
+            ..SetScopes::default()
         };
         self.credentials
             .set_scopes(

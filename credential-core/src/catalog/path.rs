@@ -3,6 +3,8 @@
 //! A gateway, a framework and an upstream may each clean up a path in their own way. The catalogue
 //! decides on the bytes as sent, so a path whose reading could differ is refused, never repaired.
 
+use crate::percent::hex_pair;
+
 /// Why a path, or a query that had to be read, is refused. The answer is `400 Bad Request`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -203,17 +205,6 @@ fn check_escape(rest: &[u8]) -> Result<&[u8], PathError> {
         return Err(PathError::EncodedControl);
     }
     Ok(rest)
-}
-
-/// The byte that two hexadecimal digits stand for, and what follows them.
-pub(super) fn hex_pair(text: &[u8]) -> Option<(u8, &[u8])> {
-    let (digits, rest) = text.split_at_checked(2)?;
-    let mut value = 0u8;
-    for digit in digits {
-        let nibble = char::from(*digit).to_digit(16)?;
-        value = (value << 4) | u8::try_from(nibble).ok()?;
-    }
-    Some((value, rest))
 }
 
 /// Unreserved characters of RFC 3986 §2.3.

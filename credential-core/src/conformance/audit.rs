@@ -28,9 +28,9 @@ async fn verified(store: &impl CredentialStore) -> Vec<TrailReport> {
 }
 
 async fn chain(store: &impl CredentialStore, owner: &TenantId) -> Vec<AuditEvent> {
-    let mut rows = store.audit_events(owner, &ALL).await.unwrap();
-    rows.reverse();
-    rows
+    let rows = store.audit_events(owner, &ALL).await.unwrap();
+    let events = rows.iter().rev().map(|row| row.event().cloned());
+    events.collect::<Option<_>>().unwrap()
 }
 
 /// Each change writes its event with who, when, what and the details, to the byte.
@@ -135,7 +135,7 @@ pub async fn audit_is_paged_and_filtered<S: CredentialStore + Clone>(store: &S) 
     store.revoke(revoke(&first, NOW)).await.unwrap();
     let seqs = async |query: AuditQuery| -> Vec<u64> {
         let rows = store.audit_events(&first.tenant, &query).await.unwrap();
-        rows.iter().map(|row| row.seq).collect()
+        rows.iter().map(StoredRow::seq).collect()
     };
     assert_eq!(seqs(ALL).await, [3, 2, 1]);
     assert_eq!(seqs(AuditQuery { limit: 2, ..ALL }).await, [3, 2]);

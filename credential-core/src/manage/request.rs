@@ -11,21 +11,58 @@ use crate::{
     tenant_share::Refused,
 };
 
+/// One field of a request, as far as it was sent and could be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Field<T> {
+    /// Not sent.
+    #[default]
+    Absent,
+    /// Sent and not readable. Whoever decoded the request knows why. Nothing is done; the other
+    /// fields are judged all the same.
+    Unreadable,
+    /// Sent.
+    Value(T),
+}
+
+impl<T> Field<T> {
+    /// The same field with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Field<U> {
+        match self {
+            Self::Absent => Field::Absent,
+            Self::Unreadable => Field::Unreadable,
+            Self::Value(value) => Field::Value(change(value)),
+        }
+    }
+}
+
+impl<T> From<T> for Field<T> {
+    fn from(value: T) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl From<&str> for Field<String> {
+    fn from(text: &str) -> Self {
+        Self::Value(text.to_owned())
+    }
+}
+
 /// What a new credential shall be, as the admin typed it.
 ///
 /// Raw on purpose: the use case checks everything and names every fault at once.
 #[derive(Debug, Clone, Default)]
 pub struct CreateCredential {
     /// Required; see [`CredentialName`](crate::credential::CredentialName).
-    pub name: Option<String>,
+    pub name: Field<String>,
     /// Required; an API type of the catalogue.
-    pub api_type: Option<String>,
+    pub api_type: Field<String>,
     /// Scope names; none is allowed and confers nothing.
-    pub scopes: Vec<String>,
-    /// In the future, or never.
-    pub expires_at: Option<Timestamp>,
-    /// Faults that the caller found while decoding; reported together with the others.
-    pub faults: Vec<Fault>,
+    pub scopes: Field<Vec<String>>,
+    /// In the future, or `None`: never.
+    pub expires_at: Field<Option<Timestamp>>,
+    /// The request holds more than these fields say, such as an unknown field. Nothing is done; the
+    /// fields are judged all the same.
+    pub incomplete: bool,
 }
 
 /// A credential that was just created.
@@ -37,17 +74,17 @@ pub struct Created {
     pub client_secret: ClientSecret,
 }
 
-/// What shall change. What is `None` stays.
+/// What shall change. What is absent stays.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateCredential {
     /// The new name.
-    pub name: Option<String>,
-    /// The new expiry, in the future; `Some(None)`: never.
-    pub expires_at: Option<Option<Timestamp>>,
+    pub name: Field<String>,
+    /// The new expiry, in the future; `None`: never.
+    pub expires_at: Field<Option<Timestamp>>,
     /// The API type that the caller named, which must be the one it has.
-    pub api_type: Option<String>,
-    /// Faults that the caller found while decoding; reported together with the others.
-    pub faults: Vec<Fault>,
+    pub api_type: Field<String>,
+    /// As in [`CreateCredential`].
+    pub incomplete: bool,
 }
 
 /// The scopes that a credential shall hold.
@@ -63,14 +100,14 @@ pub enum ScopeChoice {
 }
 
 /// A request to change scopes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SetScopes {
-    /// What to hold; `None`: the caller could not tell, and `faults` say why.
-    pub choice: Option<ScopeChoice>,
+    /// Required: what to hold.
+    pub choice: Field<ScopeChoice>,
     /// The API type that the caller named, which must be the one it has.
-    pub api_type: Option<String>,
-    /// Faults that the caller found while decoding; reported together with the others.
-    pub faults: Vec<Fault>,
+    pub api_type: Field<String>,
+    /// As in [`CreateCredential`].
+    pub incomplete: bool,
 }
 
 /// Which version of a credential an edit was decided on.
@@ -133,6 +170,72 @@ impl Fault {
     }
 }
 
+/// What is found wrong with a request while it is judged.
+#[derive(Debug)]
+pub(super) struct Findings {
+    faults: Vec<Fault>,
+    /// Something was sent that could not be read.
+    unreadable: bool,
+}
+
+impl Findings {
+    pub(super) fn new(incomplete: bool) -> Self {
+        Self {
+            faults: Vec::new(),
+            unreadable: incomplete,
+        }
+    }
+
+    pub(super) fn add(&mut self, field: &str, code: &'static str, message: impl Into<String>) {
+        self.faults.push(Fault::new(field, code, message));
+    }
+
+    /// The value of a field that may be absent.
+    pub(super) fn optional<T>(&mut self, field: Field<T>) -> Option<T> {
+        match field {
+            Field::Absent => None,
+            Field::Unreadable => {
+                self.unreadable = true;
+                None
+            }
+            Field::Value(value) => Some(value),
+        }
+    }
+
+    /// The value of a field that must be there; `message` says what is missing.
+    pub(super) fn required<T>(
+        &mut self,
+        field: Field<T>,
+        name: &str,
+        message: impl Into<String>,
+    ) -> Option<T> {
+        if let Field::Absent = field {
+            self.add(name, "required", message);
+        }
+        self.optional(field)
+    }
+
+    /// Whether the request may be carried out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty() && !self.unreadable
+    }
+
+    pub(super) fn into_error(self) -> ManageError {
+        ManageError::Invalid(self.faults)
+    }
+
+    /// The error that an attempt to change the API type is.
+    pub(super) fn into_immutable(mut self) -> ManageError {
+        let fault = Fault::new(
+            "api_type",
+            "api_type_immutable",
+            "the API type was chosen when the credential was created",
+        );
+        self.faults.insert(0, fault);
+        ManageError::ApiTypeImmutable(self.faults)
+    }
+}
+
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
@@ -151,10 +254,11 @@ pub enum ManageError {
     /// Somebody else changed the credential first.
     #[error("the credential was changed in the meantime")]
     StaleVersion,
-    /// What was asked for breaks rules: all of them.
+    /// What was asked for breaks rules: all of them. None if all that is wrong is what the caller
+    /// could not read.
     #[error("{} in the request", faults_in_words(.0.len()))]
     Invalid(Vec<Fault>),
-    /// An API type is chosen once. With every other fault of the request.
+    /// An API type is chosen once. This fault first, then every other one that was found.
     #[error("the API type of a credential cannot be changed")]
     ApiTypeImmutable(Vec<Fault>),
     /// Another credential of the tenant has that name.
@@ -182,6 +286,7 @@ pub enum ManageError {
 
 fn faults_in_words(count: usize) -> String {
     match count {
+        0 => "something unreadable".to_owned(),
         1 => "one fault".to_owned(),
         _ => format!("{count} faults"),
     }

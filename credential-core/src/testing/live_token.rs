@@ -11,7 +11,7 @@ use crate::{
     credential::Credential,
     entropy::OsEntropy,
     host::CredentialsBuilder,
-    manage::CreateCredential,
+    manage::{CreateCredential, Field},
     secret::{ClientSecret, hash::HashCost, keyring::Keyring},
     store::CredentialStore,
     token::AccessToken,
@@ -56,9 +56,9 @@ pub async fn token_of(
     let admin = or_panic(actor.admin());
     let serial = CREATED.fetch_add(1, Ordering::Relaxed);
     let request = CreateCredential {
-        name: Some(format!("Test {serial}")),
-        api_type: Some(api_type.to_owned()),
-        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        name: format!("Test {serial}").into(),
+        api_type: api_type.into(),
+        scopes: Field::Value(scopes.iter().map(|&scope| scope.to_owned()).collect()),
         ..CreateCredential::default()
     };
     let created = or_panic(credentials.create(&admin, request).await);

@@ -12,14 +12,13 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::{
-    audit::AuditEvent,
     credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, Selector, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, TrailPage,
-        TrailQuery,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow,
+        TrailPage, TrailQuery,
     },
 };
 
@@ -360,7 +359,7 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         &self,
         tenant: &TenantId,
         query: &AuditQuery,
-    ) -> Result<Vec<AuditEvent>, StoreError> {
+    ) -> Result<Vec<StoredRow>, StoreError> {
         let (inner, _running) = self.called().await?;
         inner.audit_events(tenant, query).await
     }

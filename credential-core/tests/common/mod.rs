@@ -18,7 +18,7 @@ use credential_core::{
     authenticate::AuthenticateError,
     entropy::OsEntropy,
     host::CredentialsBuilder,
-    manage::{CreateCredential, Created, Expected, ScopeChoice, SetScopes},
+    manage::{CreateCredential, Created, Expected, Field, ScopeChoice, SetScopes},
     secret::{
         hash::{Argon2Hasher, HashCost, HashError, SecretHash, SecretHasher, Verdict},
         keyring::Keyring,
@@ -107,9 +107,8 @@ impl Deployment {
     pub async fn set_scopes(&self, key: &Key, scopes: &[&str]) {
         let choice = ScopeChoice::Named(scopes.iter().map(|&scope| scope.to_owned()).collect());
         let request = SetScopes {
-            choice: Some(choice),
-            api_type: None,
-            faults: Vec::new(),
+            choice: choice.into(),
+            ..SetScopes::default()
         };
         self.node
             .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), request)
@@ -167,9 +166,9 @@ pub fn admin(tenant: &str) -> TenantAdmin {
 
 pub fn request(name: &str, api_type: &str, scopes: &[&str]) -> CreateCredential {
     CreateCredential {
-        name: Some(name.to_owned()),
-        api_type: Some(api_type.to_owned()),
-        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        name: name.into(),
+        api_type: api_type.into(),
+        scopes: Field::Value(scopes.iter().map(|&scope| scope.to_owned()).collect()),
         ..CreateCredential::default()
     }
 }

@@ -123,9 +123,9 @@ pub fn admin(tenant: &str) -> TenantAdmin {
 
 pub async fn create(node: &Credentials, tenant: &str, name: &str) -> Credential {
     let request = CreateCredential {
-        name: Some(name.to_owned()),
-        api_type: Some("apiv2".to_owned()),
-        scopes: vec!["system/patients.read".to_owned()],
+        name: name.into(),
+        api_type: "apiv2".into(),
+        scopes: vec!["system/patients.read".to_owned()].into(),
         ..CreateCredential::default()
     };
     node.create(&admin(tenant), request)

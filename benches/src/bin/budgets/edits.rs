@@ -148,9 +148,8 @@ async fn edit(
                 .map(|&scope: &&str| scope.to_owned())
                 .collect();
             let request = SetScopes {
-                choice: Some(ScopeChoice::Named(choice)),
-                api_type: None,
-                faults: Vec::new(),
+                choice: ScopeChoice::Named(choice).into(),
+                ..SetScopes::default()
             };
             node.set_scopes(&admin, *id, Some(&Expected::Any), request)
                 .await?;

@@ -158,9 +158,8 @@ pub async fn set_scopes(
 ) -> Result<Changed, Error> {
     let names = scopes.iter().map(|&scope| scope.to_owned()).collect();
     let request = SetScopes {
-        choice: Some(ScopeChoice::Named(names)),
-        api_type: None,
-        faults: Vec::new(),
+        choice: ScopeChoice::Named(names).into(),
+        ..SetScopes::default()
     };
     Ok(node
         .set_scopes(&admin(), client.id, Some(&Expected::Any), request)

@@ -7,11 +7,9 @@ export class Refused extends Error {
   constructor(code, { fields = [], unsure = false, asked, answer } = {}) {
     super(code);
     this.code = code;
-    /** What is wrong with which field: `{ field, code }`. */
     this.fields = fields;
     /** Whether the change may have happened all the same. */
     this.unsure = unsure;
-    /** Method and address, for whoever has to find out why. */
     this.asked = asked;
     /** Status and media type of an answer that is none of the API's. */
     this.answer = answer;

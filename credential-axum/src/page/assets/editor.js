@@ -19,7 +19,7 @@ export class Editor extends Working {
     this.version = apiKey.version;
     this.ids = { panel: newId(), count: newId(), about: newId(), paste: newId() };
     this.state = {
-      base, chosen: base, query: "", only: null, lastUsed: apiKey.last_used_at, pasting: false, paste: "", pasted: null, gone: false,
+      base, chosen: base, query: "", only: null, lastUsed: apiKey.last_used_at, pasting: false, paste: "", pasted: null, gone: false, isUnsure: false,
       open: new Set(index.categories.filter(isPartly).map(({ id }) => id)),
       // First where something of it is held, so that nobody misses it; last otherwise, because least is best.
       broadFirst: index.broad.some(({ scope }) => base.has(scope)),
@@ -44,10 +44,15 @@ export class Editor extends Working {
     return !this.state.gone && !same(this.state.base, this.wanted());
   }
 
-  // Choosing
-
   choose(scopes, then) {
-    this.setState({ chosen: new Set(scopes), pasted: null }, then);
+    this.setState({ chosen: new Set(scopes), pasted: null, isUnsure: false }, then);
+  }
+
+  /** As the API's preset: not while the key holds what nobody here can call read-only. */
+  chooseReadOnly() {
+    const { index } = this.props.apiType;
+    if (unknown(index, this.state.chosen).length === 0) this.choose(readOnly(index));
+    else this.setState({ isUnsure: true }, () => this.find(".unknown input:checked").focus());
   }
 
   tick(scopes, on) {
@@ -76,8 +81,6 @@ export class Editor extends Working {
     this.setState(({ open }) => ({ chosen, pasted, query: "", only: null, paste: names.length || isNothing ? this.state.paste : "",
       open: new Set([...open, ...touched.map(({ id }) => id)]) }));
   }
-
-  // Leaving and saving
 
   leave() {
     if (this.isBusy) return;
@@ -197,8 +200,6 @@ export class Editor extends Working {
       h("div", { class: "inline" }, use("editor.other.both", combine(before, mine, theirs)), use("editor.other.theirs", theirs))) });
   }
 
-  // What is seen
-
   render({ apiKey, apiType }, state) {
     const { index, rules, label } = apiType;
     const { chosen, broadFirst } = state;
@@ -247,7 +248,7 @@ export class Editor extends Working {
         narrows && button({ onclick: () => this.choose(withoutWrite(index, wanted, this.props.apiType.rules), () => {
           if (!this.find(".narrows")) this.find(".read-only").focus();
         }), class: "narrows" }, t("editor.narrow")),
-        button({ class: "read-only", onclick: () => this.choose(readOnly(index, state.chosen)) }, t("editor.read_only")),
+        button({ class: "read-only", onclick: () => this.chooseReadOnly() }, t("editor.read_only")),
         button({ "aria-expanded": String(state.pasting), "aria-controls": this.ids.paste, onclick: () => this.setState({ pasting: !state.pasting, pasted: null }, () => this.find("textarea")?.focus()) }, t("editor.paste"))),
       h("span", { class: "unseen", role: "status" }, state.query.trim() && t("editor.found", { count: hits })));
   }
@@ -338,10 +339,11 @@ export class Editor extends Working {
   }
 
   /** What the key holds and this version of the catalogue does not know. Nothing but its own checkbox takes it away. */
-  unknown({ base, chosen }) {
+  unknown({ base, chosen, isUnsure }) {
     const { index } = this.props.apiType;
     const names = unknown(index, new Set([...base, ...chosen])).sort();
-    return names.length > 0 && h("fieldset", { class: "broad" }, h("legend", {}, t("editor.unknown")), h("p", { class: "muted" }, t("editor.unknown.hint")),
+    return names.length > 0 && h("fieldset", { class: "broad unknown" }, h("legend", {}, t("editor.unknown")), h("p", { class: "muted" }, t("editor.unknown.hint")),
+      h("div", { role: "alert" }, isUnsure && note("warn", h("p", {}, t("editor.unknown.unsure")))),
       names.map((scope) => this.choice({ scope, name: scope, chosen })));
   }
 

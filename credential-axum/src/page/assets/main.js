@@ -34,8 +34,6 @@ class App extends Component {
     return phase === "ready" && !keys.length && !more;
   }
 
-  // Loading
-
   async load() {
     this.setState({ phase: "loading", slow: false, error: null });
     const timer = setTimeout(() => this.setState({ slow: true }), 4000);
@@ -95,8 +93,6 @@ class App extends Component {
     if (edits !== this.edits) await this.refresh();
   }
 
-  // Changes
-
   /** Shows the newer state of a key, on top if it is new. */
   put(key, changes) {
     this.edits += 1;
@@ -121,8 +117,6 @@ class App extends Component {
   say(kind, ...content) {
     return { kind, content };
   }
-
-  // Dialogs
 
   open(dialog) {
     this.setState({ dialog, note: null });
@@ -194,8 +188,6 @@ class App extends Component {
     }));
   }
 
-  // Focus
-
   /** Focus goes back to what opened a dialog, or to what is nearest; never to nothing, never to a text field. */
   focusRow(id, action) {
     const row = id && document.querySelector(`[data-key="${CSS.escape(id)}"]`);
@@ -211,8 +203,6 @@ class App extends Component {
   keepFocus() {
     if (document.activeElement === document.body && !this.state.dialog) this.focusHeading();
   }
-
-  // What is seen
 
   createButton() {
     return settings.selfService && !this.state.foreign

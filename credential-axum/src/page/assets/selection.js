@@ -42,9 +42,8 @@ const isListed = (index, scope) => ["read", "write"].includes(rightOf(index, sco
 
 export const holdsWrite = (index, held) => [...held].some((scope) => rightOf(index, scope) === "write");
 
-/** Every listed read scope, what is not known, and nothing else. */
-export const readOnly = (index, held) =>
-  new Set([...[...index.scopes.keys()].filter((scope) => isListed(index, scope) && rightOf(index, scope) === "read"), ...unknown(index, held)]);
+/** Every listed read scope and nothing else. */
+export const readOnly = (index) => new Set([...index.scopes.keys()].filter((scope) => isListed(index, scope) && rightOf(index, scope) === "read"));
 
 /** What is left without any right to write: only ever narrower. */
 export function withoutWrite(index, held, rules) {
@@ -114,7 +113,7 @@ export function inWords(index, held) {
  */
 export function changeInWords(index, from, to) {
   const added = minus(to, from);
-  const reads = [...readOnly(index, [])];
+  const reads = [...readOnly(index)];
   const opened = reads.filter((scope) => added.has(scope));
   const everything = opened.length > 0 && reads.every((scope) => to.has(scope));
   const adds = inWords(index, everything ? minus(added, new Set(opened)) : added);
@@ -125,5 +124,4 @@ export function changeInWords(index, from, to) {
   return { everything, text: everything ? [t("change.everything", { count: opened.length }), rest].filter(Boolean).join(". ") : rest };
 }
 
-/** What a key holds, as the list says it; empty if nothing. */
 export const held = (index, scopes) => capital(inWords(index, new Set(scopes)));

@@ -7,8 +7,6 @@ export { Component, h };
 
 export const settings = JSON.parse(document.getElementById("app").dataset.settings);
 
-// Words
-
 const table = { ...english, ...settings.words };
 const lang = settings.lang;
 const plural = new Intl.PluralRules(lang);
@@ -77,8 +75,6 @@ export const fold = (text) => text.normalize("NFKC").toLowerCase();
 /** Whether every word of `query` is somewhere in `text`, which is folded already. */
 export const hasWords = (text, query) => fold(query).split(/[\s,]+/).every((word) => text.includes(word));
 
-// Elements
-
 const ICONS = {
   alert: "M12 9v4.5M12 17h.01M10.3 4.2 2.6 17.5A2 2 0 0 0 4.3 20.5h15.4a2 2 0 0 0 1.7-3L13.7 4.2a2 2 0 0 0-3.4 0Z",
   check: "m5 12.5 4.5 4.5L19 7.5",
@@ -108,7 +104,6 @@ export const button = (attributes, ...content) => h("button", { type: "button", 
 
 export const newTab = (href, text) => h("a", { href, target: "_blank", rel: "noopener" }, text, hidden(` ${t("new_tab")}`));
 
-/** What to show for a failed request, by its code. */
 export function explain(error, ...more) {
   const { code } = error;
   if (code === undefined) {
@@ -128,8 +123,6 @@ export function explain(error, ...more) {
     : t("error.asked", { asked: error.asked }));
   return note("danger", h("p", {}, text), facts && h("p", { class: "facts" }, facts), ...more);
 }
-
-// Dialogs
 
 /**
  * A modal dialog. `leave()` is asked whenever somebody wants out (Escape, a back gesture; a click
@@ -209,7 +202,6 @@ export class Working extends Component {
     return slow ? note("", h("p", {}, t("slow"))) : alert;
   }
 
-  /** A button of the dialog's foot. */
   action(attributes, ...content) {
     return button({ ...attributes, "aria-disabled": this.state.busy ? "true" : undefined }, ...content);
   }
@@ -232,9 +224,6 @@ export function guardLeaving(needed) {
   return () => removeEventListener("beforeunload", ask);
 }
 
-// Copying
-
-/** A button that copies `text()` and says so. */
 export class Copy extends Component {
   async copy(near) {
     const done = await copy(this.props.text(), near);
@@ -281,8 +270,6 @@ async function copy(text, near) {
   }
 }
 
-// Times
-
 const DATE = new Intl.DateTimeFormat(lang, { dateStyle: "medium" });
 const EXACT = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
@@ -299,7 +286,6 @@ export function ago(at, now = Date.now()) {
 
 export const exact = (at) => EXACT.format(new Date(at));
 
-/** A time; its exact form shows on hover and is read out. */
 export const time = (at, text) =>
   h("time", { datetime: at, title: exact(at) }, text ?? DATE.format(new Date(at)), hidden(` (${exact(at)})`));
 

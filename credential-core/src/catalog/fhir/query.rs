@@ -5,10 +5,9 @@
 //! so a parameter this module does not know can only ask for more.
 //! Grammar: <https://hl7.org/fhir/R4/search.html>.
 
-use std::borrow::Cow;
-
-use super::super::path::{PathError, hex_pair};
+use super::super::path::PathError;
 use super::{Needs, is_type};
+use crate::percent::{DecodeError, Decoded, hex_pair};
 
 /// Parameters starting with `_` that reach nothing beyond the searched type.
 const HARMLESS: &[&str] = &[
@@ -190,25 +189,9 @@ fn check(mut query: &[u8]) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Decodes `application/x-www-form-urlencoded`; borrows what is not encoded.
-fn decode(text: &str) -> Result<Cow<'_, str>, PathError> {
-    if !text.bytes().any(|b| matches!(b, b'%' | b'+')) {
-        return Ok(Cow::Borrowed(text));
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        decoded.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let (value, after) = hex_pair(after).ok_or(PathError::MalformedEscape)?;
-                rest = after;
-                value
-            }
-            byte => *byte,
-        });
-    }
-    let decoded = String::from_utf8(decoded).map_err(|_| PathError::NotUtf8)?;
-    Ok(Cow::Owned(decoded))
+fn decode(text: &str) -> Result<Decoded<'_>, PathError> {
+    crate::percent::decode(text).map_err(|error| match error {
+        DecodeError::Encoding => PathError::MalformedEscape,
+        DecodeError::NotUtf8 => PathError::NotUtf8,
+    })
 }

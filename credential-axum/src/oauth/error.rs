@@ -1,75 +1,15 @@
-//! The JSON of the OAuth endpoints, and the errors of RFC 6749 §5.2.
+//! The refusals of the OAuth endpoints (RFC 6749 §5.2).
 
 use std::borrow::Cow;
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
-/// RFC 6749 §5.1.
-#[derive(Serialize)]
-pub(super) struct TokenAnswer<'a> {
-    pub(super) access_token: &'a str,
-    pub(super) token_type: &'static str,
-    pub(super) expires_in: u64,
-    pub(super) scope: &'a str,
-}
-
-/// RFC 7662 §2.2, of an active token; `tenant` and `api_type` are ours. Times are in seconds
-/// since the Unix epoch.
-#[derive(Serialize)]
-pub(super) struct ActiveToken<'a> {
-    pub(super) active: bool,
-    pub(super) scope: &'a str,
-    pub(super) client_id: &'a str,
-    pub(super) token_type: &'static str,
-    pub(super) exp: i64,
-    pub(super) iat: i64,
-    pub(super) iss: &'a str,
-    pub(super) sub: &'a str,
-    pub(super) aud: &'a str,
-    pub(super) tenant: &'a str,
-    pub(super) api_type: &'a str,
-}
-
-/// All that is said of a token that is not active, not the caller's to see, or no token.
-pub(super) const INACTIVE: &str = r#"{"active":false}"#;
-
-/// RFC 8414 §2.
-#[derive(Serialize)]
-pub(super) struct ServerMetadata<'a> {
-    pub(super) issuer: &'a str,
-    pub(super) token_endpoint: &'a str,
-    pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],
-    pub(super) introspection_endpoint: &'a str,
-    pub(super) introspection_endpoint_auth_methods_supported: &'a [&'a str],
-    pub(super) revocation_endpoint: &'a str,
-    pub(super) revocation_endpoint_auth_methods_supported: &'a [&'a str],
-    pub(super) grant_types_supported: &'a [&'a str],
-    /// Required, and empty: no grant here goes through an authorization endpoint.
-    pub(super) response_types_supported: &'a [&'a str],
-    pub(super) scopes_supported: Vec<&'a str>,
-}
-
-/// SMART App Launch 2.2, `.well-known/smart-configuration`.
-#[derive(Serialize)]
-pub(super) struct SmartConfiguration<'a> {
-    pub(super) token_endpoint: &'a str,
-    pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],
-    pub(super) introspection_endpoint: &'a str,
-    pub(super) revocation_endpoint: &'a str,
-    pub(super) grant_types_supported: &'a [&'a str],
-    pub(super) scopes_supported: Vec<&'a str>,
-    pub(super) capabilities: &'a [&'a str],
-    /// Required by the specification, also where no authorization endpoint uses it.
-    pub(super) code_challenge_methods_supported: &'a [&'a str],
-}
+use super::answer::no_store_json;
 
 #[derive(Serialize)]
 struct ErrorAnswer<'a> {
@@ -196,28 +136,6 @@ fn describable(text: &str) -> Cow<'_, str> {
     text.chars()
         .map(|c| if fits(c) { c } else { '?' })
         .collect()
-}
-
-/// A `200` with JSON that nobody may keep.
-pub(super) fn no_store_json(answer: &impl Serialize) -> Response {
-    match serde_json::to_vec(answer) {
-        Ok(json) => no_store(json.into()),
-        // Unreachable: these types have string keys and no fallible `Serialize`.
-        Err(error) => {
-            tracing::error!(%error, "an OAuth answer could not be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
-}
-
-/// A `200` that says it is JSON and that nobody may keep it.
-pub(super) fn no_store(body: Body) -> Response {
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response
 }
 
 #[cfg(test)]

@@ -9,11 +9,8 @@ use axum::{
 use credential_core::catalog::{ApiType, Requirement};
 use http::{StatusCode, request::Parts};
 
-use crate::{
-    error_body,
-    guard::{Denial, PublicCall},
-    problem::Problem,
-};
+use super::{PublicCall, denial::Denial, error_body};
+use crate::problem::Problem;
 
 /// A call that a [`Guard`](crate::Guard) let through: whose it is and what it may do.
 ///

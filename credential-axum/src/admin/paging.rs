@@ -1,10 +1,92 @@
-//! Cursors: where the next page begins, as opaque text.
+//! Pages of a list: how many items, where the next page begins, and the JSON of one.
 //!
-//! Base64url without padding of the position, big-endian. Not signed: a made-up cursor opens
-//! another page of the caller's own tenant and nothing else.
+//! A cursor is base64url without padding of the position, big-endian. Not signed: a made-up cursor
+//! opens another page of the caller's own tenant and nothing else.
+
+use std::marker::PhantomData;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use credential_core::{clock::Timestamp, id::CredentialId, store::ListPosition};
+use credential_core::{
+    clock::Timestamp,
+    id::CredentialId,
+    manage::{Field, MAX_PAGE},
+    store::ListPosition,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::fields::{Fields, Kind};
+
+/// How many items a page has unless the client asks for another number.
+const DEFAULT_LIMIT: usize = 50;
+
+/// One page of a list.
+#[derive(Serialize)]
+pub(super) struct ListPage<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next_cursor: Option<String>,
+}
+
+/// `limit`: how many items at most.
+pub(super) fn limit(query: &mut Fields<String>) -> usize {
+    let meaning = "How many items at most.";
+    match query.optional("limit", Limit, meaning) {
+        Field::Value(limit) => limit,
+        Field::Absent | Field::Unreadable => DEFAULT_LIMIT,
+    }
+}
+
+/// `cursor`: where the page begins.
+pub(super) fn after<C: Cursor>(query: &mut Fields<String>) -> Option<C> {
+    let meaning = "Where the page begins: the `next_cursor` of the page before.";
+    match query.optional("cursor", Position(PhantomData), meaning) {
+        Field::Value(position) => Some(position),
+        Field::Absent | Field::Unreadable => None,
+    }
+}
+
+struct Limit;
+
+impl Kind<String> for Limit {
+    type Value = usize;
+
+    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<usize> {
+        let digits = !sent.is_empty() && sent.bytes().all(|b| b.is_ascii_digit());
+        let code = match sent.parse() {
+            Ok(limit) if digits && (1..=MAX_PAGE).contains(&limit) => return Field::Value(limit),
+            _ if digits => "out_of_range",
+            _ => "wrong_type",
+        };
+        let message = format!("must be a whole number from 1 to {MAX_PAGE}");
+        wrong(code, &message);
+        Field::Unreadable
+    }
+
+    fn schema(self) -> Value {
+        json!({"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_LIMIT})
+    }
+}
+
+struct Position<C>(PhantomData<C>);
+
+impl<C: Cursor> Kind<String> for Position<C> {
+    type Value = C;
+
+    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<C> {
+        C::from_text(&sent).map_or_else(
+            || {
+                let message = "must be the `next_cursor` of the page before";
+                wrong("invalid_cursor", message);
+                Field::Unreadable
+            },
+            Field::Value,
+        )
+    }
+
+    fn schema(self) -> Value {
+        json!({"type": "string"})
+    }
+}
 
 /// A place that a page can begin behind.
 pub(super) trait Cursor: Sized {

@@ -6,7 +6,7 @@
 use credential_core::ScopeCatalog;
 use http::HeaderMap;
 
-use super::decide::Denial;
+use super::denial::Denial;
 
 /// Headers by which some frameworks change the method after it was checked.
 const METHOD_OVERRIDES: &[&str] = &[
@@ -15,12 +15,19 @@ const METHOD_OVERRIDES: &[&str] = &[
     "x-method-override",
 ];
 
+/// Headers by which some frameworks change the path after it was checked.
+const PATH_OVERRIDES: &[&str] = &["x-rewrite-url", "x-original-url"];
+
 /// The criteria of a conditional create (HL7 FHIR R4, §3.1.0.8.1).
 pub(super) const IF_NONE_EXIST: &str = "if-none-exist";
 
-/// The names that a check depends on, and that are accepted in one spelling only.
+/// The names that a check depends on.
 #[derive(Debug)]
-pub(crate) struct CheckedNames(Box<[Box<str>]>);
+pub(crate) struct CheckedNames {
+    /// Accepted in one spelling only.
+    one_spelling: Box<[Box<str>]>,
+    path_overrides: &'static [&'static str],
+}
 
 impl CheckedNames {
     /// Those of every API type: behind one gateway, one may be read for another.
@@ -29,14 +36,26 @@ impl CheckedNames {
             let header = &api_type.on_behalf_of()?.header;
             Some(header.to_ascii_lowercase().into())
         });
-        Self(users.chain([IF_NONE_EXIST.into()]).collect())
+        Self {
+            one_spelling: users.chain([IF_NONE_EXIST.into()]).collect(),
+            path_overrides: PATH_OVERRIDES,
+        }
+    }
+
+    /// For questions of a gateway, which may say in such a header what the client asked for; whoever
+    /// reads it refuses it where it is the client's.
+    pub(crate) fn of_questions(catalog: &ScopeCatalog) -> Self {
+        Self {
+            path_overrides: &["x-rewrite-url"],
+            ..Self::of(catalog)
+        }
     }
 
     /// Runs for every call: one pass, no allocation.
     ///
     /// # Errors
-    /// `BadRequest` for a header that overrides the method, and for a second spelling of a header
-    /// that is looked at.
+    /// `BadRequest` for a header that overrides the method or the path, and for a second spelling of a
+    /// header that is looked at.
     #[inline]
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Denial> {
         for name in headers.keys() {
@@ -46,7 +65,16 @@ impl CheckedNames {
                     "headers that override the method are not accepted",
                 ));
             }
-            let checked = self.0.iter().find(|known| reads_as(name, known));
+            if self
+                .path_overrides
+                .iter()
+                .any(|known| reads_as(name, known))
+            {
+                return Err(Denial::bad_request(
+                    "headers that override the path are not accepted",
+                ));
+            }
+            let checked = self.one_spelling.iter().find(|known| reads_as(name, known));
             if let Some(known) = checked
                 && **known != *name
             {
@@ -103,6 +131,7 @@ mod tests {
             &["x-on-behalf-of", "if-none-exist"],
             &["x-on-behalf-of-user", "x-on-behalf", "xx-on-behalf-of"],
             &["x-http-method-overrides", "x-http-methods", "method"],
+            &["x-original-urls", "x-original-uri", "x-rewrite", "url"],
         ] {
             assert_eq!(names.check(&headers(accepted)), Ok(()), "{accepted:?}");
         }
@@ -110,6 +139,10 @@ mod tests {
             "x-http-method-override",
             "x_http_method_override",
             "x-method_override",
+            "x-rewrite-url",
+            "x_rewrite_url",
+            "x-original-url",
+            "x-original_url",
             "x~http!method",
             "x_on_behalf_of",
             "x-on-behalf_of",

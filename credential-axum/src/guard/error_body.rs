@@ -8,7 +8,8 @@ use http::{
 };
 use serde_json::{Value, json};
 
-use crate::{guard::Denial, problem::Problem};
+use super::denial::Denial;
+use crate::problem::Problem;
 
 /// Why a call was refused: in the extensions of every refusal of [`Guard`](crate::Guard),
 /// [`Access`](crate::Access) and forward-auth, for a host whose clients know an error body of another
@@ -58,7 +59,7 @@ pub(crate) fn refusal_without_api_type(denial: &Denial) -> Response {
 }
 
 fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
-    let words = Words::of(denial);
+    let words = RefusalWords::of(denial);
     let detail = denial.to_string();
     let mut response = match shape {
         ErrorBody::Problem => {
@@ -104,7 +105,7 @@ fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
 }
 
 /// What the shapes call a denial.
-struct Words {
+struct RefusalWords {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -112,7 +113,7 @@ struct Words {
     issue: &'static str,
 }
 
-impl Words {
+impl RefusalWords {
     fn of(denial: &Denial) -> Self {
         let (status, code, title, issue) = match denial {
             Denial::BadRequest(_) => (

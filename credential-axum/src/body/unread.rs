@@ -28,7 +28,7 @@ use tower::{Layer, Service};
 
 /// The largest rest of a body that is read and dropped so that its connection can be kept. More than a
 /// proxy sends on before it looks at the answer, and little to read.
-pub(crate) const LARGEST_REST: u64 = 4 * 1024 * 1024;
+const LARGEST_REST: u64 = 4 * 1024 * 1024;
 
 /// How long the rest may take.
 const REST_WITHIN: Duration = Duration::from_secs(30);
@@ -117,22 +117,52 @@ where
         if rest.must_close {
             announce_close(response.headers_mut());
         }
-        Poll::Ready(Ok(response.map(|body| {
-            Body::new(ThenDrained {
-                body,
-                rest: Some(rest.body),
-            })
-        })))
+        Poll::Ready(Ok(
+            response.map(|body| Body::new(ThenDrained::new(body, Some(rest.body), ())))
+        ))
     }
 }
 
-/// The body of an answer; when it has been sent, the rest of the request's body is dropped.
-struct ThenDrained {
+/// The body of an answer. When it has been sent, the rest of the request's body is read and dropped,
+/// and then the exchange is over.
+pub(crate) struct ThenDrained<B, O>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    O: Over,
+{
     body: Body,
-    rest: Option<Body>,
+    rest: Option<B>,
+    /// Taken on drop.
+    over: Option<O>,
 }
 
-impl HttpBody for ThenDrained {
+/// What is done when an exchange is over; not where the rest of a body was too large, too slow or
+/// broke off, which ends the connection.
+pub(crate) trait Over: Unpin + Send + 'static {
+    fn over(self);
+}
+
+/// Nothing.
+impl Over for () {
+    fn over(self) {}
+}
+
+impl<B, O> ThenDrained<B, O>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    O: Over,
+{
+    pub(crate) fn new(body: Body, rest: Option<B>, over: O) -> Self {
+        let over = Some(over);
+        Self { body, rest, over }
+    }
+}
+
+impl<B, O> HttpBody for ThenDrained<B, O>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    O: Over,
+{
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -152,10 +182,22 @@ impl HttpBody for ThenDrained {
     }
 }
 
-impl Drop for ThenDrained {
+impl<B, O> Drop for ThenDrained<B, O>
+where
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+    O: Over,
+{
     fn drop(&mut self) {
-        if let Some(rest) = self.rest.take() {
-            in_background(drain(rest));
+        let Some(over) = self.over.take() else {
+            return;
+        };
+        match self.rest.take() {
+            None => over.over(),
+            Some(rest) => in_background(async move {
+                if drain(rest).await {
+                    over.over();
+                }
+            }),
         }
     }
 }
@@ -262,7 +304,9 @@ where
         };
         let mut loan = self.loan.lock().unwrap_or_else(PoisonError::into_inner);
         match *loan {
-            Loan::Settled => in_background(drain(body)),
+            Loan::Settled => in_background(async {
+                drain(body).await;
+            }),
             Loan::Out | Loan::Back { .. } => {
                 let begun = self.begun;
                 *loan = Loan::Back { body, begun };
@@ -302,7 +346,7 @@ impl<B: HttpBody> Lender<B> {
 }
 
 /// Reads a body to its end and drops it: `false` if it is too large, too slow or breaks off.
-pub(crate) async fn drain<B>(mut body: B) -> bool
+async fn drain<B>(mut body: B) -> bool
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -323,7 +367,7 @@ where
         .unwrap_or(false)
 }
 
-fn in_background(work: impl Future<Output = bool> + Send + 'static) {
+fn in_background(work: impl Future<Output = ()> + Send + 'static) {
     // Without a runtime nothing is served any more.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(work);

@@ -16,7 +16,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use tokio::{sync::Notify, time::MissedTickBehavior};
 
-use super::{ServeConfig, Stop};
+use super::{config::ServeConfig, stop::Stop};
 
 /// How often bounds are looked at, and so how exact they are.
 const TICK: Duration = Duration::from_millis(500);
@@ -241,7 +241,7 @@ impl Open {
     pub(super) fn new(app: Router, config: ServeConfig, stop: Stop) -> Self {
         let mut http = http1::Builder::new();
         // Answers are short: copying one behind its head costs less than writing two pieces.
-        // Each setting of hyper was measured (`load --scenario settings`, docs/performance.md); one paid.
+        // Each setting of hyper was measured (docs/performance.md); one paid.
         http.writev(false)
             .max_buf_size(BUFFER)
             // `keep_bounds` does that.

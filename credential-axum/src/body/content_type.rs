@@ -15,19 +15,19 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<MediaType<'_>> {
 }
 
 /// True if the type is `essence`, whatever its parameters say.
-pub(crate) fn is(media_type: &MediaType<'_>, essence: &str) -> bool {
+pub(crate) fn is_type(media_type: &MediaType<'_>, essence: &str) -> bool {
     MediaType::parse(essence).is_ok_and(|known| known == media_type.essence())
 }
 
 /// True for a form. Its media type defines no parameters, so they say nothing.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {
-    content_type(headers).is_some_and(|media_type| is(&media_type, FORM))
+    content_type(headers).is_some_and(|media_type| is_type(&media_type, FORM))
 }
 
 /// True for a form that says nothing of itself but that it is in UTF-8.
 pub(crate) fn is_utf8_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|media_type| {
-        is(&media_type, FORM)
+        is_type(&media_type, FORM)
             && media_type.params.iter().all(|(name, value)| {
                 *name == "charset" && value.unquoted_str().eq_ignore_ascii_case("utf-8")
             })

@@ -1,0 +1,116 @@
+//! The JSON of credentials.
+//!
+//! Times are RFC 3339 in UTC; what is absent is `null`, not missing.
+
+use axum::body::Bytes;
+use credential_core::{
+    clock::Timestamp,
+    credential::{Credential, StoredSecret},
+    manage::{Changed, Created},
+};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// A credential as admins see it: never a secret, never a hash.
+#[derive(Serialize)]
+pub(super) struct ShownCredential<'a> {
+    id: String,
+    name: &'a str,
+    api_type: &'a str,
+    client_id: &'a str,
+    environment: &'a str,
+    scopes: &'a [String],
+    status: &'a str,
+    created_at: String,
+    created_by: &'a str,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+    revoked_by: Option<&'a str>,
+    last_used_at: Option<String>,
+    version: u64,
+    secrets: Vec<ShownSecret<'a>>,
+}
+
+impl<'a> ShownCredential<'a> {
+    pub(super) fn at(now: Timestamp, credential: &'a Credential) -> Self {
+        Self {
+            id: credential.id.to_string(),
+            name: credential.name.as_str(),
+            api_type: credential.api_type.as_str(),
+            client_id: credential.client_id.as_str(),
+            environment: credential.environment.as_str(),
+            scopes: &credential.scopes,
+            status: credential.status(now).as_str(),
+            created_at: credential.created_at.to_string(),
+            created_by: credential.created_by.as_str(),
+            expires_at: text(credential.expires_at),
+            revoked_at: text(credential.revoked.as_ref().map(|revoked| revoked.at)),
+            revoked_by: credential
+                .revoked
+                .as_ref()
+                .map(|revoked| revoked.by.as_str()),
+            last_used_at: text(credential.last_used_at),
+            version: credential.version,
+            secrets: credential
+                .live_secrets(now)
+                .map(ShownSecret::from)
+                .collect(),
+        }
+    }
+}
+
+/// What is known of a live secret beside the secret.
+#[derive(Serialize)]
+struct ShownSecret<'a> {
+    selector: &'a str,
+    created_at: String,
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+}
+
+impl<'a> From<&'a StoredSecret> for ShownSecret<'a> {
+    fn from(secret: &'a StoredSecret) -> Self {
+        Self {
+            selector: secret.selector.as_str(),
+            created_at: secret.created_at.to_string(),
+            expires_at: text(secret.expires_at),
+            last_used_at: text(secret.last_used_at),
+        }
+    }
+}
+
+/// The answer to a change of what checks say.
+#[derive(Serialize)]
+pub(super) struct ShownChange<'a> {
+    credential: ShownCredential<'a>,
+    effective_everywhere_at: String,
+}
+
+impl<'a> ShownChange<'a> {
+    pub(super) fn at(now: Timestamp, changed: &'a Changed) -> Self {
+        Self {
+            credential: ShownCredential::at(now, &changed.credential),
+            effective_everywhere_at: changed.effective_everywhere_at.to_string(),
+        }
+    }
+}
+
+/// `{"credential":{…},"client_secret":"…"}`: the one body that holds a secret, wiped once it was
+/// sent.
+pub(super) fn created_body(now: Timestamp, created: &Created) -> serde_json::Result<Bytes> {
+    let credential = serde_json::to_vec(&ShownCredential::at(now, &created.credential))?;
+    let secret = created.client_secret.expose_secret();
+    // Why by hand: sized for the worst escaping, the buffer never moves and leaves no copy.
+    let room = credential.len() + secret.len() * 6 + 64;
+    let mut body = Zeroizing::new(Vec::with_capacity(room));
+    body.extend_from_slice(b"{\"credential\":");
+    body.extend_from_slice(&credential);
+    body.extend_from_slice(b",\"client_secret\":");
+    serde_json::to_writer(&mut *body, secret)?;
+    body.push(b'}');
+    Ok(Bytes::from_owner(body))
+}
+
+fn text(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}

@@ -1,0 +1,40 @@
+//! What a request is about: the admin who makes it, and the credential that its path names.
+
+use axum::extract::{FromRequestParts, Path};
+use credential_core::{actor::TenantAdmin, id::CredentialId};
+use http::request::Parts;
+
+use crate::problem::Problem;
+
+/// The admin whom the gate let in.
+#[derive(Debug)]
+pub(super) struct SignedIn(pub(super) TenantAdmin);
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let admin = parts.extensions.get().cloned();
+        admin.map(Self).ok_or_else(Problem::unauthenticated)
+    }
+}
+
+/// The `{id}` of the path. Text that is no id is not refused here but when the credential is looked up,
+/// as an id that names nothing is.
+#[derive(Debug)]
+pub(super) struct PathId(Option<CredentialId>);
+
+impl PathId {
+    pub(super) fn get(self) -> Result<CredentialId, Problem> {
+        self.0.ok_or_else(Problem::no_such_credential)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await.ok();
+        Ok(Self(text.and_then(|Path(text)| text.parse().ok())))
+    }
+}

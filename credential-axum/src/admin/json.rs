@@ -1,0 +1,416 @@
+//! JSON bodies: decoded with every fault kept, and the kinds of values that their fields hold.
+
+use std::fmt;
+
+use axum::extract::{FromRequest, Request};
+use credential_core::{
+    clock::Timestamp,
+    manage::{Fault, Field},
+};
+use http::{HeaderMap, Method, header};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::json;
+
+use super::fields::{Fields, Kind};
+use crate::{
+    body::{BODY_LIMIT, BodyError, content_type, is_type, read_body},
+    problem::Problem,
+};
+
+/// A JSON body. Refuses, in this order, what is too large, of another media type, or not JSON;
+/// everything else becomes a fault.
+#[derive(Debug)]
+pub(super) struct JsonBody(pub(super) Fields<JsonValue>);
+
+impl<S: Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = read_body(body).await.map_err(|error| match error {
+            BodyError::TooLarge => Problem::payload_too_large(BODY_LIMIT),
+            BodyError::Broken => Problem::malformed(),
+        })?;
+        let nothing_sent = body.is_empty() && !parts.headers.contains_key(header::CONTENT_TYPE);
+        if !nothing_sent && !is_json(&parts.headers, &parts.method) {
+            return Err(Problem::unsupported_media_type());
+        }
+        decode(&body).map(Self)
+    }
+}
+
+/// One `Content-Type`, of JSON; for PATCH also of a JSON merge patch (RFC 7396), which ours are.
+fn is_json(headers: &HeaderMap, method: &Method) -> bool {
+    content_type(headers).is_some_and(|sent| {
+        is_type(&sent, "application/json")
+            || *method == Method::PATCH && is_type(&sent, "application/merge-patch+json")
+    })
+}
+
+fn decode(body: &[u8]) -> Result<Fields<JsonValue>, Problem> {
+    // Why first: what serde_json skips it does not check.
+    let text = std::str::from_utf8(body).map_err(|_| Problem::malformed())?;
+    let body = serde_json::from_str(text).map_err(|_| Problem::malformed())?;
+    let JsonValue::Object(fields) = body else {
+        let fault = Fault::new("", "wrong_type", "the body must be a JSON object");
+        return Ok(Fields::unreadable(fault));
+    };
+    Ok(Fields::sent(fields, "unknown_field", Vec::new()))
+}
+
+/// A text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text {
+    /// The most characters, for the description: the use case judges the text.
+    pub(super) max_chars: Option<usize>,
+}
+
+impl Kind<JsonValue> for Text {
+    type Value = String;
+
+    fn read(self, sent: JsonValue, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<String> {
+        let JsonValue::Text(text) = sent else {
+            wrong("wrong_type", "must be a text");
+            return Field::Unreadable;
+        };
+        Field::Value(text)
+    }
+
+    fn schema(self) -> serde_json::Value {
+        match self.max_chars {
+            Some(most) => json!({"type": "string", "maxLength": most}),
+            None => json!({"type": "string"}),
+        }
+    }
+}
+
+/// A text that repeats what cannot be changed. Anything else is an attempt to change it, which the
+/// use case refuses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unchanged;
+
+impl Kind<JsonValue> for Unchanged {
+    type Value = String;
+
+    fn read(self, sent: JsonValue, _: &mut dyn FnMut(&'static str, &str)) -> Field<String> {
+        match sent {
+            JsonValue::Text(text) => Field::Value(text),
+            _ => Field::Unreadable,
+        }
+    }
+
+    fn schema(self) -> serde_json::Value {
+        json!({"type": "string"})
+    }
+}
+
+/// A list of texts. The texts among other things are kept, so that their faults show too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts;
+
+impl Kind<JsonValue> for Texts {
+    type Value = Vec<String>;
+
+    fn read(
+        self,
+        sent: JsonValue,
+        wrong: &mut dyn FnMut(&'static str, &str),
+    ) -> Field<Vec<String>> {
+        let JsonValue::List(entries) = sent else {
+            wrong("wrong_type", "must be a list of texts");
+            return Field::Unreadable;
+        };
+        let mut texts = Vec::with_capacity(entries.len());
+        let mut only_texts = true;
+        for entry in entries {
+            match entry {
+                JsonValue::Text(text) => texts.push(text),
+                _ => only_texts = false,
+            }
+        }
+        if !only_texts {
+            wrong("wrong_type", "must be a list of texts only");
+        }
+        Field::Value(texts)
+    }
+
+    fn schema(self) -> serde_json::Value {
+        json!({"type": "array", "items": {"type": "string"}})
+    }
+}
+
+/// A time, or null.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeOrNull;
+
+impl Kind<JsonValue> for TimeOrNull {
+    type Value = Option<Timestamp>;
+
+    fn read(
+        self,
+        sent: JsonValue,
+        wrong: &mut dyn FnMut(&'static str, &str),
+    ) -> Field<Option<Timestamp>> {
+        match sent {
+            JsonValue::Null => Field::Value(None),
+            JsonValue::Text(text) => match Timestamp::parse_rfc3339(&text) {
+                Ok(at) => Field::Value(Some(at)),
+                Err(error) => {
+                    wrong("invalid_timestamp", &error.to_string());
+                    Field::Unreadable
+                }
+            },
+            _ => {
+                wrong("wrong_type", "must be a text or null");
+                Field::Unreadable
+            }
+        }
+    }
+
+    fn schema(self) -> serde_json::Value {
+        json!({"type": ["string", "null"], "format": "date-time"})
+    }
+}
+
+/// The one word that is known so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Word {
+    pub(super) word: &'static str,
+    /// The code and the message of any other.
+    pub(super) unknown: (&'static str, &'static str),
+}
+
+impl Kind<JsonValue> for Word {
+    type Value = ();
+
+    fn read(self, sent: JsonValue, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<()> {
+        match sent {
+            JsonValue::Text(text) if text == self.word => return Field::Value(()),
+            JsonValue::Text(_) => wrong(self.unknown.0, self.unknown.1),
+            _ => wrong("wrong_type", "must be a text"),
+        }
+        Field::Unreadable
+    }
+
+    fn schema(self) -> serde_json::Value {
+        json!({"type": "string", "enum": [self.word]})
+    }
+}
+
+/// As much of a JSON value as a request of ours can need: an object with texts and lists of
+/// texts. What is deeper is skipped, in constant space.
+///
+/// Unlike `serde_json::Value` it keeps duplicate keys.
+#[derive(Debug)]
+pub(super) enum JsonValue {
+    Null,
+    Text(String),
+    List(Vec<JsonValue>),
+    Object(Vec<(String, JsonValue)>),
+    /// A number or a boolean, or something too deep.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for JsonValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Depth::Body.deserialize(deserializer)
+    }
+}
+
+/// Where in a body a value stands.
+#[derive(Debug, Clone, Copy)]
+enum Depth {
+    Body,
+    Field,
+    Entry,
+}
+
+impl<'de> DeserializeSeed<'de> for Depth {
+    type Value = JsonValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<JsonValue, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Depth {
+    type Value = JsonValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<JsonValue, E> {
+        Ok(JsonValue::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<JsonValue, E> {
+        Ok(JsonValue::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<JsonValue, E> {
+        Ok(JsonValue::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<JsonValue, E> {
+        Ok(JsonValue::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<JsonValue, E> {
+        Ok(JsonValue::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<JsonValue, E> {
+        Ok(JsonValue::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<JsonValue, A::Error> {
+        if !matches!(self, Self::Field) {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(JsonValue::Other);
+        }
+        let mut entries = Vec::new();
+        while let Some(entry) = list.next_element_seed(Self::Entry)? {
+            entries.push(entry);
+        }
+        Ok(JsonValue::List(entries))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<JsonValue, A::Error> {
+        if !matches!(self, Self::Body) {
+            while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(JsonValue::Other);
+        }
+        let mut fields = Vec::new();
+        while let Some(name) = object.next_key()? {
+            fields.push((name, object.next_value_seed(Self::Field)?));
+        }
+        Ok(JsonValue::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fields::tests::faults, *};
+
+    /// One field of a body, and the faults of the whole.
+    fn one<K: Kind<JsonValue>>(
+        body: &str,
+        name: &'static str,
+        kind: K,
+    ) -> (Field<K::Value>, Vec<(String, &'static str)>) {
+        let fields = decode(body.as_bytes()).unwrap();
+        faults(fields, |fields| fields.optional(name, kind, ""))
+    }
+
+    const TEXT: Text = Text { max_chars: None };
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        let not_json: &[&[u8]] = &[
+            b"",
+            b" ",
+            b"{",
+            b"{}{}",
+            b"nul",
+            b"{\"a\":}",
+            b"{\"a\":\"\xff\"}",
+            b"{\"a\":{\"b\":\"\xff\"}}",
+            b"\xef\xbb\xbf{}",
+            b"{\"a\":\"\0\"}",
+            b"{\"a\":\"\\ud800\"}",
+            b"name=x",
+        ];
+        for body in not_json {
+            let problem = decode(body).expect_err(&String::from_utf8_lossy(body));
+            assert_eq!(problem.code(), "malformed");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_a_fault_of_the_body() {
+        for body in ["null", "1", "true", "\"text\"", "[]", "[{\"name\":\"x\"}]"] {
+            let (name, found) = one(body, "name", TEXT);
+            assert_eq!(name, Field::Unreadable, "{body}");
+            assert_eq!(found, [(String::new(), "wrong_type")], "{body}");
+        }
+    }
+
+    #[test]
+    fn each_type_is_told_apart() {
+        let wrong_type = |name: &str| [(name.to_owned(), "wrong_type")];
+        for value in ["null", "1", "-1", "1.5", "true", "[\"x\"]", "{\"a\":1}"] {
+            let body = format!("{{\"name\":{value}}}");
+            let (name, found) = one(&body, "name", TEXT);
+            assert_eq!(name, Field::Unreadable, "{value}");
+            assert_eq!(found, wrong_type("name"), "{value}");
+            assert_eq!(
+                one(&body, "name", Unchanged),
+                (Field::Unreadable, Vec::new())
+            );
+        }
+        for value in [
+            "1",
+            "null",
+            "\"x\"",
+            "{}",
+            "[1]",
+            "[null]",
+            "[[\"x\"]]",
+            "[{\"a\":\"x\"}]",
+        ] {
+            let (_, found) = one(&format!("{{\"scopes\":{value}}}"), "scopes", Texts);
+            assert_eq!(found, wrong_type("scopes"), "{value}");
+        }
+        for (value, code) in [("1", "wrong_type"), ("\"tomorrow\"", "invalid_timestamp")] {
+            let body = format!("{{\"expires_at\":{value}}}");
+            let (at, found) = one(&body, "expires_at", TimeOrNull);
+            assert_eq!(at, Field::Unreadable, "{value}");
+            assert_eq!(found, [("expires_at".to_owned(), code)], "{value}");
+        }
+        let word = Word {
+            word: "read_only",
+            unknown: ("unknown_preset", ""),
+        };
+        for (value, code) in [("1", "wrong_type"), ("\"all\"", "unknown_preset")] {
+            let (_, found) = one(&format!("{{\"preset\":{value}}}"), "preset", word);
+            assert_eq!(found, [("preset".to_owned(), code)], "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_read() {
+        let body = r#"{"name":"\u0000x","scopes":["a"],"expires_at":null,"preset":"read_only"}"#;
+        let fields = decode(body.as_bytes()).unwrap();
+        let word = Word {
+            word: "read_only",
+            unknown: ("", ""),
+        };
+        let ((), found) = faults(fields, |fields| {
+            let name = fields.optional("name", TEXT, "");
+            assert_eq!(name, Field::Value("\0x".to_owned()));
+            let scopes = fields.optional("scopes", Texts, "");
+            assert_eq!(scopes, Field::Value(vec!["a".to_owned()]));
+            let expires_at = fields.optional("expires_at", TimeOrNull, "");
+            assert_eq!(expires_at, Field::Value(None));
+            assert_eq!(fields.optional("preset", word, ""), Field::Value(()));
+            assert_eq!(fields.optional("absent", TimeOrNull, ""), Field::Absent);
+        });
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn no_nesting_is_deep_enough_to_hurt() {
+        for open in ["[", "{\"a\":", "[{\"a\":["] {
+            let endless = open.repeat(BODY_LIMIT / open.len());
+            assert!(decode(endless.as_bytes()).is_err());
+        }
+        let depth = 10_000;
+        let body = format!("{{\"name\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        let (_, found) = one(&body, "name", TEXT);
+        assert_eq!(found, [("name".to_owned(), "wrong_type")]);
+    }
+}
