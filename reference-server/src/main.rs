@@ -3,12 +3,17 @@
 //!
 //! `reference-server --help` lists the options; the first line on standard output is the address.
 
+mod app;
 mod config;
 mod database;
 mod demo;
+mod greeting;
+mod logging;
+mod metrics_endpoint;
+mod own_host;
 mod server;
 mod sign_in;
-mod telemetry;
+mod store;
 
 use std::{
     io::{self, Write as _},
@@ -48,19 +53,19 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Some(Command::Migrate) => {
-            server::log_to_stderr(cli.options.log())?;
+            logging::log_to_stderr(cli.options.log())?;
             let database = cli.options.database()?;
             Ok(runtime()?.block_on(database::migrate(database))?)
         }
         Some(Command::Invalidate) => {
-            server::log_to_stderr(cli.options.log())?;
+            logging::log_to_stderr(cli.options.log())?;
             let database = cli.options.database()?;
             Ok(runtime()?.block_on(database::invalidate(database))?)
         }
         Some(Command::Audit {
             command: AuditCommand::Verify { print_heads, heads },
         }) => {
-            server::log_to_stderr(cli.options.log())?;
+            logging::log_to_stderr(cli.options.log())?;
             let heads = config::heads(heads.as_deref())?;
             let (database, keyring) = cli.options.database_and_keyring()?;
             let verified = database::verify_audit(database, &keyring, &heads, print_heads);
@@ -68,7 +73,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         None => {
             let config = Config::new(cli.options)?;
-            server::log_to_stderr(&config.log)?;
+            logging::log_to_stderr(&config.log)?;
             Ok(runtime()?.block_on(server::run(config))?)
         }
     }

@@ -3,15 +3,13 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
 use axum::{
     Form, Router,
-    extract::{Request, State},
-    middleware::Next,
+    extract::State,
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -22,6 +20,7 @@ use credential_core::{
     id::{ActorId, TenantId},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use maud::{DOCTYPE, html};
 use serde::Deserialize;
 
 const COOKIE: &str = "demo_session";
@@ -144,86 +143,43 @@ pub fn router(sessions: Sessions) -> Router {
         .with_state(sessions)
 }
 
-/// Where the demo may be visited: on this machine, or under the name that it was given.
-#[derive(Debug, Clone)]
-pub struct OwnHost {
-    /// `HOST` or `HOST:PORT` of the issuer.
-    public: String,
-}
-
-impl OwnHost {
-    pub fn of(issuer: &str) -> Self {
-        let (_, rest) = issuer.split_once("://").unwrap_or_default();
-        Self {
-            public: rest.split('/').next().unwrap_or_default().to_owned(),
-        }
-    }
-
-    fn is(&self, host: &str) -> bool {
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => host,
-        };
-        let address = name.trim_start_matches('[').trim_end_matches(']');
-        host.eq_ignore_ascii_case(&self.public)
-            || name.eq_ignore_ascii_case("localhost")
-            || address.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
-    }
-}
-
-/// Refuses a request that was made for another host. A page of any site can have its own name point to
-/// this machine (DNS rebinding); browsers then take the demo for a part of that site, and the only
-/// trace is `Host`.
-pub async fn only_own_host(State(own): State<OwnHost>, request: Request, next: Next) -> Response {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let refused = match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host.to_str().is_ok_and(|host| own.is(host)) => None,
-        (Some(_), None) => Some((
-            StatusCode::MISDIRECTED_REQUEST,
-            "this demo is served as localhost and under its issuer's name only\n",
-        )),
-        // RFC 9112 §3.2
-        _ => Some((StatusCode::BAD_REQUEST, "one `Host` header is needed\n")),
-    };
-    let mut response = match refused {
-        Some(refused) => refused.into_response(),
-        None => next.run(request).await,
-    };
-    response.headers_mut().insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
-}
-
 async fn page(State(sessions): State<Sessions>, headers: HeaderMap) -> Response {
-    let who = match sessions.user(&headers) {
-        Some(user) => format!(
-            "<p>Signed in as <strong>{}</strong>.</p>\
-             <form method=\"post\" action=\"/sign-out\"><button>Sign out</button></form>",
-            user.name
-        ),
-        None => "<p>Nobody is signed in.</p>".to_owned(),
+    let user = sessions.user(&headers);
+    let html = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                meta name="color-scheme" content="light dark";
+                title { "Sign in" }
+            }
+            body {
+                main {
+                    h1 { "Demo sign-in" }
+                    @match user {
+                        Some(user) => {
+                            p { "Signed in as " strong { (user.name) } "." }
+                            form method="post" action="/sign-out" { button { "Sign out" } }
+                        },
+                        None => p { "Nobody is signed in." },
+                    }
+                    form method="post" action="/sign-in" {
+                        @for User { name, words, .. } in &USERS {
+                            p { button name="user" value=(name) { (name) } " " (words) }
+                        }
+                    }
+                }
+            }
+        }
     };
-    let button = |user: &User| {
-        let User { name, words, .. } = user;
-        format!("<p><button name=\"user\" value=\"{name}\">{name}</button> {words}</p>")
-    };
-    let buttons = USERS.each_ref().map(button).concat();
-    let html = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><title>Sign in</title></head>\
-         <body><main><h1>Demo sign-in</h1>{who}\
-         <form method=\"post\" action=\"/sign-in\">{buttons}</form></main></body></html>"
-    );
     let policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     (
         [
             (header::CONTENT_SECURITY_POLICY, policy),
             (header::CACHE_CONTROL, "no-store"),
         ],
-        Html(html),
+        Html(html.into_string()),
     )
         .into_response()
 }

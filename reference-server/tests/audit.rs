@@ -467,6 +467,47 @@ fn every_kind_of_tampering_is_found_and_named() {
 }
 
 /// Rows whose key is gone are not called altered; the rest of the trail is verified all the same.
+/// Also to admins: the row that somebody wrote into is named, and the others of its page are shown.
+#[test]
+fn a_row_that_cannot_be_read_hides_no_other_row() {
+    let postgres = Postgres::start();
+    let deployment = Deployment::new(&postgres);
+    let node = deployment.node();
+    let alder = node.signed_in("alder-admin");
+    let lab = Key::new(&alder, "Lab", READ);
+    lab.set_scopes(&alder, &[]);
+    lab.revoke(&alder);
+    deployment.sql(&set(2, "actor = ''"));
+    let page = |query: &str| {
+        let answer = alder.get(&format!("/api-access/v1/audit-events?{query}"), &[]);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()
+    };
+    let all = page("");
+    let items = all["items"].as_array().unwrap();
+    let told: Vec<_> = items
+        .iter()
+        .map(|item| (&item["seq"], &item["action"], &item["unreadable"]))
+        .collect();
+    let null = &json!(null);
+    assert_eq!(
+        told,
+        [
+            (&json!(3), &json!("credential.revoked"), null),
+            (&json!(2), null, &json!("actor")),
+            (&json!(1), &json!("credential.created"), null),
+        ]
+    );
+    for name in ["at", "actor", "credential_id", "details", "hash"] {
+        assert_eq!(items[1].get(name), Some(null), "{name}");
+    }
+    // It is a place to go on from like any other.
+    let first = page("limit=2");
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = page(&format!("limit=2&cursor={cursor}"));
+    assert_eq!(rest["items"][0]["seq"], 1);
+}
+
 #[test]
 fn an_unknown_key_is_named_and_nothing_is_called_altered() {
     let postgres = Postgres::start();

@@ -8,6 +8,7 @@ use credential_store_postgres::Pooler;
 use zeroize::Zeroizing;
 
 use super::ConfigError;
+
 pub(super) fn pooler(text: &str) -> Result<Option<Pooler>, ConfigError> {
     match text {
         "auto" => Ok(None),
@@ -25,7 +26,7 @@ pub(super) fn unknown(option: &'static str, value: &str, accepted: &'static str)
     let shown: String = value.chars().take(40).collect();
     ConfigError::new(
         option,
-        format_args!("`{}` is none", shown.escape_debug()),
+        format_args!("`{}` is not valid", shown.escape_debug()),
         accepted,
     )
 }
