@@ -17,7 +17,6 @@ use crate::{
     Options,
     client::{Connection, Exchange, Group, drive},
     host::Host,
-    settings::Setting,
 };
 
 const WARM_CONNECTIONS: usize = 16;
@@ -31,7 +30,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub async fn run(options: &Options, report: &mut Report) -> Result<(), Error> {
     let count = options.clients;
     progress("credentials for the first uses");
-    let (host, mut clients) = Host::start(count, Setting::AxumServe)?;
+    let (host, mut clients) = Host::start(count)?;
     let warm = clients.pop().ok_or("no client")?;
     let mut warm = Group::open(&host.address, WARM_CONNECTIONS, vec![warm]).await?;
     drive([&mut warm], SLICE).await?;

@@ -1,6 +1,5 @@
-//! A host of the OAuth endpoints whose connections are served in one way or another, and with more
-//! credentials than the reference server's limit allows: a process of its own, so that its memory
-//! and its processor time are its own.
+//! A host of the OAuth endpoints with more credentials than the reference server's limit allows: a
+//! process of its own, so that its memory and its processor time are its own.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -8,14 +7,13 @@ use std::{
     thread,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, routing::get, serve::ListenerExt as _};
 use benches::{
     Error,
     fixture::{Client, Deployment, SCOPE},
     measure::Process,
     report::progress_of,
 };
-use clap::ValueEnum as _;
 use credential_axum::oauth_router;
 use credential_core::{manage::ManageError, secret::verify::VerifierConfig};
 use serde_json::json;
@@ -26,7 +24,6 @@ use tokio::{
 
 use crate::{
     client::{Connection, Exchange, render},
-    settings::{self, Setting},
     setup::token_by_post,
 };
 
@@ -38,10 +35,9 @@ pub struct Host {
 
 impl Host {
     /// Starts it, and returns its clients' token requests: so many, and one more.
-    pub fn start(clients: usize, setting: Setting) -> Result<(Self, Vec<Exchange>), Error> {
-        let setting = setting.to_possible_value().ok_or("a setting has a name")?;
+    pub fn start(clients: usize) -> Result<(Self, Vec<Exchange>), Error> {
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["host", &clients.to_string(), setting.get_name()])
+            .args(["host", &clients.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -86,7 +82,7 @@ impl Drop for Host {
 }
 
 /// The process itself. Prints its address, then each client's id and secret, then an empty line.
-pub async fn run(clients: usize, setting: Setting) -> Result<bool, Error> {
+pub async fn run(clients: usize) -> Result<bool, Error> {
     let made_by = Deployment::with_default_cost()?;
     // Another node makes the credentials, on all cores, so that the one under test is new.
     let making = VerifierConfig {
@@ -125,7 +121,10 @@ pub async fn run(clients: usize, setting: Setting) -> Result<bool, Error> {
         writeln!(out, "{}\n{lines}", listener.local_addr()?)?;
         out.flush()?;
     }
-    let served = tokio::spawn(settings::serve(listener, app, setting));
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true); // as the socket was, then
+    });
+    let served = tokio::spawn(async { axum::serve(listener, app).await });
     // Ends when the one who started it does.
     tokio::task::spawn_blocking(|| io::stdin().read(&mut [0])).await??;
     served.abort();

@@ -12,7 +12,6 @@ mod host;
 mod neighbours;
 mod routes;
 mod server;
-mod settings;
 mod setup;
 mod start;
 
@@ -30,7 +29,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 struct Options {
     #[command(subcommand)]
     command: Option<Command>,
-    /// What to run; by default all but `settings`, some eight minutes.
+    /// What to run; by default all, some eight minutes.
     #[arg(
         long,
         value_enum,
@@ -55,7 +54,7 @@ struct Options {
     /// Seconds of each slice.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Only routes, or settings, whose name contains this.
+    /// Only routes whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
     /// Clients of the scenario `first-uses`.
@@ -85,20 +84,15 @@ enum Scenario {
     RefusedCreates,
     /// F2: 2 500 connections of lists of one admin, beside another tenant.
     Lists,
-    /// How connections are served: each setting of hyper and of the socket, beside its defaults.
-    Settings,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves the OAuth endpoints for the scenarios `first-uses` and `settings`, until standard input
-    /// ends.
+    /// Serves the OAuth endpoints for the scenario `first-uses`, until standard input ends.
     #[command(hide = true)]
     Host {
         /// How many.
         clients: usize,
-        /// How connections are served.
-        setting: settings::Setting,
     },
 }
 
@@ -114,8 +108,8 @@ impl Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if let Some(Command::Host { clients, setting }) = options.command {
-        return benches::run("load host", false, host::run(clients, setting));
+    if let Some(Command::Host { clients }) = options.command {
+        return benches::run("load host", false, host::run(clients));
     }
     benches::run_on_one_thread("load", options.check, run(&options))
 }
@@ -131,7 +125,7 @@ async fn run(options: &Options) -> Result<bool, Error> {
     }
     for scenario in &options.scenario {
         match scenario {
-            Scenario::Routes | Scenario::Settings => {}
+            Scenario::Routes => {}
             Scenario::Start => start::run(&mut report).await?,
             Scenario::Forged => flood::forged(options, &mut report).await?,
             Scenario::Dead => flood::dead(options, &mut report).await?,
@@ -141,12 +135,6 @@ async fn run(options: &Options) -> Result<bool, Error> {
             }
             Scenario::Lists => neighbours::lists(options, &mut report).await?,
         }
-    }
-    if options.scenario.contains(&Scenario::Settings) {
-        if options.scenario.len() > 1 {
-            report.gap()?;
-        }
-        settings::run(options).await?;
     }
     progress("");
     Ok(all_met && report.all_met())
