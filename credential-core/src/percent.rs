@@ -9,20 +9,31 @@ use zeroize::Zeroizing;
 
 /// A decoded value. What had to be copied is wiped on drop, since it may be a secret. No `Debug`, for
 /// the same reason.
-pub enum Decoded<'a> {
-    /// Nothing in it was encoded.
-    Borrowed(&'a str),
-    /// Decoded.
-    Owned(Zeroizing<String>),
+pub struct Decoded<'a>(Text<'a>);
+
+enum Text<'a> {
+    AsSent(&'a str),
+    Copied(Zeroizing<String>),
+}
+
+impl<'a> Decoded<'a> {
+    /// The text as it was sent, if nothing in it was encoded.
+    #[must_use]
+    pub fn as_sent(&self) -> Option<&'a str> {
+        match self.0 {
+            Text::AsSent(text) => Some(text),
+            Text::Copied(_) => None,
+        }
+    }
 }
 
 impl Deref for Decoded<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
-        match self {
-            Self::Borrowed(text) => text,
-            Self::Owned(text) => text,
+        match &self.0 {
+            Text::AsSent(text) => text,
+            Text::Copied(text) => text,
         }
     }
 }
@@ -47,7 +58,7 @@ pub fn decode(text: &str) -> Result<Decoded<'_>, DecodeError> {
     // compiler can do on many at a time, and almost nothing is encoded.
     let encoded = text.bytes().filter(|byte| matches!(byte, b'+' | b'%'));
     if encoded.count() == 0 {
-        return Ok(Decoded::Borrowed(text));
+        return Ok(Decoded(Text::AsSent(text)));
     }
     // Why wrapped from the start: it may be a secret, also where decoding fails halfway.
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -65,7 +76,7 @@ pub fn decode(text: &str) -> Result<Decoded<'_>, DecodeError> {
         });
     }
     let text = std::str::from_utf8(&decoded).map_err(|_| DecodeError::NotUtf8)?;
-    Ok(Decoded::Owned(Zeroizing::new(text.to_owned())))
+    Ok(Decoded(Text::Copied(Zeroizing::new(text.to_owned()))))
 }
 
 /// The byte that two hexadecimal digits stand for, and what follows them.

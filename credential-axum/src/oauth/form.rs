@@ -83,7 +83,7 @@ impl<'a> Form<'a> {
                     *slot = Some(value).filter(|value| !value.is_empty());
                     seen.known(known)
                 }
-                None => seen.unknown(name),
+                None => seen.unknown(&name),
             };
             if !first {
                 return Err(FormError::Repeated);
@@ -117,10 +117,10 @@ impl<'a> Seen<'a> {
         first
     }
 
-    fn unknown(&mut self, name: Decoded<'a>) -> bool {
-        self.unknown.insert(match name {
-            Decoded::Borrowed(name) => Cow::Borrowed(name),
-            Decoded::Owned(name) => Cow::Owned(name.to_string()),
+    fn unknown(&mut self, name: &Decoded<'a>) -> bool {
+        self.unknown.insert(match name.as_sent() {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(name.to_string()),
         })
     }
 }
