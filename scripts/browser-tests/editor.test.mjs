@@ -71,7 +71,7 @@ describe("the scope editor", () => {
     const editor = await edit(admin, "Lonely");
     await editor.getByRole("checkbox", { name: "Act as a user", exact: true }).check();
     await button(editor, "Save").click();
-    await editor.getByText("opens nothing alone").waitFor();
+    await editor.getByText("gives no access by itself").waitFor();
     await button(editor, "Cancel").click();
     await admin.leave();
   });

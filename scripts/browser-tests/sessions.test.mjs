@@ -33,7 +33,7 @@ describe("another practice signed in, in another tab", () => {
     await record(page, "24-tenant-changed");
     await button(remove, "Cancel").click();
     assert.equal(await page.getByText("Still works").count(), 0, "no key of a practice that is not signed in to");
-    await button(page, "Load the page anew").click();
+    await button(page, "Reload the page").click();
     await page.getByText("Birch · signed in as").waitFor();
     await page.getByRole("heading", { name: "No API keys yet" }).waitFor();
     await signIn(admin, "alder-admin");
@@ -62,7 +62,7 @@ describe("another practice signed in, in another tab", () => {
     await button(editor, "Save").click();
     await editor.getByText("signed in to another practice").waitFor();
     assert.equal(await page.getByText("deleted in the meantime").count(), 0);
-    await button(editor, "Load the page anew").click();
+    await button(editor, "Reload the page").click();
     await page.getByText("Birch · signed in as").waitFor();
     await signIn(admin, "alder-admin");
     assert.deepEqual(await scopesOf(admin, credential.id), []);
@@ -215,7 +215,7 @@ describe("what is on the screen is what is there", () => {
     const { page } = admin;
     await page.route("**/api-access/v1/**", (route) => route.fulfill({ status: 404, contentType: "text/html; charset=utf-8", body: "<h1>Nothing here</h1>" }));
     await page.goto(server.url);
-    await page.getByText(/Asked: GET \/api-access\/v1\/(catalog|credentials)\. Came back: 404 Not Found text\/html\./).waitFor();
+    await page.getByText(/Asked: GET \/api-access\/v1\/(catalog|credentials)\. Answer: 404 Not Found text\/html\./).waitFor();
     assert.ok(admin.heard.some((text) => text.includes("PageConfig::admin_api")), "the console says it too");
     await page.unroute("**/api-access/v1/**");
     await button(page, "Try again").click();
@@ -228,7 +228,7 @@ describe("what is on the screen is what is there", () => {
     const admin = await person(server, "alder-admin", { expectStatus: [404], expectConsole: /404 Not Found application\/problem\+json/ });
     await admin.page.route("**/api-access/v1/**", (route) => route.fulfill({ status: 404, contentType: "application/problem+json", json: { code: "not_found" } }));
     await admin.page.goto(server.url);
-    await admin.page.getByText("Came back: 404 Not Found application/problem+json.").waitFor();
+    await admin.page.getByText("Answer: 404 Not Found application/problem+json.").waitFor();
     await admin.leave();
   });
 
@@ -242,7 +242,7 @@ describe("what is on the screen is what is there", () => {
     await button(page.getByRole("alertdialog"), "Delete").click();
     await page.getByText("This cannot be done right now. Try again in a moment.").waitFor();
     await page.getByText("The key may still work. Deleting again does no harm.").waitFor();
-    await page.getByText(/Came back: 502 .*text\/html/).waitFor();
+    await page.getByText(/Answer: 502 .*text\/html/).waitFor();
     await button(page, "Cancel").click();
     await admin.leave();
   });
@@ -266,7 +266,7 @@ describe("what is on the screen is what is there", () => {
     for (const [status, code, words] of [
       [403, "self_service_unavailable", "API keys cannot be created or changed here. Contact Elation support."],
       [403, "tenant_suspended", "The API access of your practice is suspended."],
-      [409, "limit_reached", "Your practice has as many API keys as it may."],
+      [409, "limit_reached", "Your practice has reached its limit of API keys."],
       [429, "rate_limited", "Wait a moment and try again."],
       [503, "unavailable", "This cannot be done right now."],
       [418, "something_new", "name this code: something_new"],

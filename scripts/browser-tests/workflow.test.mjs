@@ -29,7 +29,7 @@ describe("the whole workflow", () => {
     await create.getByLabel("Name").fill("x".repeat(101));
     await create.getByRole("radio", { name: "FHIR", exact: true }).check();
     await button(create, "Create").click();
-    await create.getByText("Use at most 100 characters; this has 101.").waitFor();
+    await create.getByText("Use at most 100 characters; this name has 101.").waitFor();
     await create.getByLabel("Name").fill("Lab results sync");
     await create.getByRole("radio", { name: "Elation APIv2", exact: true }).check();
     await button(create, "Create").click();
