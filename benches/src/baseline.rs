@@ -1,4 +1,4 @@
-//! What ratios are to: the bare work beneath each path, by the same libraries.
+//! The baselines of ratios: the bare work of each path, done with the same libraries.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Map {
     }
 }
 
-/// Argon2id at the library's default cost, in memory that is kept: the least that one hash takes.
+/// Argon2id at the library's default cost, in memory that is reused: the minimum time of one hash.
 #[derive(Debug)]
 pub struct Argon2id {
     argon2: Argon2<'static>,
@@ -62,14 +62,14 @@ impl Argon2id {
     /// Lanes.
     pub const LANES: u32 = 1;
 
-    /// The parameters as benchmarks are named.
+    /// The parameters, as they occur in the names of benchmarks.
     #[must_use]
     pub fn parameters() -> String {
         let (m, t, p) = (Self::MEMORY_KIB, Self::ITERATIONS, Self::LANES);
         format!("m={m},t={t},p={p}")
     }
 
-    /// Takes the memory.
+    /// Allocates the memory.
     ///
     /// # Errors
     /// Never with these parameters.

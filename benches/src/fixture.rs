@@ -24,9 +24,9 @@ use crate::{
     report::{progress, progress_of},
 };
 
-/// What each credential may do unless said otherwise.
+/// The scope of each credential, unless a function takes others.
 pub const SCOPE: &str = "system/patients.read";
-/// A path that it may GET.
+/// A path that this scope may GET.
 pub const PATH: &str = "/api/2.0/patients/12345/";
 
 /// A store in memory that counts its calls, and a node over it.
@@ -38,13 +38,12 @@ pub struct Deployment {
     pub keyring: Keyring,
     /// The node.
     pub node: Credentials,
-    /// What each node hashes with, unless with Argon2id.
+    /// The hasher of each node, if it is not Argon2id.
     hasher: Option<Arc<NoHashing>>,
 }
 
 impl Deployment {
-    /// A deployment that takes every secret with the right tag for right, because none of what it
-    /// is for is about Argon2.
+    /// A deployment that accepts every secret with a valid tag, for measurements without Argon2.
     ///
     /// # Errors
     /// The settings are out of bounds.
@@ -72,13 +71,13 @@ impl Deployment {
         })
     }
 
-    /// What another node over the same store is built with.
+    /// The builder of another node over the same store.
     #[must_use]
     pub fn another_node(&self) -> CredentialsBuilder {
         node(&self.store, &self.keyring, self.hasher.clone())
     }
 
-    /// Makes so many credentials that may do [`SCOPE`].
+    /// Creates that many credentials with [`SCOPE`].
     ///
     /// # Errors
     /// The store refuses.
@@ -92,7 +91,7 @@ impl Deployment {
         Ok(clients)
     }
 
-    /// Issues so many tokens to each client, without looking at one.
+    /// Issues that many tokens to each client, and verifies none.
     ///
     /// # Errors
     /// A client or a token is refused.
@@ -106,7 +105,7 @@ impl Deployment {
         Ok(tokens)
     }
 
-    /// As [`tokens`](Self::tokens), and has the node look at each, so that its caches are warm.
+    /// As [`tokens`](Self::tokens), and verifies each, so that the node's caches are warm.
     ///
     /// # Errors
     /// A client or a token is refused.
@@ -152,7 +151,7 @@ fn node(
     }
 }
 
-/// What any node is built with.
+/// The builder of any node.
 #[must_use]
 pub fn builder(store: impl CredentialStore, keyring: &Keyring) -> CredentialsBuilder {
     Credentials::builder(store)
@@ -166,14 +165,14 @@ pub fn builder(store: impl CredentialStore, keyring: &Keyring) -> CredentialsBui
 pub struct Client {
     /// The credential.
     pub id: CredentialId,
-    /// Its public name.
+    /// Its client id.
     pub client_id: String,
     /// Its secret.
     pub secret: String,
 }
 
 impl Client {
-    /// Has the admin of [`admin`] make a credential.
+    /// Creates a credential as the admin of [`admin`].
     ///
     /// # Errors
     /// The store refuses.
@@ -185,7 +184,7 @@ impl Client {
         Self::create_as(&admin(), node, name, scopes).await
     }
 
-    /// Has an admin make a credential.
+    /// Creates a credential as an admin.
     ///
     /// # Errors
     /// The store refuses.
@@ -212,7 +211,7 @@ impl Client {
         })
     }
 
-    /// Has a node issue tokens.
+    /// Issues tokens on a node.
     ///
     /// # Errors
     /// The client or its scopes are refused.
@@ -247,7 +246,7 @@ pub fn forge(secret: &str) -> String {
     forged
 }
 
-/// The rest of a check, once the token is known: method + path → may it pass.
+/// The rest of a check, once the token is known: whether method and path are permitted.
 #[inline]
 #[must_use]
 pub fn may_get(api_type: &ApiType, access: &Access, path: &str) -> bool {
@@ -286,7 +285,7 @@ pub fn admin_of(tenant: &str) -> Result<TenantAdmin, Error> {
     Ok(actor.admin()?)
 }
 
-/// Puts things in a random order, always the same one.
+/// Shuffles, always in the same way.
 pub fn shuffle<T>(things: &mut [T]) {
     // SplitMix64: nothing here needs better.
     let mut state = 7_u64;
@@ -301,8 +300,7 @@ pub fn shuffle<T>(things: &mut [T]) {
     }
 }
 
-/// Hashes nothing and takes every secret for right. Each hash is a text of its own, as a real one
-/// would be.
+/// Hashes nothing and accepts every secret. Each hash is a different text, as a real one would be.
 #[derive(Debug)]
 struct NoHashing(SecretHash);
 

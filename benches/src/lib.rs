@@ -1,9 +1,9 @@
-//! What the measurements share.
+//! Shared parts of the measurements.
 //!
 //! | I want to… | see |
 //! | --- | --- |
 //! | set up credentials and tokens | [`fixture`] |
-//! | know what a ratio is to | [`baseline`] |
+//! | know the baseline of a ratio | [`baseline`] |
 //! | know how a figure is taken | [`measure`] |
 //! | print a figure beside its budget | [`report`] |
 
@@ -19,12 +19,12 @@ pub mod fixture;
 pub mod measure;
 pub mod report;
 
-/// What a measurement may fail with.
+/// The error of a measurement.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Runs a program to its end on all cores. A failure is told on standard error.
+/// Runs a program to its end on all cores. A failure is written to standard error.
 ///
-/// The future says whether every budget was met; with `check`, a missed one fails the program.
+/// The future returns whether every budget was met. With `check`, a missed one fails the program.
 pub fn run(
     program: &str,
     check: bool,
@@ -33,7 +33,7 @@ pub fn run(
     run_on(Builder::new_multi_thread(), program, check, future)
 }
 
-/// As [`run`], on this thread alone: for what generates load.
+/// As [`run`], on this thread alone, for programs that generate load.
 pub fn run_on_one_thread(
     program: &str,
     check: bool,

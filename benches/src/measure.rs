@@ -1,5 +1,5 @@
-//! How figures are taken: in short slices, the subject's and its baselines' in turn, so that a
-//! machine whose speed drifts moves them all. What is reported is the median.
+//! How figures are measured: in short slices, alternating between the subject and its baselines, so that a
+//! drift of the machine's speed affects all of them. The figure is the median.
 
 use std::{
     fs,
@@ -18,11 +18,10 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The value of a future that never waits, without a runtime in between: what a caller inside of
-/// one pays.
+/// The value of a future that never waits, polled without a runtime, as a caller inside one polls it.
 ///
 /// # Panics
-/// If the future waits after all: the caches were not warm.
+/// If the future waits, because the caches were not warm.
 pub fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut context = Context::from_waker(Waker::noop());
     match pin!(future).poll(&mut context) {
@@ -31,7 +30,7 @@ pub fn ready<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// As [`ready`], for threads that others may hold up: polls until there is a value.
+/// As [`ready`], for threads that others may delay: polls until there is a value.
 pub fn ready_soon<T>(future: impl Future<Output = T>) -> T {
     let mut context = Context::from_waker(Waker::noop());
     let mut future = pin!(future);
@@ -110,7 +109,7 @@ impl Samples {
         self.percentile(0.5)
     }
 
-    /// The figure that a `share` of all stay below; not a number if there are none.
+    /// The quantile at `share`; not a number if there are no figures.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -137,7 +136,7 @@ impl Samples {
     }
 }
 
-/// What Linux says of a process.
+/// What Linux reports about a process.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
     /// Its id; `None`: this one.

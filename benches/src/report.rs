@@ -33,11 +33,11 @@ pub enum Cell {
     Empty,
     /// A word.
     Text(String),
-    /// A number, with so many digits behind the point in the table.
+    /// A number, with that many decimals in the table.
     Number(f64, usize),
     /// A figure with its unit in the table; in JSON in the base unit.
     Figure(Figure),
-    /// What is allowed.
+    /// The budget.
     Budget(Budget),
     /// Whether the budget is met.
     Met(bool),
@@ -172,7 +172,7 @@ impl Budget {
         Self::Exactly(Figure { value, unit })
     }
 
-    /// Whether a value in the budget's unit keeps it. What is not a number never does.
+    /// Whether a value in the budget's unit meets it. NaN never does.
     #[must_use]
     pub fn is_met_by(self, value: f64) -> bool {
         match self {
@@ -237,7 +237,7 @@ impl Report {
         )
     }
 
-    /// Adds a row; its cells stand in the order of the columns.
+    /// Adds a row, with its cells in the order of the columns.
     ///
     /// # Errors
     /// Standard output is closed.
@@ -335,7 +335,7 @@ impl Report {
     }
 }
 
-/// A figure, what it is to be compared with, and what is allowed.
+/// A figure, its baseline and its budget.
 #[derive(Debug, Clone)]
 pub struct Line {
     /// The budget's number.
@@ -348,7 +348,7 @@ pub struct Line {
     pub baseline: Option<f64>,
     /// The figure divided by the baseline's.
     pub ratio: Option<f64>,
-    /// What is allowed: of the ratio, if its unit is [`Unit::Times`] and there is a ratio.
+    /// The budget: of the ratio, if its unit is [`Unit::Times`] and there is a ratio.
     pub budget: Option<Budget>,
 }
 
@@ -366,7 +366,7 @@ impl Line {
         }
     }
 
-    /// A count of things that must be so many.
+    /// A count whose budget is an exact number.
     #[must_use]
     pub fn count(
         id: &'static str,
@@ -395,7 +395,7 @@ impl Line {
     }
 }
 
-/// Says what is being done, on standard error so that the figures stay clean. Empty: done.
+/// Shows progress on standard error, so that standard output has the figures alone. Empty: done.
 pub fn progress(what: &str) {
     let mut err = io::stderr().lock();
     // Nobody is told of progress if standard error is closed.

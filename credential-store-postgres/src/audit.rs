@@ -24,7 +24,7 @@ pub(crate) async fn audit_events(
     let limit = limit(query.limit);
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
-        // Why two: each walks an index of its own.
+        // Why two queries: each uses an index of its own.
         let rows = match query.credential_id {
             None => {
                 sqlx::query_as!(
@@ -69,11 +69,11 @@ pub(crate) async fn audited_tenants(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<String>, StoreError> {
-    // The next text in order of bytes, so that one condition serves the first page as well.
+    // The next text in byte order, so that one condition also fits the first page.
     let from = after.map_or(String::new(), |after| format!("{after}\u{1}"));
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
-        // The second walks the index from tenant to tenant, not from row to row.
+        // The second query jumps in the index from tenant to tenant (a loose index scan).
         let tenants = sqlx::query_scalar!(
             r#"with recursive audited (id) as (
                 (select tenant_id from credential_management.audit_event
@@ -226,7 +226,7 @@ fn compare(keys: &[KeyCheck], kept: &[KeptKey]) -> Result<Vec<KeyName>, StoreErr
             });
         }
     }
-    // What is no key's name is no key that anybody lacks.
+    // A value that is no key name cannot be a missing key.
     let names = kept.iter().filter_map(|kept| kept.name.parse().ok());
     Ok(names.collect())
 }

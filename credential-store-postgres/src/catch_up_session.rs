@@ -1,5 +1,5 @@
-//! The session that catch-ups have to themselves, so that no other call can make them wait: neither for
-//! a connection of the pool nor for one that has died.
+//! The session that only catch-ups use, so that a catch-up waits neither for a connection of the pool nor
+//! for a pooled connection that has died.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,8 @@ use crate::{
 /// `application_name` of the session, to find it in `pg_stat_activity`.
 const APPLICATION: &str = "credential-catch-up";
 
-/// What [`BEGIN`] sets for each transaction elsewhere. Here it is set once, since the session is ours.
+/// The settings that [`BEGIN`] makes for each transaction elsewhere. Here they are made once, because
+/// the session is ours.
 const LIMITS: [(&str, &str); 4] = [
     ("statement_timeout", "4s"),
     ("lock_timeout", "3s"),
@@ -30,7 +31,7 @@ const LIMITS: [(&str, &str); 4] = [
     ("default_transaction_isolation", "read committed"),
 ];
 
-/// How long the end of a session that was given up may take on the server. A process that does not end
+/// How long the server may take to end a session that was given up. A server process that does not end
 /// at all (stopped, or waiting for a disk) must not keep the node from catching up.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -47,11 +48,11 @@ struct Open {
     session: Option<Session>,
 }
 
-/// The session, for one call. If that does not come to an end, what it left on the server must not meet
-/// the next call: the session is ended before there is another one.
+/// The session, for one call. If the call is given up, the session is ended before another one is
+/// opened, so that the next call does not meet the remains of this one.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    /// Both are `None` once the call came to an end.
+    /// Both are `None` once the call has ended.
     slot: Option<OwnedMutexGuard<Slot>>,
     open: Option<Open>,
     pooler: Pooler,
@@ -65,9 +66,9 @@ impl CatchUpSession {
         let open = if let Some(open) = slot.take() {
             open
         } else {
-            // Why a task: a caller that goes away while it connects would leave a session behind,
-            // and the next one would open another beside it. It is bounded by itself: a connection
-            // that is made and never answered would keep the slot for ever.
+            // Why a task: a caller that disconnects meanwhile would leave a session behind, and the
+            // next caller would open another beside it. Why a limit of its own: a connection that is
+            // accepted and never answered would keep the slot for ever.
             let pool = pool.clone();
             let opening = tokio::spawn(async move {
                 let opened = in_time(async { open(&pool).await.map_err(store_error) }).await;
@@ -154,7 +155,7 @@ async fn open(pool: &Pool) -> Result<Open, sqlx::Error> {
     })
 }
 
-/// By what the pool connects with now: a host may have set another password since.
+/// Connects with the pool's current options: a host may have set another password since.
 async fn connect(pool: &Pool) -> Result<PgConnection, sqlx::Error> {
     let options = reachable(&pool.connections.connect_options()).application_name(APPLICATION);
     match pool.pooler {
@@ -162,7 +163,7 @@ async fn connect(pool: &Pool) -> Result<PgConnection, sqlx::Error> {
             Err(error) if refuses_options(&error) => options.connect().await,
             connected => connected,
         },
-        // There each call's transaction sets the limits.
+        // Each call's transaction sets the limits there.
         Pooler::Transaction => options.statement_cache_capacity(0).connect().await,
     }
 }

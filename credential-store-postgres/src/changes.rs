@@ -20,7 +20,7 @@ use crate::{
     row::{Id, bigint, change, change_id, limit, number},
 };
 
-/// One in so many heartbeats of a store also removes old changes and dead nodes: every few minutes.
+/// Every 1 024th heartbeat of a store also removes old changes and dead nodes: every few minutes.
 const PRUNE_EVERY: u64 = 1024;
 
 pub(crate) async fn catch_up(
@@ -125,13 +125,13 @@ pub(crate) async fn catch_up(
     Ok(Changes {
         upto: change_id(row.upto, row.mark)?,
         items: complete.then(items).transpose()?,
-        // Since its transaction began, which is a little more than since its commit.
+        // Since the transaction began, which is a little earlier than its commit.
         waited: Duration::from_micros(row.waited.and_then(|it| it.try_into().ok()).unwrap_or(0)),
         largest_max_staleness: Duration::from_micros(number(row.largest)?),
     })
 }
 
-/// A change for everything, so that every node starts anew.
+/// Writes a change for everything, so that every node starts anew.
 pub(crate) async fn invalidate(store: &PostgresStore) -> Result<(), StoreError> {
     in_time(async {
         let lease = Lease::begin(&store.pool).await?;
@@ -140,7 +140,7 @@ pub(crate) async fn invalidate(store: &PostgresStore) -> Result<(), StoreError> 
     .await
 }
 
-/// A change of one credential.
+/// Appends a change of one credential and commits.
 pub(crate) async fn commit_change<T>(
     lease: Lease,
     value: T,
@@ -149,8 +149,8 @@ pub(crate) async fn commit_change<T>(
     append(lease, value, Some(id)).await
 }
 
-/// Appends the change and commits: always the last statement, because the counter's lock, held from
-/// here to the commit, is what orders changes and makes every writer wait.
+/// Appends the change and commits. This is always the last statement of a transaction: every writer
+/// waits for the counter's lock, which is held from here to the commit and orders the changes.
 async fn append<T>(
     mut lease: Lease,
     value: T,
@@ -195,11 +195,11 @@ pub(crate) async fn latest(lease: &mut Lease) -> Result<ChangeId, StoreError> {
     change_id(latest.value, latest.mark)
 }
 
-/// Removes changes and nodes that nobody needs any more. If that fails, a later one will.
+/// Removes changes and nodes that are no longer needed. If that fails, a later call removes them.
 async fn prune(pool: Pool) {
     let done = in_time(async {
         let mut lease = Lease::take(&pool).await?;
-        // Why skip what is locked: another node that prunes at the same time does the same work.
+        // Why `skip locked`: another node that prunes at the same time removes those rows.
         sqlx::query!(
             r#"
             with old_changes as (

@@ -1,4 +1,4 @@
-//! What checks read, each in one statement, and the few things that authentication writes.
+//! The reads of checks, each one statement, and the few writes of authentication.
 
 use credential_core::{
     credential::CredentialState,
@@ -16,8 +16,8 @@ use crate::{
     row::{Id, Micros, StateRow, change_id, limit},
 };
 
-/// What a check reads, in one statement and hence of one moment: a [`StateRow`]. The counter's row
-/// is always there, the credential (`$find`) may not be.
+/// What a check reads: a [`StateRow`], by one statement and therefore from one snapshot. The row of the
+/// counter always exists, the credential (`$find`) may not.
 macro_rules! state {
     ($find:tt, $argument:expr) => {
         sqlx::query_as!(
@@ -126,7 +126,7 @@ pub(crate) async fn revoke_token(
     let id = Id::from(revoke.credential_id);
     in_time(async {
         let mut lease = Lease::begin(&store.pool).await?;
-        // Orders the revocations of one credential's tokens, so that the count below is right.
+        // Serialises the revocations of one credential's tokens, so that the count below is right.
         let found = sqlx::query_scalar!(
             r#"select true as "found!" from credential_management.credential
             where id = $1 for no key update"#,
@@ -194,8 +194,8 @@ pub(crate) async fn record_use(store: &PostgresStore, uses: &[LastUse]) -> Resul
     }
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
-        // Why lock in order first: two nodes that report the same credentials must not wait
-        // for each other in a circle.
+        // Why lock in order first: two nodes that report the same credentials would otherwise
+        // deadlock.
         sqlx::query!(
             r#"
             with used as (

@@ -1,5 +1,5 @@
-//! Credentials: added, read, listed, edited, revoked. What a change has in common: it locks the
-//! tenant's row first, decides in a later statement, and ends with [`commit_change`].
+//! Credentials: insert, read, list, edit, revoke. Every change locks the tenant's row first, decides in a
+//! later statement, and ends with [`commit_change`].
 
 use credential_core::{
     credential::{Credential, CredentialName},
@@ -61,8 +61,8 @@ pub(crate) async fn insert(
     } = new;
     in_time(async {
         let mut lease = Lease::begin(&store.pool).await?;
-        // Locks the tenant, new or not. What follows is decided under that lock, in later
-        // statements, which see all that was committed while this one waited.
+        // Locks the tenant, new or not. Later statements decide under that lock, and see everything
+        // that was committed while this one waited.
         let head = sqlx::query_as!(
             HeadRow,
             r#"insert into credential_management.tenant as t (id) values ($1)
@@ -260,8 +260,8 @@ pub(crate) async fn list(
     let limit = limit(query.limit);
     in_time(async {
         let mut lease = Lease::take(&store.pool).await?;
-        // Why two: each walks an index of its own, so a page costs the same however many
-        // revoked credentials lie between.
+        // Why two queries: each uses an index of its own, so a page costs the same for any number of
+        // revoked credentials between its rows.
         let rows = if query.include_revoked {
             credentials!(
                 r#"with page as (

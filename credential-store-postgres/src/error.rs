@@ -1,11 +1,11 @@
-//! What PostgreSQL says, as what a caller can act on.
+//! PostgreSQL's errors, as errors that a caller can act on.
 
 use credential_core::store::StoreError;
 use sqlx::error::DatabaseError;
 
-/// A broken constraint becomes the domain error that it guards; all else is `Backend`.
+/// A violated constraint becomes the domain error that it guards; every other error is `Backend`.
 ///
-/// `Display` of the result holds no SQL and no value; what the server said is its source.
+/// `Display` of the result has no SQL and no value. The server's message is its source.
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     let constraint = error
         .as_database_error()
@@ -19,7 +19,7 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// The error, below what an operator can do about it if that is known.
+/// The error, wrapped in a hint for operators where there is one.
 pub(crate) fn explained(error: sqlx::Error) -> Box<dyn std::error::Error + Send + Sync> {
     let code = error.as_database_error().and_then(DatabaseError::code);
     let hint = match code.as_deref() {
@@ -37,10 +37,10 @@ pub(crate) fn explained(error: sqlx::Error) -> Box<dyn std::error::Error + Send 
 
 const NO_SCHEMA: &str = "the database schema `credential_management` is missing or incomplete: \
     run `reference-server migrate`, or `PostgresStore::migrate` in a host of your own";
-const NO_RIGHT: &str = "the database role lacks a right: who runs needs the grants that \
-    docs/operations.md lists under `Roles`, who migrates needs `create` on the database";
+const NO_RIGHT: &str = "the database role lacks a right: a role that runs a node needs the grants \
+    that docs/operations.md lists under `Roles`, a role that migrates needs `create` on the database";
 
-/// What PostgreSQL said, and what to do about it.
+/// PostgreSQL's error, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{hint}")]
 struct Explained {
@@ -49,8 +49,8 @@ struct Explained {
     error: sqlx::Error,
 }
 
-/// Whether the server ended a transaction because of another one that ran beside it:
-/// `serialization_failure` or `deadlock_detected`.
+/// Whether the server aborted a transaction because of a concurrent one: `serialization_failure` or
+/// `deadlock_detected`.
 pub(crate) fn is_conflict(error: &StoreError) -> bool {
     let StoreError::Backend { source } = error else {
         return false;
@@ -61,21 +61,21 @@ pub(crate) fn is_conflict(error: &StoreError) -> bool {
     matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
-/// A failure of this crate's own making.
+/// An error that this crate itself raises.
 pub(crate) fn backend(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError::Backend {
         source: Box::new(error),
     }
 }
 
-/// A stored value that core did not write, or that a column cannot hold.
+/// A stored value that core did not write.
 #[derive(Debug, thiserror::Error)]
-#[error("column `{column}` holds what core does not accept")]
+#[error("column `{column}` holds a value that core does not accept")]
 pub(crate) struct Unreadable {
     pub(crate) column: &'static str,
 }
 
-/// The head in `tenant` names an earlier row than the newest, so the next row has no place.
+/// The head in `tenant` names an earlier row than the newest, so the next row would overwrite one.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the tenant's audit trail goes on behind the head kept with the tenant: verify it with \

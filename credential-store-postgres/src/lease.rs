@@ -48,9 +48,9 @@ pub(crate) async fn in_time<T>(
         .unwrap_or_else(|_| Err(backend(TookTooLong(CALL_TIMEOUT))))
 }
 
-/// Runs a call that is one statement and may be repeated; once more, in a transaction of READ
-/// COMMITTED, if the server could not serialize it: somebody has changed the default level of
-/// connections that were known to have another.
+/// Runs a call that is one statement and may be repeated. If the server could not serialize it, the call
+/// runs once more, in a READ COMMITTED transaction: the default level of the connections has changed since
+/// they were asked for it.
 pub(crate) async fn once_more<T, F>(pool: &Pool, call: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -70,8 +70,8 @@ pub(crate) struct Pool {
     pub(crate) connections: PgPool,
     pub(crate) pooler: Pooler,
     pub(crate) sessions: Arc<Sessions>,
-    /// As many as the pool has connections. Whoever waits waits here, where giving up costs
-    /// nothing.
+    /// As many as the pool has connections. Calls wait here and not in the pool, because a call that
+    /// gives up here costs nothing.
     places: Arc<Semaphore>,
     /// Grows when connections are retired.
     generation: Arc<AtomicU64>,
@@ -91,15 +91,15 @@ impl Pool {
         }
     }
 
-    /// Closes the connections that are idle now, and has those in use closed when their calls end. What
-    /// the host itself has in use is the host's: it comes back, and is retired with the next ones.
+    /// Closes the connections that are idle now, and those in use when their calls end. Connections that the
+    /// host itself is using go back to the pool, and are closed by the next retirement.
     pub(crate) fn retire(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
         for _ in 0..self.connections.size() {
             let Some(idle) = self.connections.try_acquire() else {
                 break;
             };
-            // Without a farewell: nobody may be there to take it.
+            // Without a farewell message: the server may be gone.
             drop(idle.detach());
         }
     }
@@ -109,29 +109,29 @@ impl Pool {
     }
 }
 
-/// A pooled connection for one call. If the call does not come to an end, because of a time-out or a
-/// caller that went away, what it left on the server must neither stay there nor meet the next
-/// call: see [`Sessions::settle`].
+/// A pooled connection for one call. If the call is given up, because of a time-out or a caller that
+/// disconnected, its statement must neither stay on the server nor meet the next call: see
+/// [`Sessions::settle`].
 #[derive(Debug)]
 pub(crate) struct Lease {
-    /// `None` once the call came to an end.
+    /// `None` once the call has ended.
     connection: Option<(PoolConnection<Postgres>, OwnedSemaphorePermit)>,
     pool: Pool,
-    /// Of the pool when the call began.
+    /// The pool's generation when the call began.
     generation: u64,
-    /// `None` behind a pooler, which sees to its sessions itself: each call carries limits there.
+    /// `None` behind a pooler, which manages its sessions itself; each call sets limits there.
     session: Option<Session>,
-    /// Whether a statement alone needs a transaction around it.
+    /// Whether a single statement needs an explicit transaction.
     begins: bool,
     in_transaction: bool,
 }
 
 impl Lease {
-    /// For one statement, which is its own transaction; to be ended by [`end`](Self::end).
+    /// For one statement, which is its own transaction. End it with [`end`](Self::end).
     ///
-    /// Behind a pooler the transaction is an explicit one: it alone keeps the session from the
-    /// preparing of the statement to its end. Likewise where the default level is another than READ
-    /// COMMITTED: a serializable heartbeat would fail whenever another node's is at work.
+    /// Behind a pooler the transaction is explicit: only within one does a statement run in the session
+    /// in which it was prepared. It is also explicit where the default level is not READ COMMITTED: a
+    /// serializable heartbeat would fail whenever another node's runs beside it.
     pub(crate) async fn take(pool: &Pool) -> Result<Self, StoreError> {
         let mut lease = Self::acquire(pool).await?;
         if lease.begins {
@@ -140,7 +140,7 @@ impl Lease {
         Ok(lease)
     }
 
-    /// For several statements in one transaction; to be ended by [`commit`](Self::commit) or
+    /// For several statements in one transaction. End it with [`commit`](Self::commit) or
     /// [`roll_back`](Self::roll_back).
     pub(crate) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
         let mut lease = Self::acquire(pool).await?;
@@ -157,8 +157,8 @@ impl Lease {
         let generation = pool.generation();
         let place = Arc::clone(&pool.places).acquire_owned().await;
         let place = place.map_err(backend)?;
-        // Why a task: a caller that goes away while the pool tests or makes a connection would cost
-        // it that connection. In a task the pool comes to an end, and the connection goes back.
+        // Why a task: if the caller disconnects while the pool tests or opens a connection, the pool
+        // would lose that connection. The task finishes, and the connection goes back.
         let connection = pool.connections.acquire();
         let acquired = tokio::spawn(async move { (connection.await, place) }).await;
         let (connection, place) = acquired.map_err(backend)?;
@@ -191,7 +191,7 @@ impl Lease {
         On::new(self.connection(), pooler)
     }
 
-    /// Ends what [`take`](Self::take) began: the statement has taken effect.
+    /// Ends a call that [`take`](Self::take) began, after its statement succeeded.
     pub(crate) async fn end(self) -> Result<(), StoreError> {
         if self.in_transaction {
             return self.commit().await;
@@ -206,7 +206,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Ends the transaction without effect and returns `refusal`, or what kept it from ending.
+    /// Rolls the transaction back and returns `refusal`, or the error of the rollback.
     pub(crate) async fn roll_back(mut self, refusal: StoreError) -> StoreError {
         match self.simple("rollback").await {
             Ok(()) => {
@@ -217,7 +217,7 @@ impl Lease {
         }
     }
 
-    /// The call came to an end: the connection may serve the next, unless it was retired meanwhile.
+    /// The call has ended: the connection goes back to the pool, unless it was retired meanwhile.
     fn finish(mut self) {
         if let Some((mut connection, _place)) = self.connection.take()
             && self.generation != self.pool.generation()

@@ -9,25 +9,30 @@
 //! | what a row holds | `migrations/`, then `row.rs` |
 //! | what an error means | `error.rs` |
 //! | how long a call may take | `lease.rs` |
-//! | what becomes of a call that was given up | `sessions.rs` |
-//! | what catch-ups never wait for | `catch_up_session.rs` |
+//! | what happens to a call that was given up | `sessions.rs` |
+//! | why catch-ups do not wait for other calls | `catch_up_session.rs` |
 //! | what is different behind a pooler | `pooler.rs`, `unnamed.rs` |
 //! | how a change wakes other nodes | `listen.rs` |
 //!
 //! # What the pool needs
 //!
-//! Nothing special. A transaction sets its own isolation level and time limits in the round trip
-//! that begins it, and they end with it; changes and heartbeats raise `synchronous_commit` to at
-//! least `on`. A call ends within 4 s, waiting for a connection included. One that was given up keeps
-//! its place in the pool until the server has ended it; a second later its session is terminated.
-//! Beside the pool, each store opens one connection that listens
-//! (`application_name = credential-listener`), one that catches up (`credential-catch-up`), with what
-//! the pool connects with at that time, and while a session is to be terminated one more
-//! (`credential-control`). Every 15 s one tests the listener for a moment
-//! (`credential-listener-test`).
+//! Nothing special. A transaction sets its isolation level and time limits in the round trip that
+//! begins it, and they end with it. Changes and heartbeats raise `synchronous_commit` to at least
+//! `on`. A call ends within 4 s, waiting for a connection included. A call that was given up keeps its
+//! place in the pool until the server has ended its session; after a second the session is
+//! terminated.
 //!
-//! Roles: who migrates needs `create` on the database; the narrower grants of who runs stand in the
-//! project's `docs/operations.md`, *Roles*.
+//! Each store opens further connections beside the pool, with the pool's current connect options:
+//!
+//! | `application_name` | for |
+//! | --- | --- |
+//! | `credential-listener` | LISTEN |
+//! | `credential-catch-up` | catch-ups |
+//! | `credential-control` | terminating a session, while there is one to terminate |
+//! | `credential-listener-test` | testing the listener, for a moment every 15 s |
+//!
+//! The role that migrates needs `create` on the database. The project's `docs/operations.md`, *Roles*,
+//! has the narrower grants of the role that runs.
 //!
 //! # Behind a pooler in transaction mode
 //!
@@ -40,16 +45,16 @@
 //! ```
 //!
 //! With [`Pooler::Transaction`] nothing relies on a session: each call is one transaction of unnamed
-//! statements, so any pooler will do, PgBouncer older than 1.21 or without
-//! `max_prepared_statements` included. What is promised stays; what it costs:
+//! statements. Any pooler works, also PgBouncer before 1.21 or without `max_prepared_statements`. The
+//! promises stay the same. The costs:
 //!
 //! - A read, a heartbeat or a batch of last uses takes four round trips instead of one, a change
 //!   eight instead of five.
-//! - Nothing listens, because a LISTEN would stay behind in a session that is somebody else's next:
-//!   changes on other nodes are learned of one catch-up interval later, and
-//!   [`PostgresStore::listener_state`] says [`BehindPooler`](ListenerState::BehindPooler).
+//! - There is no LISTEN, because it would stay in a session that serves another client next. A node
+//!   learns of changes on other nodes one catch-up interval later, and
+//!   [`PostgresStore::listener_state`] is [`BehindPooler`](ListenerState::BehindPooler).
 //!
-//! [`PostgresStore::migrate`] wants a direct connection. PgBouncer refuses connections that send
+//! [`PostgresStore::migrate`] needs a direct connection. PgBouncer refuses connections that send
 //! `extra_float_digits` unless its `ignore_startup_parameters` lists it: give the pool's options
 //! `extra_float_digits(None)`; nothing here stores a float.
 
@@ -101,8 +106,8 @@ pub use crate::{
     pooler::{DetectError, Pooler},
 };
 
-/// Credentials in PostgreSQL. Clones share the pool and the listening connection; each is woken on
-/// its own, and catches up on a connection of its own.
+/// Credentials in PostgreSQL. Clones share the pool and the listening connection. Each clone is woken
+/// separately and catches up on a connection of its own.
 pub struct PostgresStore {
     pool: Pool,
     catch_up_session: CatchUpSession,
@@ -122,8 +127,8 @@ impl PostgresStore {
     /// A store on the host's pool, whose connections go through that pooler. Connects to nothing
     /// yet.
     ///
-    /// With [`Pooler::Transaction`] no other store may use the same `pool` as a direct one: the
-    /// names of its statements would be found again on the shared connections.
+    /// With [`Pooler::Transaction`], do not give the same `pool` to a store without a pooler: the
+    /// named statements of that store would stay on the shared connections.
     #[must_use]
     pub fn behind(pooler: Pooler, pool: PgPool) -> Self {
         let pool = Pool::new(pooler, pool);
@@ -136,13 +141,12 @@ impl PostgresStore {
         }
     }
 
-    /// Brings the schema up to date, or finds that it is. Several nodes may do so at once: one
+    /// Brings the schema up to date. Does nothing if it is. Several nodes may call this at once: one
     /// migrates, the others wait.
     ///
-    /// The role needs `create` on the database, unless the schema is up to date; the host's tables
-    /// and migrations are not touched.
-    /// The connections must be PostgreSQL's own: the lock that keeps nodes apart belongs to its
-    /// session, and a pooler in transaction mode would leave it behind in somebody else's.
+    /// The role needs `create` on the database, unless the schema is up to date. The host's tables and
+    /// migrations are not touched. The connections must lead to PostgreSQL directly: the migration lock
+    /// belongs to a session, and a pooler in transaction mode would hand that session to another client.
     ///
     /// # Errors
     /// [`SchemaError::Newer`] if a newer build has migrated the database;
@@ -160,7 +164,7 @@ impl PostgresStore {
         migrate::state(pool).await
     }
 
-    /// Refuses a schema that this build was not made for, with what to do about it.
+    /// Refuses a schema that this build was not made for. The error says what to do.
     ///
     /// # Errors
     /// [`SchemaError::Older`], [`SchemaError::Newer`], [`SchemaError::Encoding`], or
@@ -169,8 +173,8 @@ impl PostgresStore {
         migrate::check(pool).await
     }
 
-    /// Writes a change for everything: every node drops what it has cached and starts anew. For rows
-    /// that were restored or repaired by hand, because nodes learn of a change from the log alone.
+    /// Writes a change for everything, so that every node drops its caches and starts anew. Call it
+    /// after rows were restored or repaired by hand: nodes learn of changes from the log only.
     ///
     /// # Errors
     /// [`StoreError::Backend`] only.
@@ -302,7 +306,7 @@ impl CredentialStore for PostgresStore {
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        // A start begins here, and nothing works on a schema or a database that does not fit.
+        // A start calls this first, and no other call works on a schema that does not fit.
         let fits = PostgresStore::check_schema(&self.pool.connections).await;
         fits.map_err(error::backend)?;
         audit::check_keys(self, keys).await

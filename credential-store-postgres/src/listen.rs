@@ -1,7 +1,7 @@
-//! Waking: each change NOTIFYs, and each node LISTENs on a connection of its own.
+//! Waking: each change sends a NOTIFY, and each node LISTENs on a connection of its own.
 //!
-//! Nothing but speed relies on it: a node that hears nothing learns of a change at its next
-//! catch-up. The connection is outside the host's pool, so neither can starve the other.
+//! Only speed depends on it: a node that misses a notice learns of the change at its next catch-up. The
+//! connection is outside the host's pool, so neither can starve the other.
 
 use std::{
     fmt,
@@ -38,17 +38,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Whether changes on other nodes wake this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerState {
-    /// Nobody has waited for a change yet.
+    /// No caller has waited for a change yet.
     NotStarted,
     /// The first connection is being made.
     Connecting,
     /// A notice that was sent as a test arrived.
     Listening,
-    /// The connection was lost, cannot be made, or delivers nothing (a pooler that nobody named):
-    /// changes are learned of one catch-up interval later. It is tried again and again.
+    /// The connection was lost, cannot be made, or delivers nothing (a pooler that was not named). The
+    /// node learns of changes one catch-up interval later, and goes on trying to connect.
     Down,
-    /// Nothing listens, because the store is behind a pooler in transaction mode: changes are
-    /// learned of one catch-up interval later.
+    /// The store is behind a pooler in transaction mode, where LISTEN does not work. The node learns of
+    /// changes one catch-up interval later.
     BehindPooler,
 }
 
@@ -67,12 +67,13 @@ impl fmt::Display for ListenerState {
 /// What the listening task tells the stores that share it.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
-    /// Grows with each reason to look.
+    /// Grows with each reason to catch up.
     wakes: u64,
     state: ListenerState,
 }
 
-/// The listening task, started by whoever first waits and ended with the last store that shares it.
+/// The listening task. It starts with the first call that waits, and ends with the last store that
+/// shares it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pool: Pool,
@@ -110,8 +111,8 @@ impl Listener {
         self.heard.borrow().state
     }
 
-    /// Returns once there has been a reason to look since `seen`, and moves `seen` up to it. Behind
-    /// a pooler there never is one.
+    /// Returns once there has been a reason to catch up since `seen`, and advances `seen`. Behind a pooler
+    /// it never returns.
     pub(crate) async fn heard_since(&self, seen: &AtomicU64) {
         self.task.get_or_init(|| match self.pool.pooler {
             Pooler::None => {
@@ -129,7 +130,7 @@ impl Listener {
             }
         });
         let mut heard = self.heard.subscribe();
-        // The sender lives in `self`, so waiting does not fail.
+        // The sender is in `self`, so waiting does not fail.
         if let Ok(heard) = heard
             .wait_for(|heard| heard.wakes != seen.load(Ordering::Relaxed))
             .await
@@ -144,9 +145,7 @@ impl Listener {
 enum Deaf {
     #[error("the connection was lost")]
     Lost,
-    #[error(
-        "a notice sent as a test did not arrive: is there a pooler in transaction mode between?"
-    )]
+    #[error("a notice sent as a test did not arrive: is there a pooler in transaction mode?")]
     Undelivered,
     #[error("PostgreSQL did not answer in time")]
     TookTooLong,
@@ -167,7 +166,7 @@ async fn listen(options: PgConnectOptions, heard: watch::Sender<Heard>) {
             pause = SHORTEST_PAUSE;
         }
         if was != ListenerState::Down {
-            // Once, until it works again: the state says the rest.
+            // Logged once until it works again; the state shows the rest.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "changes on other nodes do not wake this one: it learns of them one interval later"
@@ -194,7 +193,7 @@ async fn listen_once(
     let set_up = async {
         let mut listener = PgListener::connect_with(&ours).await?;
         listener.eager_reconnect(false);
-        // A channel for tests of this connection alone, so that they wake nobody else.
+        // A channel of this connection alone, so that its tests wake no other node.
         let backend: i32 = sqlx::query_scalar("select pg_backend_pid()")
             .fetch_one(&mut listener)
             .await?;
@@ -207,8 +206,8 @@ async fn listen_once(
         .map_err(|_| Deaf::TookTooLong)??;
     let mut tested = false;
     loop {
-        // The first round tests at once. A lost connection may be silent for ever (packets dropped),
-        // hence the tests. A notice of a change is as good as a test.
+        // The first round tests at once. Why tests: a connection whose packets are dropped is silent for
+        // ever. A notice of a change counts as a test.
         let within = if tested { TEST_AFTER } else { Duration::ZERO };
         if let Ok(channel) = timeout(within, next(&mut listener)).await {
             wake(heard, &channel?, &test_channel);
@@ -256,8 +255,8 @@ fn wake(heard: &watch::Sender<Heard>, channel: &str, test_channel: &str) {
     }
 }
 
-/// Notifies from a connection that lives for this alone. Why not the listening one: behind a pooler
-/// it would hear itself and nobody else. Why not the pool's: a test must not wait for the host.
+/// Sends a notice on a connection of its own. Why not on the listening one: behind a pooler it would hear
+/// only itself. Why not on the pool's: a test must not wait for the host.
 async fn send_test(options: &PgConnectOptions, channel: &str) -> Result<(), Deaf> {
     let options = options
         .clone()

@@ -1,4 +1,4 @@
-//! The schema: how it comes about, and whether it is the one that this build was made for.
+//! The schema: its migrations, and whether it is the one that this build was made for.
 
 use sqlx::{
     PgPool,
@@ -7,7 +7,7 @@ use sqlx::{
 
 use crate::{error::explained, pooler::Pooler, unnamed::On};
 
-/// Its own schema and its own migrations table (see `sqlx.toml`), beside the host's.
+/// The migrations, which have a schema and a migrations table of their own (see `sqlx.toml`).
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Where a database's schema stands, seen from this build.
@@ -56,15 +56,15 @@ pub enum SchemaError {
         /// The latest that this build has.
         known: i64,
     },
-    /// The database cannot hold every name: its encoding is not UTF-8, and is fixed when it is made.
+    /// The database cannot hold every name: its encoding is not UTF-8. An encoding cannot be changed.
     #[error(
-        "the database's encoding is {found} and must be UTF8, or names that it cannot hold would be refused: make one with `create database … encoding 'UTF8' template template0`"
+        "the database's encoding is {found} and must be UTF8, because it cannot hold every name: create another with `create database … encoding 'UTF8' template template0`"
     )]
     Encoding {
-        /// What it is.
+        /// The database's encoding.
         found: String,
     },
-    /// The database could not be asked, or a migration failed; what it had done is undone.
+    /// The database could not be asked, or a migration failed and was rolled back.
     #[error("the database schema `credential_management` could not be read or migrated")]
     Backend {
         /// What happened.
@@ -86,10 +86,10 @@ pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
     })
 }
 
-/// Always as behind a pooler: nobody has said yet whether there is one.
+/// Always as behind a pooler, because it is not known yet whether there is one.
 async fn latest_applied(pool: &PgPool) -> Result<Option<i64>, SchemaError> {
     let mut transaction = pool.begin().await.map_err(failed)?;
-    // Why two: a table that may be missing cannot stand in a query that is to say so.
+    // Why two queries: one that names a missing table fails.
     let database = sqlx::query!(
         r#"select current_setting('server_encoding') as "encoding!",
             to_regclass('credential_management.migration') is not null as "exists!""#
@@ -124,12 +124,12 @@ pub(crate) async fn check(pool: &PgPool) -> Result<(), SchemaError> {
 
 pub(crate) async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
     match state(pool).await? {
-        // Looks first: who runs may not migrate, and need not.
+        // First: a role that runs a node may not migrate.
         SchemaState::Current => return Ok(()),
         SchemaState::Newer { found, known } => return Err(SchemaError::Newer { found, known }),
         SchemaState::Older { .. } => {}
     }
-    // Why out of the pool: the migrator's advisory lock belongs to the session, and must go with it
+    // Why detached: the migrator's advisory lock belongs to the session. Closing the session releases it,
     // also when a migration fails.
     let mut connection = pool.acquire().await.map_err(failed)?.detach();
     MIGRATOR

@@ -1,4 +1,4 @@
-//! What stands between a connection and PostgreSQL, and how to find out.
+//! Poolers between a connection and PostgreSQL, and their detection.
 
 use std::{fmt, time::Duration};
 
@@ -12,11 +12,10 @@ use crate::error::TookTooLong;
 /// What stands between a connection and PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooler {
-    /// Nothing that matters: a connection keeps its server session for life. So does a pooler in
-    /// session mode.
+    /// Nothing, or a pooler in session mode: a connection keeps one server session for its life.
     None,
-    /// A pooler in transaction mode: each transaction may meet another server session, so no call
-    /// relies on one. Each is one transaction of unnamed statements, and nothing listens.
+    /// A pooler in transaction mode: each transaction may run in another server session. Each call
+    /// is one transaction of unnamed statements, and there is no LISTEN.
     Transaction,
 }
 
@@ -29,43 +28,45 @@ impl fmt::Display for Pooler {
     }
 }
 
-/// Why it could not be found out what stands before PostgreSQL. Who is in doubt uses
-/// [`Pooler::Transaction`], which is right everywhere and only slower.
+/// The detection failed. In doubt use [`Pooler::Transaction`], which works everywhere and is only
+/// slower.
 #[derive(Debug, thiserror::Error)]
-#[error("could not find out whether a pooler stands before PostgreSQL")]
+#[error("could not detect whether there is a pooler in front of PostgreSQL")]
 pub struct DetectError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// How long all of it may take.
+/// How long the whole detection may take.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
-/// How long a connection may wait for a server session that another one of ours may be holding.
+/// How long one connection may wait for a server session while our other one holds a session.
 const SESSION_WITHIN: Duration = Duration::from_secs(1);
 
-/// The server session that answers, when it began, and what time it is there; microseconds.
+/// The process id of the server session, its start, and the server's time, both in microseconds.
 const LOOK: &str = "select pg_backend_pid(), \
     (select (extract(epoch from backend_start) * 1000000)::bigint \
         from pg_stat_activity where pid = pg_backend_pid()), \
     (extract(epoch from clock_timestamp()) * 1000000)::bigint";
 
-/// How often two connections hold a transaction each. They begin in turns and end in the same order:
-/// a pooler that hands out the session used last swaps the two in the first round, one that hands
-/// out the session unused for longest in the second.
+/// Rounds in which two connections hold a transaction each.
+///
+/// The connections alternate in beginning first, and always commit in the same order. A pooler whose
+/// free sessions are a stack (LIFO) swaps the two sessions in the first round, a pooler whose free
+/// sessions are a queue (FIFO) in the second.
 const ROUNDS: usize = 4;
-/// How many connections are made after the first two, one after the other. With them, up to four
-/// poolers that are taken in turns and have no session open yet are noticed.
+/// Connections that are made one after the other after the first two. With them, up to four poolers
+/// behind one address are noticed, also if they are used in turn and have no session open yet.
 const NEWCOMERS: usize = 3;
 
 impl Pooler {
-    /// Finds out, with at most two connections at a time, in some thirty round trips.
+    /// Detects a pooler, with at most two connections at a time, in some thirty round trips.
     ///
-    /// A direct connection is one server session, which begins after the connection does and never
-    /// changes. A pooler is recognised by a session that changes, is shared, is older than the
-    /// connection that it answers on, or cannot be had for a second while another connection holds
-    /// one. So a direct connection is taken for a pooler's only if the server's clock is set back
-    /// at that moment, or if it answers one connection and not the other.
+    /// A direct connection has one server session, which starts after the connection does and never
+    /// changes. A pooler is recognised by a session that changes, that is shared, that is older than
+    /// its connection, or that is not available for a second while another connection holds one. A
+    /// direct connection is taken for a pooler only if the server's clock is set back at that
+    /// moment, or if the server answers one connection and not the other.
     ///
-    /// A pooler in session mode is taken for one in transaction mode, because it cannot be told from
-    /// outside: who runs one, and knows, need not ask. Many poolers behind one address may go
-    /// unnoticed while none of them has a session open.
+    /// A pooler in session mode cannot be recognised from outside and is taken for one in transaction
+    /// mode; a host that runs one passes [`Pooler::None`] instead. Many poolers behind one address
+    /// may go unnoticed while none of them has a session open.
     ///
     /// # Errors
     /// PostgreSQL cannot be reached, refuses, or does not answer within 10 s.
@@ -79,8 +80,8 @@ impl Pooler {
     }
 }
 
-/// Options whose start-up a pooler accepts as it comes: PgBouncer refuses `extra_float_digits`
-/// unless it is told to ignore it, and no float is stored here.
+/// Connect options that a pooler accepts in its default configuration. PgBouncer refuses
+/// `extra_float_digits`, and no float is stored here.
 pub(crate) fn reachable(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().extra_float_digits(None)
 }
@@ -103,7 +104,7 @@ async fn detect(options: &PgConnectOptions) -> Result<Pooler, sqlx::Error> {
         };
         let ones = begin(one).await?;
         let Ok(others) = timeout(SESSION_WITHIN, begin(other)).await else {
-            // It waits for a session, unless nothing answers any more: that would say nothing.
+            // It waits for a session. If the first connection does not answer either, nothing is known.
             look(one).await?;
             return Ok(Pooler::Transaction);
         };
@@ -119,8 +120,8 @@ async fn detect(options: &PgConnectOptions) -> Result<Pooler, sqlx::Error> {
         commit(&mut second).await?;
     }
 
-    // Each may have come to a pooler of its own. One that comes to a pooler used before finds a
-    // session there.
+    // The two may have reached two poolers. A further connection to one of these gets a session that
+    // is already open.
     first.close().await?;
     for _ in 0..NEWCOMERS {
         let before = look(&mut second).await?;
@@ -135,23 +136,23 @@ async fn detect(options: &PgConnectOptions) -> Result<Pooler, sqlx::Error> {
     Ok(Pooler::None)
 }
 
-/// One look at the server's side of a connection.
+/// The server's side of a connection at one moment.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     session: i32,
-    /// `None` where this is not told.
+    /// `None` where the role may not see it.
     began: Option<i64>,
     now: i64,
 }
 
 impl Look {
-    /// By the server's clock, which stands for both: a connection to another server proves nothing.
+    /// Both times are of one server's clock.
     fn older_than(self, moment: i64) -> bool {
         self.began.is_some_and(|began| began < moment)
     }
 }
 
-// All of it in the simple protocol, which prepares nothing.
+// The simple protocol prepares no statement.
 
 async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
     let row = sqlx::raw_sql(LOOK).fetch_one(connection).await?;
@@ -162,7 +163,7 @@ async fn look(connection: &mut PgConnection) -> Result<Look, sqlx::Error> {
     })
 }
 
-/// Begins a transaction; the session that it runs in.
+/// Begins a transaction, and returns the session in which it runs.
 async fn begin(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     sqlx::raw_sql("begin; select pg_backend_pid()")
         .fetch_one(connection)

@@ -1,7 +1,7 @@
-//! How core's values lie in columns and come back.
+//! Conversions between core's values and columns.
 //!
-//! Times and ids have types of their own here, so that nothing depends on which date or UUID crate
-//! a host's sqlx has switched on.
+//! Times and ids have types of their own here, so that they do not depend on the date or UUID crate that
+//! a host enables in sqlx.
 
 use credential_core::{
     audit::{AuditEvent, AuditHead, Event},
@@ -69,7 +69,7 @@ impl PgHasArrayType for Micros {
 
 impl Encode<'_, Postgres> for Micros {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        // i64::MAX is `infinity` and stays it.
+        // i64::MAX is `infinity`.
         let micros = match self.0 {
             i64::MAX => i64::MAX,
             micros => micros.saturating_sub(POSTGRES_EPOCH),
@@ -135,12 +135,12 @@ fn binary<'a>(value: &PgValueRef<'a>) -> Result<&'a [u8], BoxDynError> {
     }
 }
 
-/// What the unique index compares of a name.
+/// The value of a name that the unique index compares.
 pub(crate) fn name_key(name: &CredentialName) -> Vec<u8> {
     Sha256::digest(name.comparison_key()).to_vec()
 }
 
-/// A credential with its secrets, as every query that returns one selects it.
+/// A credential with its secrets: the columns that every query for a credential selects.
 #[derive(Debug)]
 pub(crate) struct CredentialRow {
     pub(crate) id: Id,
@@ -220,7 +220,7 @@ impl TryFrom<CredentialRow> for Credential {
     }
 }
 
-/// What a check reads, from one snapshot. Every column of the credential is null if there is none.
+/// What a check reads, from one snapshot. If there is no credential, all its columns are null.
 #[derive(Debug)]
 pub(crate) struct StateRow {
     pub(crate) upto: i64,
@@ -316,7 +316,7 @@ pub(crate) struct AuditRow {
 }
 
 impl AuditRow {
-    /// The event; or the column that holds what core does not accept.
+    /// The event, or the column whose value core does not accept.
     fn event(self) -> Result<AuditEvent, &'static str> {
         Ok(AuditEvent {
             format: u8::try_from(self.format).map_err(|_| "format")?,
@@ -345,7 +345,7 @@ impl AuditRow {
     }
 }
 
-/// A tenant's audit head, as the row that is locked holds it.
+/// A tenant's audit head, from the locked row.
 #[derive(Debug)]
 pub(crate) struct HeadRow {
     pub(crate) seq: i64,
@@ -353,7 +353,7 @@ pub(crate) struct HeadRow {
     pub(crate) key: Option<String>,
 }
 
-/// Sealed audit rows, column by column, and the head that they leave.
+/// Sealed audit rows, column by column, and the head after them.
 #[derive(Debug, Default)]
 pub(crate) struct SealedEvents {
     pub(crate) seq: Vec<i64>,
@@ -384,7 +384,7 @@ impl SealedEvents {
                     .as_slice()
                     .try_into()
                     .or_unreadable("tenant.audit_hash")?,
-                // What is no key's name names no key to follow.
+                // A value that is no key name counts as none.
                 key: head.key.as_ref().and_then(|key| key.parse().ok()),
             }),
         };
@@ -416,7 +416,7 @@ impl SealedEvents {
     }
 }
 
-/// What a row of the change log says.
+/// The change that a row of the change log describes.
 pub(crate) fn change(
     credential_id: Option<Id>,
     tenant_id: Option<String>,
@@ -446,7 +446,7 @@ pub(crate) fn bigint(number: u64) -> Result<i64, StoreError> {
     i64::try_from(number).map_err(backend)
 }
 
-/// A page size as `bigint`; more than there can be rows is all of them.
+/// A page size as `bigint`. A larger one means all rows.
 pub(crate) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -1,14 +1,13 @@
-//! Server sessions: which one a connection has, and how those of abandoned calls come to an end.
+//! Server sessions: the session of each connection, and the end of sessions of abandoned calls.
 //!
-//! A call that is given up leaves its statement running on the server: in the queue for a lock, or
-//! in a commit that waits for a standby. The pool must not open another connection in its place,
-//! or a table that is locked for a minute uses up the server's `max_connections`. So the abandoned
-//! connection keeps its place in the pool until the server answers on it, or until its session is
-//! seen to have ended.
+//! A call that is given up leaves its statement running on the server, waiting for a lock or, in a
+//! commit, for a standby. If the pool opened another connection in its place, a table that is locked
+//! for a minute would use up the server's `max_connections`. So the abandoned connection keeps its
+//! place in the pool until the server answers on it, or until its session has ended.
 //!
 //! Why `pg_terminate_backend` and never a cancel request: cancelling a commit that waits for a
-//! standby lets it *succeed*, with a warning; and a request that comes late hits the next statement
-//! of that session. A session that is terminated in that wait answers nobody.
+//! standby lets it *succeed*, with a warning, and a late request hits the session's next statement.
+//! A session that is terminated during that wait answers nobody.
 
 use std::{
     collections::HashMap,
@@ -31,7 +30,7 @@ use crate::pooler::reachable;
 /// `application_name` of the connection that ends sessions; there is one at a time, while it is
 /// needed.
 const APPLICATION: &str = "credential-control";
-/// How long an abandoned statement may take to end by itself before its session is ended.
+/// How long an abandoned statement may still run before its session is ended.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long the control connection may take to connect and to ask once.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -40,10 +39,10 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long the control connection is kept when nothing is left to do.
 const KEPT_FOR: Duration = Duration::from_secs(5);
-/// How many connections are remembered; then all are forgotten and asked again.
+/// How many connections are remembered. Above that, all are forgotten and asked again.
 const REMEMBERED: usize = 1024;
 
-/// A server session; its start tells it from a later one with the same process id.
+/// A server session. Its start distinguishes it from a later one with the same process id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
     process: i32,
@@ -63,11 +62,11 @@ impl Session {
     }
 }
 
-/// What is asked of a connection once.
+/// What is asked once of each connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Met {
     pub(crate) session: Session,
-    /// Its default level; a statement alone can have no other.
+    /// Whether its default isolation level is READ COMMITTED, in which single statements run.
     pub(crate) read_committed: bool,
 }
 
@@ -79,8 +78,8 @@ async fn met(connection: &mut PgConnection) -> Result<Met, sqlx::Error> {
     })
 }
 
-/// Ends the sessions that still are what they were, and finds out which are left. Without a right to
-/// see a session's start it is left alone, and counts as there.
+/// Ends those of the given sessions that still exist, and returns which are left. A session whose start
+/// the role may not see is left alone and counts as existing.
 const END: &str = "select s.process, s.began, \
         case when a.backend_start is not null then pg_terminate_backend(s.process) end \
     from unnest($1::int[], $2::bigint[]) as s (process, began) \
@@ -88,7 +87,7 @@ const END: &str = "select s.process, s.began, \
     where a.backend_start is null \
         or (extract(epoch from a.backend_start) * 1000000)::bigint = s.began";
 
-/// The sessions of one pool. Not for use behind a pooler, whose sessions are nobody's.
+/// The sessions of one pool. Not for use behind a pooler, where a connection has no session of its own.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     pool: PgPool,
@@ -122,10 +121,11 @@ impl Sessions {
         }
     }
 
-    /// What a pooled connection is: asked once per connection, without a round trip from then on.
+    /// The session of a pooled connection. The first call for a connection makes a round trip, later ones
+    /// none.
     ///
-    /// A pooled connection has no name on this side. But it keeps what it has prepared, in memory
-    /// that is its own for as long as anybody refers to it; so the address tells connections apart.
+    /// sqlx gives pooled connections no identity. But a connection keeps its prepared statements, whose
+    /// memory is not used again while a reference exists, so the statement's address identifies it.
     pub(crate) async fn of(&self, connection: &mut PgConnection) -> Result<Met, sqlx::Error> {
         let statement = connection.prepare(sqlx::SqlStr::from_static(WHO)).await?;
         let place = statement.columns().as_ptr().addr();
@@ -147,13 +147,13 @@ impl Sessions {
         Ok(met)
     }
 
-    /// Asks each connection anew, because what was asked has changed.
+    /// Forgets all connections, so that each is asked again.
     pub(crate) fn forget(&self) {
         lock(&self.known).clear();
     }
 
-    /// Takes over a connection whose call was given up while it was asked for its session: nothing
-    /// else runs there yet.
+    /// Takes over a connection whose call was given up while its session was asked for. Nothing else
+    /// runs there yet.
     pub(crate) async fn meet(
         &self,
         mut connection: PoolConnection<Postgres>,
@@ -165,8 +165,8 @@ impl Sessions {
         None
     }
 
-    /// Takes over the connection of a call that was given up. Once its statement has ended it goes
-    /// back to the pool; one that does not end is closed, after its session.
+    /// Takes over the connection of a call that was given up. If its statement ends, the connection goes
+    /// back to the pool; otherwise the session is ended and the connection closed.
     pub(crate) async fn settle(
         self: Arc<Self>,
         mut connection: PoolConnection<Postgres>,
@@ -193,7 +193,7 @@ impl Sessions {
         None
     }
 
-    /// Ends a session; returns once it is seen to have ended.
+    /// Ends a session, and returns once it has ended.
     pub(crate) async fn end(self: &Arc<Self>, session: Session) {
         let (ended, seen) = oneshot::channel();
         {
@@ -209,7 +209,7 @@ impl Sessions {
         let _ended = seen.await;
     }
 
-    /// Works until nothing has been left to be ended for a while.
+    /// Ends sessions until there has been none to end for [`KEPT_FOR`].
     async fn control(self: Arc<Self>) {
         let mut connection: Option<PgConnection> = None;
         let mut pause = SHORTEST_PAUSE;
@@ -221,7 +221,7 @@ impl Sessions {
                 }
                 if let Some(connection) = connection.take() {
                     let _closed = timeout(ANSWER_WITHIN, connection.close()).await;
-                    // Its session ends by now, before there may be another one.
+                    // The session ends meanwhile, before another one is opened.
                     sleep(LONGEST_PAUSE).await;
                 }
                 let mut ending = lock(&self.ending);
@@ -261,14 +261,14 @@ impl Sessions {
         }
     }
 
-    /// What is asked for and still waited for.
+    /// The sessions that somebody still waits for.
     fn to_be_ended(&self) -> Vec<Session> {
         let mut ending = lock(&self.ending);
         ending.asked.retain(|(_, ended)| !ended.is_closed());
         ending.asked.iter().map(|(session, _)| *session).collect()
     }
 
-    /// Ends them all, and returns those that are still there.
+    /// Ends the sessions, and returns those that still exist.
     async fn end_once(
         &self,
         connection: &mut Option<PgConnection>,
@@ -279,7 +279,7 @@ impl Sessions {
         } else {
             let options = reachable(&self.pool.connect_options()).application_name(APPLICATION);
             let mut new = options.connect().await?;
-            // At connect, because the connection is ours; not in the start-up message, which a
+            // Set once, because the connection is ours, and not in the start-up message, which a
             // pooler in session mode would refuse.
             sqlx::raw_sql("set statement_timeout = '3s'; set lock_timeout = '3s'")
                 .execute(&mut new)
@@ -298,8 +298,8 @@ impl Sessions {
     }
 }
 
-/// Whether the server has ended what was running, and what it says next is the answer to what it is
-/// asked next.
+/// Whether the earlier statement has ended, so that the server's next answer belongs to the next
+/// statement.
 async fn settled(connection: &mut PgConnection, session: Session, in_transaction: bool) -> bool {
     let settle = async {
         if in_transaction {
@@ -310,7 +310,7 @@ async fn settled(connection: &mut PgConnection, session: Session, in_transaction
     settle.await.is_ok_and(|answered| answered == session)
 }
 
-/// No server listens there, so none of its sessions is left.
+/// Whether no server listens at the address, so that none of its sessions is left.
 fn nobody_is_there(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error)
         if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound))

@@ -1,9 +1,9 @@
-//! Statements without names, for connections whose server session is another's a moment later.
+//! Unnamed statements, for connections behind a pooler in transaction mode.
 //!
-//! sqlx prepares each statement under a name once and then runs it by that name. A pooler in
-//! transaction mode hands the next transaction to another session, where the name is unknown or,
-//! worse, somebody else's. An unnamed statement is prepared anew each time and ends with the next
-//! one; within a transaction the session, and so the statement, stays.
+//! sqlx prepares each statement once under a name and then runs it by that name. Behind such a pooler
+//! the next transaction may run in another server session, where the name is unknown or belongs to
+//! another client's statement. An unnamed statement is prepared anew for each run. A transaction stays
+//! in one session, so the statement exists until it has run.
 
 use std::pin::Pin;
 
@@ -20,8 +20,7 @@ type Future<'e, T> = Pin<Box<dyn std::future::Future<Output = Result<T, Error>> 
 
 /// A connection for one statement, named or not.
 ///
-/// Why an executor: the query macros build their queries as persistent ones and offer no way to say
-/// otherwise.
+/// Why an executor: the query macros mark every query as persistent, and have no option against it.
 #[derive(Debug)]
 pub(crate) struct On<'c> {
     connection: &'c mut PgConnection,
@@ -60,7 +59,7 @@ impl<'c> Executor<'c> for On<'c> {
         self.connection.fetch_optional(query)
     }
 
-    // The two below prepare under a name, and are not used: statements here are only ever run.
+    // The trait requires these two. They prepare under a name, and nothing here calls them.
 
     fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [PgTypeInfo]) -> Future<'e, PgStatement>
     where
@@ -77,7 +76,7 @@ impl<'c> Executor<'c> for On<'c> {
     }
 }
 
-/// A query that is persistent only where a name lasts.
+/// A query that is persistent only without a pooler.
 struct Query<Q> {
     query: Q,
     pooler: Pooler,

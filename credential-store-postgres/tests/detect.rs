@@ -101,6 +101,6 @@ async fn a_server_that_is_not_there_is_an_error() {
     let error = Pooler::detect(&options).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "could not find out whether a pooler stands before PostgreSQL"
+        "could not detect whether there is a pooler in front of PostgreSQL"
     );
 }

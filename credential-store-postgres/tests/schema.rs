@@ -144,8 +144,8 @@ async fn a_database_in_another_encoding_is_refused() {
         ));
         let pool = common::pool(&server.url(&name)).await;
         let expected = format!(
-            "the database's encoding is {encoding} and must be UTF8, or names that it cannot hold \
-             would be refused: make one with `create database … encoding 'UTF8' template template0`"
+            "the database's encoding is {encoding} and must be UTF8, because it cannot hold every \
+             name: create another with `create database … encoding 'UTF8' template template0`"
         );
         let refused = PostgresStore::migrate(&pool).await.unwrap_err();
         assert_eq!(refused.to_string(), expected);
@@ -192,8 +192,8 @@ async fn who_runs_may_migrate_what_is_up_to_date() {
 
 #[tokio::test]
 async fn a_missing_right_is_named_with_where_to_look() {
-    let hint = "the database role lacks a right: who runs needs the grants that \
-        docs/operations.md lists under `Roles`, who migrates needs `create` on the database";
+    let hint = "the database role lacks a right: a role that runs a node needs the grants that \
+        docs/operations.md lists under `Roles`, a role that migrates needs `create` on the database";
     let fresh = common::fresh().await;
     let role = format!("nobody_of_{}", fresh.database.name());
     fresh.database.query(&format!("create role {role} login"));

@@ -7,12 +7,12 @@ use std::{
 
 use crate::{Database, show};
 
-/// What a database held at one moment.
+/// The content of a database at one moment.
 #[derive(Debug, Clone)]
 pub struct Dump(Vec<u8>);
 
 impl Database<'_> {
-    /// All that it holds now.
+    /// Dumps the database's present content.
     #[must_use]
     pub fn dump(&self) -> Dump {
         let mut dump = Command::new(self.server.binaries().join("pg_dump"));
@@ -20,10 +20,9 @@ impl Database<'_> {
         Dump(output(&mut dump, &[]))
     }
 
-    /// Brings it back to what it held then, under its name. Whoever is connected is cut off.
+    /// Restores the content of a dump under the same name. Open connections are cut off.
     ///
-    /// The restored database takes the old one's place at once, so that a client never meets half
-    /// of it.
+    /// The restored database replaces the old one at once, so that no client sees half of it.
     pub fn restore(&self, dump: &Dump) {
         let name = &self.name;
         let aside = format!("{name}_restored");
@@ -38,7 +37,7 @@ impl Database<'_> {
     }
 }
 
-/// What a program says that is given `input`.
+/// The output of a program that is given `input`.
 fn output(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut child = command
         .stdin(Stdio::piped())
@@ -47,7 +46,7 @@ fn output(command: &mut Command, input: &[u8]) -> Vec<u8> {
         .spawn()
         .unwrap_or_else(|error| panic!("{} does not start: {error}", show(command)));
     let mut stdin = child.stdin.take().expect("it is piped");
-    // What it does not read is told by its exit.
+    // A program that does not read its input reports that by its exit code.
     let _taken = stdin.write_all(input);
     drop(stdin);
     let output = child.wait_with_output().expect("its output can be read");

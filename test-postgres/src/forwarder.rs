@@ -1,4 +1,4 @@
-//! A door to a server that can be turned to another one.
+//! A forwarder of connections whose target server can be changed.
 
 use std::{
     fs,
@@ -15,8 +15,8 @@ use std::{
 
 use crate::{SERIAL, Server};
 
-/// Forwards connections from a Unix socket of its own to one server, and later to another: how
-/// clients follow a promotion without a new URL. Closed, with its connections, when dropped.
+/// Forwards connections from a Unix socket of its own to one server, and later to another, so that clients
+/// follow a promotion without a new URL. Closed, with its connections, when dropped.
 #[derive(Debug)]
 pub struct Forwarder {
     folder: PathBuf,
@@ -62,7 +62,7 @@ impl Forwarder {
                 if accept.closed.load(Ordering::Acquire) {
                     return;
                 }
-                // A server that is not there: the client is cut off, as by one that just died.
+                // The server is not there: the client is cut off, as by a server that just died.
                 let _refused = client.and_then(|client| accept.connect(client));
             }
         });
@@ -81,16 +81,16 @@ impl Forwarder {
         }
     }
 
-    /// What is open now stays open and carries nothing more, as when a firewall drops its packets:
-    /// no error, no end, no answer. New connections work.
+    /// Silences the connections that are open now: they stay open and carry nothing more, as if a firewall
+    /// dropped their packets. New connections work.
     pub fn silence(&self) {
         for connection in lock(&self.shared.connections).iter() {
             connection.silent.store(true, Ordering::Release);
         }
     }
 
-    /// Connections that are made from now on are taken and carry nothing (`true`), or work again: a
-    /// host that is gone behind a load balancer that is not.
+    /// Silences connections that are opened from now on (`true`), or lets new ones work again. A silent
+    /// connection is accepted and carries nothing, as through a load balancer whose host is gone.
     pub fn mute(&self, muted: bool) {
         self.shared.muted.store(muted, Ordering::Release);
     }
@@ -111,7 +111,7 @@ impl Drop for Forwarder {
         // Wakes the thread that accepts.
         let _woken = UnixStream::connect(self.folder.join(".s.PGSQL.5432"));
         self.cut();
-        // What is left behind is an empty folder.
+        // At worst an empty folder is left.
         let _removed = fs::remove_dir_all(&self.folder);
     }
 }
@@ -155,7 +155,7 @@ impl Connection {
 
     fn close(&self) {
         for end in [&self.client, &self.server] {
-            // One that has ended is no fault.
+            // A connection that has ended is no error.
             let _closed = end.shutdown(Shutdown::Both);
         }
     }

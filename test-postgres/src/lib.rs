@@ -1,4 +1,4 @@
-//! Throwaway PostgreSQL servers for tests, their standbys, and what may stand in front of them.
+//! Throwaway PostgreSQL servers for tests, with standbys, a pooler and a forwarder.
 //!
 //! ```no_run
 //! let database = test_postgres::Server::shared().database();
@@ -6,11 +6,11 @@
 //! ```
 //!
 //! A server is made from the installed binaries, in a temporary folder, on a Unix socket, with
-//! durability off; as root it runs as `postgres` or `nobody`, because PostgreSQL refuses root. It
-//! is stopped and removed when its process ends, however that happens. With `TEST_DATABASE_URL`
+//! durability off. As root it runs as `postgres` or `nobody`, because PostgreSQL refuses root. It is
+//! stopped and removed when the process that made it ends, also by a signal. With `TEST_DATABASE_URL`
 //! set (a role that may create databases), [`Server::shared`] uses that server instead.
 //!
-//! Everything here panics with what is missing: a test that cannot run must fail.
+//! Everything here panics and names what is missing: a test that cannot run must fail.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -47,7 +47,7 @@ pub use forwarder::Forwarder;
 pub use pgbouncer::PgBouncer;
 pub use standby::Standby;
 
-/// Runs until its standard input closes, which the kernel sees to when the test process ends, then
+/// Runs until its standard input closes, which happens at the latest when the test process ends. Then
 /// stops the server and removes its folder.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
@@ -57,7 +57,7 @@ pid=$(head -n 1 "$2/data/postmaster.pid" 2> /dev/null) && kill -CONT "$pid" 2> /
 rm -rf "$2"
 "#;
 
-/// Tells the folders and databases of one process apart.
+/// Numbers the folders and databases of one process.
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
 /// A PostgreSQL server.
@@ -68,7 +68,7 @@ pub struct Server {
 
 #[derive(Debug)]
 enum Kind {
-    /// Somebody else's, by its URL.
+    /// A server that exists already, by its URL.
     Given(String),
     Own(Own),
 }
@@ -179,7 +179,7 @@ impl Server {
         self.query(sql);
     }
 
-    /// What SQL in the maintenance database answers: a line per row, columns parted by `|`.
+    /// The result of SQL in the maintenance database: a line per row, columns separated by `|`.
     pub fn query(&self, sql: &str) -> String {
         let url = match &self.kind {
             Kind::Given(url) => url.clone(),
@@ -237,7 +237,7 @@ impl Server {
 }
 
 impl Own {
-    /// An empty folder, whose owner may run a server in it, and who sees to its end.
+    /// An empty folder whose owner may run a server in it, and a keeper that removes both at the end.
     fn prepare() -> Self {
         let binaries = binaries();
         let user = unprivileged();
@@ -283,14 +283,14 @@ impl Own {
         let file =
             fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("the server runs");
         let postmaster = file.lines().next().unwrap_or_default();
-        // The postmaster first, so that it starts nothing that would be missed.
+        // The postmaster first, so that it starts no process that would be missed.
         succeed(Command::new("kill").args([signal, postmaster]));
         let children = fs::read_dir("/proc")
             .expect("/proc can be read")
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .filter(|pid| parent(pid).is_ok_and(|parent| parent.as_deref() == Some(postmaster)));
         for child in children {
-            // One that has just ended is no fault.
+            // A process that has just ended is no error.
             let _ended = Command::new("kill").args([signal, &child]).status();
         }
     }
@@ -311,19 +311,19 @@ pub struct Database<'a> {
 }
 
 impl Database<'_> {
-    /// Where it is.
+    /// Its URL.
     #[must_use]
     pub fn url(&self) -> String {
         self.server.url(&self.name)
     }
 
-    /// What it is called.
+    /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What SQL in it answers: a line per row, columns parted by `|`.
+    /// The result of SQL in this database: a line per row, columns separated by `|`.
     pub fn query(&self, sql: &str) -> String {
         self.server.query_in(&self.name, sql)
     }
@@ -331,7 +331,7 @@ impl Database<'_> {
 
 impl Drop for Database<'_> {
     fn drop(&mut self) {
-        // A throwaway server takes its databases with it.
+        // A throwaway server is removed with its databases.
         if matches!(self.server.kind, Kind::Given(_)) && !std::thread::panicking() {
             let name = &self.name;
             self.server
@@ -340,8 +340,8 @@ impl Drop for Database<'_> {
     }
 }
 
-/// The folder with `initdb` and its kin: the newest of Debian's, else what `pg_config` says, else
-/// the search path.
+/// The folder with `initdb` and the other programs: Debian's newest version, else the one that `pg_config`
+/// names, else the search path's.
 fn binaries() -> PathBuf {
     let version = |path: &Path| -> u32 {
         let folder = path.parent().and_then(Path::file_name);
@@ -373,7 +373,7 @@ fn binaries() -> PathBuf {
         )
 }
 
-/// For root: whom the server runs as.
+/// The user as whom the server runs, if this process is root's.
 fn unprivileged() -> Option<(u32, u32)> {
     let id = |option: &str, user: &str| -> Option<u32> {
         let output = Command::new("id").args([option, user]).output().ok()?;
@@ -421,7 +421,7 @@ fn parent(pid: &str) -> io::Result<Option<String>> {
         return Ok(None);
     }
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, in parentheses, may hold anything; state and parent follow it.
+    // The name, in parentheses, may have any content. State and parent follow it.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     Ok(rest.split_whitespace().nth(1).map(str::to_owned))
 }

@@ -11,11 +11,11 @@ use std::{
 
 use crate::{Database, SERIAL, Server, as_user};
 
-/// The name of its socket; there is no other port.
+/// The port in the name of its socket.
 const PORT: u16 = 6432;
 
-/// Runs PgBouncer until its own standard input closes, which the kernel sees to when the test
-/// process ends, then kills it and removes its folder.
+/// Runs PgBouncer until its own standard input closes, which happens at the latest when the test process
+/// ends. Then kills it and removes its folder.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 "$1" "$2/pgbouncer.ini" &
@@ -27,7 +27,7 @@ rm -rf "$2"
 "#;
 
 /// A PgBouncer in transaction mode, on a Unix socket, in front of every database of one [`Server`].
-/// As it comes, but for what is said here: four server sessions per database, so that clients share
+/// Its configuration is the default one, but with four server sessions per database, so that clients share
 /// them.
 #[derive(Debug)]
 pub struct PgBouncer {
@@ -53,7 +53,7 @@ impl PgBouncer {
             std::process::id(),
             SERIAL.fetch_add(1, Ordering::Relaxed)
         ));
-        // Of two settings of one name the later one counts.
+        // The later of two settings of one name counts.
         let config = format!(
             "[databases]\n* = host={} user=postgres\n[pgbouncer]\nlisten_port = {PORT}\n\
              unix_socket_dir = {}\nauth_type = any\npool_mode = transaction\n\
@@ -64,7 +64,7 @@ impl PgBouncer {
         );
         let mut bouncer = Self {
             folder,
-            // Whoever owns the server's socket; and PgBouncer refuses root as well.
+            // The owner of the server's socket. PgBouncer refuses root as well.
             user: server.user,
             config,
             keeper: None,
@@ -107,7 +107,7 @@ impl PgBouncer {
             let length = log.read_line(&mut said).expect("its log is text");
             assert!(length > 0, "PgBouncer does not start: {said}");
         }
-        // Read on, or it would block once the pipe is full.
+        // Reads on, or PgBouncer would block once the pipe is full.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
     }
 

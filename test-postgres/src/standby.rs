@@ -1,11 +1,11 @@
-//! Streaming standbys, to be left behind and promoted.
+//! Streaming standbys that can be cut off and promoted.
 
 use std::{fs, ops::Deref, path::Path, thread, time::Duration};
 
 use crate::{Kind, Own, Server};
 
-/// A streaming standby of a throwaway server. It answers reads; dereferences to its own [`Server`],
-/// so that it can be paused or stopped like any other.
+/// A streaming standby of a throwaway server. It answers reads. It dereferences to its own [`Server`], so
+/// that it can be paused or stopped like any other.
 #[derive(Debug)]
 pub struct Standby<'a> {
     server: Server,
@@ -37,7 +37,7 @@ impl Server {
                 &*follow,
             ],
         );
-        // Of two settings of one name the later one counts.
+        // The later of two settings of one name counts.
         let file = own.folder.join("data/postgresql.auto.conf");
         let copied = fs::read_to_string(&file).expect("the backup holds the configuration");
         let config = format!(
@@ -65,8 +65,8 @@ impl Server {
         wait_until(&format!("{setting} is '{value}'"), || {
             self.query(&format!("select current_setting('{setting}')")) == value
         });
-        // The checkpointer is who makes commits wait for standbys. It was signalled by now, and looks
-        // at its signals between two checkpoints.
+        // The checkpointer makes commits wait for standbys. It has been signalled by now, and handles
+        // signals between two checkpoints.
         for _ in 0..2 {
             self.sql("checkpoint");
         }
@@ -74,7 +74,7 @@ impl Server {
 }
 
 impl Standby<'_> {
-    /// Waits until all that the primary has written so far can be read here.
+    /// Waits until everything that the primary has written so far can be read here.
     pub fn catch_up(&self) {
         let written = self.primary.query("select pg_current_wal_lsn()");
         wait_until("the standby has caught up", || {
@@ -83,8 +83,8 @@ impl Standby<'_> {
         });
     }
 
-    /// Catches up, then receives nothing more: what the primary commits from now on is lost when
-    /// this standby is promoted.
+    /// Catches up, then receives nothing more: later commits of the primary are lost when this standby is
+    /// promoted.
     pub fn cut_off(&self) {
         self.catch_up();
         self.server.set("primary_conninfo", "");
@@ -124,7 +124,7 @@ impl Deref for Standby<'_> {
     }
 }
 
-/// Asks again until it is so. Panics after a time that no sound server needs.
+/// Repeats a question until the answer is yes. Panics after a time that no working server needs.
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..600 {
         if is_so() {

@@ -1,7 +1,7 @@
 //! The budgets of what happens in process, P1 to P9, each beside its baseline in the same run.
 //!
-//! Subject and baseline are measured in turn, in many short slices, and medians are compared, so
-//! that a machine whose speed drifts moves both.
+//! Subject and baseline alternate in many short slices, and medians are compared, so that a drift of the
+//! machine's speed affects both.
 
 mod authenticate;
 mod authorize;
@@ -25,7 +25,7 @@ struct Options {
     /// Only these budgets, such as `P1,P5`.
     #[arg(long, value_delimiter = ',', value_name = "ID")]
     only: Vec<String>,
-    /// Fewer rounds and smaller stores: under a minute, and less to rely on.
+    /// Fewer rounds and smaller stores: under a minute, with less precise figures.
     #[arg(long)]
     quick: bool,
     /// One JSON object per line instead of a table.
@@ -37,7 +37,7 @@ struct Options {
 }
 
 impl Options {
-    /// How many, or less with `--quick`.
+    /// `full`, or `quick` with `--quick`.
     fn size(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }

@@ -15,8 +15,7 @@ const LIMIT: f64 = 1.5 * 1024.0;
 /// Credentials of one tenant in the memory store.
 const PER_TENANT: usize = 100;
 
-/// To be called before anything else: memory that was used and freed would be used again, and not
-/// be counted.
+/// Must be called before anything else: memory that was freed before would be reused and not counted.
 pub async fn measure(options: &Options) -> Result<[Line; 2], Error> {
     let store = store(options).await?;
     Ok([caches(options).await?, store])

@@ -1,9 +1,9 @@
-//! Drives the release server over loopback. What every route does is a ratio to `GET /livez` of
-//! the same server on the same connections in the same run: the floor.
+//! Load on the release server over loopback. The figure of a route is a ratio to `GET /livez` of the same
+//! server on the same connections in the same run: the floor.
 //!
-//! The generator is one thread that writes requests rendered beforehand and reads no more of an
-//! answer than its status and its length. A heavier one would flatter the server: what the
-//! generator itself costs stands on both sides of each ratio.
+//! The generator is one thread that writes prepared requests and reads only status and length of an
+//! answer. The generator's cost is on both sides of each ratio, so a heavier one would flatter the
+//! server.
 
 mod client;
 mod first_uses;
@@ -23,7 +23,7 @@ use benches::{
 };
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Load on the reference server, as ratios to its own floor, and what it withstands.
+/// Load on the reference server: throughput as ratios to its own floor, and floods.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
@@ -45,13 +45,13 @@ struct Options {
         ]
     )]
     scenario: Vec<Scenario>,
-    /// Connections that stay open, each with one request at a time.
+    /// Numbers of kept-alive connections, each with one request at a time.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
     connections: Vec<usize>,
-    /// Slices of each route; each stands between two of the floor, and the median ratio counts.
+    /// Slices of each route. Each is between two slices of the floor, and the figure is the median ratio.
     #[arg(long, default_value_t = 7)]
     slices: usize,
-    /// Seconds of each slice.
+    /// Length of each slice in seconds.
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Only routes whose name contains this.

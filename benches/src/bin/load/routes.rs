@@ -1,8 +1,7 @@
 //! H1 to H4: each route between two slices of the floor.
 //!
-//! Beside the ratio of throughputs stands that of processor time, the server's and the generator's
-//! together: what the ratio is on a machine that has nothing else to do and nothing to spare. Other
-//! programs move it less.
+//! The report also has the ratio of processor time, of server and generator together. That is the ratio of
+//! throughputs on a saturated machine without other work, and other programs affect it less.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use crate::{
     setup::{livez, routes},
 };
 
-/// From so many connections on a budget holds: fewer measure how soon threads wake up.
+/// Budgets hold from this number of connections on: fewer measure how soon threads wake up.
 const BUDGET_FROM: usize = 16;
 
 /// Number and least ratio of a route's budget.

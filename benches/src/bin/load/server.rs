@@ -15,7 +15,7 @@ use benches::{
 
 use crate::client::{Connection, render};
 
-/// What resource servers introspect with in these runs.
+/// The secret with which resource servers introspect in these runs.
 pub const INTROSPECTION_SECRET: &str = "load-introspection-secret";
 
 /// Killed when dropped.
@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds it, so that it is what the sources say.
+    /// Builds the server, so that it matches the sources.
     pub fn build() -> Result<PathBuf, Error> {
         progress("building the server");
         // Why not the one that built this program: outside of `cargo run`, that one is given
@@ -75,7 +75,7 @@ impl Server {
         Ok(server)
     }
 
-    /// What Linux says of it.
+    /// What Linux reports about it.
     pub fn process(&self) -> Process {
         Process {
             id: Some(self.process.id()),

@@ -32,28 +32,28 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
-    /// An empty PostgreSQL database; absent: a throwaway server from the installed binaries.
+    /// An empty PostgreSQL database. Without it: a throwaway server from the installed binaries.
     #[arg(long)]
     database_url: Option<String>,
-    /// Scope edits and revocations, in turn.
+    /// Number of changes: scope edits and revocations alternate.
     #[arg(long, default_value_t = 1_000)]
     changes: usize,
-    /// As many without LISTEN, where each takes up to a quarter of a second.
+    /// Number of changes without LISTEN, where each takes up to a quarter of a second.
     #[arg(long, default_value_t = 100)]
     changes_without_listen: usize,
-    /// Checks of warm tokens.
+    /// Number of checks of warm tokens.
     #[arg(long, default_value_t = 1_000_000)]
     authorizations: usize,
-    /// Live tokens that are checked.
+    /// Number of live tokens that are checked.
     #[arg(long, default_value_t = 10_000)]
     tokens: usize,
-    /// How many nodes follow the same changes.
+    /// Numbers of nodes that follow the same changes.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
     nodes: Vec<usize>,
-    /// Those changes.
+    /// Rate of those changes.
     #[arg(long, default_value_t = 20)]
     changes_per_second: u32,
-    /// For so long, for each number of nodes.
+    /// Duration for each number of nodes, in seconds.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// One JSON object per line instead of sentences and a table.
@@ -67,7 +67,7 @@ struct Options {
 /// How often a node asks what changed when nothing wakes it.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
 
-/// A node, and what it asks of its store.
+/// A node, and the probe between it and its store.
 struct Node {
     credentials: Credentials,
     store: ProbeStore<PostgresStore>,
@@ -150,7 +150,7 @@ async fn pool(url: &str) -> Result<PgPool, sqlx::Error> {
 }
 
 impl Node {
-    /// A node with cheap hashing: nothing here is about Argon2.
+    /// A node with cheap hashing, because nothing here measures Argon2.
     fn new(pool: PgPool, keyring: &Keyring) -> Result<Self, Error> {
         let store = ProbeStore::new(PostgresStore::new(pool));
         Ok(Self {

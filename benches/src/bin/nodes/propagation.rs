@@ -34,8 +34,8 @@ pub struct Propagation {
     late_wrong: u32,
 }
 
-/// Each change waits for its share of `spread`, so that they do not all fall behind a catch-up of
-/// the other node: the one in front was seen at a catch-up.
+/// Each change waits for its share of `spread`. Otherwise every change would directly follow a catch-up
+/// of the other node, because the change before it was seen at a catch-up.
 pub async fn measure(
     first: &Node,
     second: &Node,
@@ -150,7 +150,7 @@ impl Propagation {
     }
 }
 
-/// Has a node's admin say what a client may do.
+/// Sets a client's scopes as an admin of a node.
 pub async fn set_scopes(
     node: &Credentials,
     client: &Client,

@@ -152,7 +152,7 @@ impl Span {
     }
 }
 
-/// What PostgreSQL's own statistics say, once everything so far is in them.
+/// PostgreSQL's own statistics, once they contain everything so far.
 async fn counted(pool: &PgPool, node: &Node) -> Result<Span, Error> {
     tokio::time::sleep(REPORTED_AFTER).await;
     let (transactions, heartbeats): (i64, i64) = sqlx::query_as(

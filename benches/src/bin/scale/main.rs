@@ -1,9 +1,9 @@
-//! What list, get and a first authentication cost on PostgreSQL, and how many bytes a credential
-//! takes, from a thousand credentials to a million.
+//! The cost of list, get and a first authentication on PostgreSQL, and the bytes of a credential, from a
+//! thousand credentials to a million.
 //!
-//! A bare round trip is measured in turn with the calls: what it costs more at another size is the
-//! machine's doing and not the database's. `cargo run --release -p benches --bin scale -- --help`
-//! lists the options.
+//! A bare round trip alternates with the calls: where it costs more at another size, the cause is the
+//! machine and not the database. `cargo run --release -p benches --bin scale -- --help` lists the
+//! options.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -22,17 +22,17 @@ use credential_core::{
 use credential_store_postgres::PostgresStore;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-/// Costs of one database as it grows.
+/// Costs of one database at growing sizes.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Options {
-    /// An empty PostgreSQL database; absent: a throwaway server from the installed binaries.
+    /// An empty PostgreSQL database. Without it: a throwaway server from the installed binaries.
     #[arg(long)]
     database_url: Option<String>,
-    /// Numbers of credentials, ascending; ratios are to the first.
+    /// Numbers of credentials, ascending. Ratios are to the first.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000, 1_000_000])]
     sizes: Vec<i64>,
-    /// Calls that each median is taken of.
+    /// Number of calls for each median.
     #[arg(long, default_value_t = 2_000)]
     calls: usize,
     /// One JSON object per line instead of a table.
@@ -43,7 +43,7 @@ struct Options {
     check: bool,
 }
 
-/// No call may take so many times as long as in the smallest database.
+/// The most that a call may take, relative to the smallest database.
 const BUDGET: Budget = Budget::at_most(1.3, Unit::Times);
 
 /// What is measured, in the order of [`measure`]; the first is the bare round trip.
@@ -54,8 +54,8 @@ const CALLS: [&str; 4] = [
     "first authenticate, read",
 ];
 
-/// Credentials that other tenants have, a hundred each, copied in the database from one that was
-/// made through the library.
+/// Credentials of other tenants, a hundred each: copies, made in the database, of one that the library
+/// created.
 const COPIES: &str = "
     with template as (
         select * from credential_management.credential where tenant_id = 'alder' limit 1
