@@ -108,8 +108,8 @@ fn oauth(credentials: &Credentials, config: &Config) -> Result<Router, OAuthConf
     Ok(oauth_router_with(credentials, oauth))
 }
 
-/// What every request passes first. TRACE is refused wherever it is tried: it would send back what
-/// it was sent, tokens included.
+/// The first layer of every request. TRACE is refused everywhere: its answer would repeat the request,
+/// tokens included.
 async fn first(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
     if request.method() == Method::TRACE {
         let allow = [(
@@ -121,7 +121,7 @@ async fn first(route: Option<MatchedPath>, request: Request, next: Next) -> Resp
     metrics_endpoint::count(route, request, next).await
 }
 
-/// By what this node knows already: probes, and whoever else asks, cost the store nothing.
+/// Answers from what this node knows already, so that probes cost the store nothing.
 async fn readyz(State((credentials, store, stop)): State<(Credentials, Store, Stop)>) -> Response {
     let (status, word) = match ready(&credentials, &stop) {
         Ok(()) => (StatusCode::OK, "ready"),

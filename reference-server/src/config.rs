@@ -30,7 +30,7 @@ pub use self::command_line::{AuditCommand, Cli, Command, Options, usage};
 #[derive(Debug, Clone)]
 pub struct Database {
     pub options: PgConnectOptions,
-    /// `None`: it is found out.
+    /// `None`: it is detected.
     pub pooler: Option<Pooler>,
 }
 
@@ -125,10 +125,10 @@ impl Config {
 }
 
 impl Options {
-    /// What `migrate` and `invalidate` work on.
+    /// The database for `migrate` and `invalidate`.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// The URL is missing or cannot be read.
     pub fn database(self) -> Result<Database, ConfigError> {
         let pooler = value::pooler(&self.database_pooler)?;
         let url = self.database_url.map(Zeroizing::new).ok_or_else(|| {
@@ -144,7 +144,7 @@ impl Options {
         })
     }
 
-    /// What `audit verify` works on.
+    /// The database and keyring for `audit verify`.
     ///
     /// # Errors
     /// One of the two is missing or cannot be read.
@@ -168,7 +168,7 @@ fn serve_config(drain: Option<&str>) -> Result<ServeConfig, ConfigError> {
     if let Some(text) = drain {
         config.drain = value::drain(text)?;
     } else if io::stdin().is_terminal() || io::stdout().is_terminal() {
-        // Whoever stops it by hand has no load balancer, and waits.
+        // A person who stops it by hand has no load balancer, and waits.
         config.drain = Duration::ZERO;
     }
     Ok(config)
@@ -177,15 +177,15 @@ fn serve_config(drain: Option<&str>) -> Result<ServeConfig, ConfigError> {
 const DATABASE_URLS: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
 fn database_options(url: &str) -> Result<PgConnectOptions, ConfigError> {
-    // Why no word of what is wrong: the parser's own may repeat a part of the URL.
+    // Why without details: the parser's message may repeat a part of the URL.
     let refused = || {
         ConfigError::new(
             "--database-url (DATABASE_URL)",
-            "this is no such URL",
+            "this is not a PostgreSQL URL",
             DATABASE_URLS,
         )
     };
-    // The parser takes every scheme, another database's included.
+    // The parser accepts every scheme, also of other databases.
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     if !matches!(scheme, Some("postgres" | "postgresql")) {
         return Err(refused());
@@ -196,9 +196,9 @@ fn database_options(url: &str) -> Result<PgConnectOptions, ConfigError> {
 fn no_keyring() -> ConfigError {
     ConfigError::new(
         "--keyring (CREDENTIAL_KEYRING)",
-        "it is needed with PostgreSQL, the same on every node, or secrets and tokens would end \
-         with this process; give the one that the nodes have, and only for a new database make one \
-         with `reference-server keygen > keyring`, which overwrites that file",
+        "it is required with PostgreSQL, because secrets and tokens would end with this process \
+         otherwise; give the same one on every node, and only for a new database make one with \
+         `reference-server keygen > keyring`, which overwrites that file",
         "`--keyring @keyring`, or `name:base64[:tag],…`",
     )
 }

@@ -28,8 +28,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const WAIT_FOR_START: Duration = Duration::from_mins(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
-/// What a statement outside a transaction may take, so that one of a node that has died does not stay
-/// in the queue for a lock. The sessions are this node's own, unless a pooler lends them.
+/// Limit on a statement outside a transaction, so that a statement of a dead node does not stay in the
+/// queue for a lock. It is set only where the sessions are this node's own, not a pooler's.
 const LIMITS: &str = "set statement_timeout = '4s'; set lock_timeout = '3s'; \
     set idle_in_transaction_session_timeout = '4s'";
 
@@ -76,8 +76,7 @@ pub async fn open(database: Database) -> Result<PostgresStore, DatabaseError> {
     Ok(PostgresStore::behind(pooler, pool))
 }
 
-/// As [`open`], for a server that may have been started before its database: waits for it, and says
-/// so.
+/// As [`open`], for a server that may start before its database: waits for it, and logs that.
 ///
 /// # Errors
 /// As those of [`open`]; `Connect` after a minute.
@@ -104,7 +103,7 @@ pub async fn wait_and_open(database: Database) -> Result<PostgresStore, Database
     open(database).await
 }
 
-/// Connects once, for the reason if that fails: a pool says only that it has timed out.
+/// Connects once, for the cause of a failure: a pool reports only that it has timed out.
 async fn reach(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     let reach = async { options.connect().await?.close().await };
     match tokio::time::timeout(ACQUIRE_TIMEOUT, reach).await {
@@ -113,7 +112,7 @@ async fn reach(options: &PgConnectOptions) -> Result<(), DatabaseError> {
     }
 }
 
-/// Whether PostgreSQL may just not be up yet, as opposed to refusing who asks.
+/// Whether PostgreSQL may not be up yet, as opposed to refusing the role.
 fn may_come(error: &DatabaseError) -> bool {
     match error {
         DatabaseError::NoAnswer(_) | DatabaseError::Connect(sqlx::Error::Io(_)) => true,
@@ -125,7 +124,7 @@ fn may_come(error: &DatabaseError) -> bool {
     }
 }
 
-/// What stands before PostgreSQL; in doubt what is right everywhere.
+/// The pooler in front of PostgreSQL; in doubt the mode that works everywhere.
 async fn found(options: &PgConnectOptions) -> Pooler {
     match Pooler::detect(options).await {
         Ok(found) => {
@@ -224,7 +223,7 @@ pub async fn verify_audit(
 fn options(options: PgConnectOptions) -> PgConnectOptions {
     options
         .application_name("credential-node")
-        // Why none: no float is stored, and PgBouncer refuses who sends it.
+        // Why none: no float is stored, and PgBouncer refuses connections that send it.
         .extra_float_digits(None)
 }
 

@@ -29,8 +29,8 @@ struct Demo {
 
 /// All paths of an API type, behind the guard.
 ///
-/// The guard is put around the handlers themselves: around a router's routes it would be cloned in
-/// boxes with each of them, some ten allocations a call.
+/// The guard wraps the handlers themselves. Around a router's routes axum would clone it in boxes, some ten
+/// allocations a call.
 pub fn router(api_type: &Arc<ApiType>, guard: &Guard, clock: &dyn Clock) -> Router {
     let demo = Arc::new(Demo {
         api_type: Arc::clone(api_type),
@@ -72,8 +72,8 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Who calls. An error means that the route is public, as nothing else passes the guard, and that
-/// there is no good token. What is public stays so for clients whose token has expired.
+/// The caller. An error means that the route is public, because nothing else passes the guard, and that
+/// there is no valid token. A public route also answers clients whose token has expired.
 type Caller = Result<Access, AccessRejection>;
 
 async fn plain(access: Caller, method: Method, OriginalUri(uri): OriginalUri) -> Response {

@@ -44,10 +44,10 @@ impl<'a> Example<'a> {
     }
 }
 
-/// Tells the address, which programs wait for, and then what a newcomer needs.
+/// Prints the address, which programs wait for, and then what a newcomer needs.
 ///
 /// # Errors
-/// The address could not be told. Whoever closes the output after that has what it wanted.
+/// The address could not be printed. An output that is closed afterwards is no error.
 pub fn greet(
     out: &mut impl io::Write,
     base: &str,

@@ -11,10 +11,10 @@ use credential_core::Credentials;
 use http::header;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Seconds; from a cache hit to a hash that had to wait.
+/// Buckets in seconds, from a cache hit to a hash that had to wait.
 const BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// What `/metrics` answers from.
+/// The state that `/metrics` answers from.
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
@@ -54,7 +54,7 @@ pub async fn scrape(State(metrics): State<Metrics>) -> impl IntoResponse {
     ([content_type], metrics.handle.render())
 }
 
-/// Counts a request under its route, never under the path as sent: that may hold anything.
+/// Counts a request under its route, never under the path as sent, which may have any content.
 pub async fn count(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());

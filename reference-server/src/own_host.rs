@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 
-/// Where the demo may be visited: on this machine, or under the name that it was given.
+/// The names under which the demo may be visited: this machine, or the host of the issuer.
 #[derive(Debug, Clone)]
 pub struct OwnHost {
     /// `HOST` or `HOST:PORT` of the issuer.
@@ -36,9 +36,9 @@ impl OwnHost {
     }
 }
 
-/// Refuses a request that was made for another host. A page of any site can have its own name point to
-/// this machine (DNS rebinding); browsers then take the demo for a part of that site, and the only
-/// trace is `Host`.
+/// Refuses a request that was made for another host. A page of any site can make its own name resolve to
+/// this machine (DNS rebinding). Browsers then treat the demo as a part of that site, and only `Host`
+/// shows it.
 pub async fn only_own_host(State(own): State<OwnHost>, request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let refused = match (hosts.next(), hosts.next()) {

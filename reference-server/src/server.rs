@@ -38,7 +38,7 @@ pub enum ServerError {
     Output(io::Error),
     #[error("could not serve: {0}")]
     Serve(io::Error),
-    #[error("could not put the library together")]
+    #[error("could not build the library with these settings")]
     Build(#[from] BuildError),
     #[error(transparent)]
     App(#[from] AppError),
@@ -53,7 +53,7 @@ pub enum ServerError {
 /// # Errors
 /// [`ServerError`] says what could not be done.
 pub async fn run(config: Config) -> Result<(), ServerError> {
-    // Before the address is told: who knows it may send the signal at once.
+    // Before the address is printed: a program that reads it may send the signal at once.
     let stop = Stop::on_signals().map_err(ServerError::Runtime)?;
     let listen_error = |source| ServerError::Listen {
         address: config.listen,
@@ -70,7 +70,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     let credentials = credentials(&store, &config, &base)?;
     let running = credentials.start().await?;
     let app = app(&credentials, &store, &config, &stop)?;
-    // Not before: a load balancer that can connect sends requests.
+    // Not earlier: a load balancer that can connect sends requests.
     let listener = socket.listen(BACKLOG).map_err(listen_error)?;
 
     let self_service = credentials.self_service();

@@ -1,5 +1,5 @@
-//! The demo sign-in: three users, one button each, no password. Never for anything but a demo,
-//! which is why the server only runs on loopback addresses.
+//! The demo sign-in: three users, one button each, no password. Because of it the server only runs on
+//! loopback addresses.
 
 use std::{
     collections::HashMap,

@@ -11,13 +11,12 @@ mod postgres;
 
 use std::process::Output;
 
-use common::{Server, run};
-use postgres::{CREDENTIALS, Deployment, KEYRING as K1, Key, psql};
+use common::{CREDENTIALS, KEYRING as K1, Key, READ, Server, run};
+use postgres::{Deployment, psql};
 use serde_json::json;
 use test_postgres::Server as Postgres;
 
 const K2: &str = "k2:AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const READ: &[&str] = &["system/patients.read"];
 
 /// Databases that tests copy. No one writes to them.
 struct Story<'a> {

@@ -14,15 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Client, Server};
-use postgres::{CREDENTIALS, Deployment, Key, throughout, until};
+use common::{BOUND, CREDENTIALS, Client, Key, READ, RECOVERY, Server, throughout, until};
+use postgres::Deployment;
 use serde_json::json;
 use test_postgres::Server as Postgres;
-
-const READ: &[&str] = &["system/patients.read"];
-const RECOVERY: Duration = Duration::from_secs(20);
-/// `max_staleness` of the nodes here, and what a request itself may take on a busy machine.
-const BOUND: Duration = Duration::from_millis(1_000 + 500);
 
 /// Two nodes, an admin on the first, a client of the second, a key that both have seen.
 struct Scene {
@@ -399,6 +394,6 @@ fn every_acknowledged_change_survives_kills_and_crashes() {
         "acknowledged by nodes now dead"
     );
     let arguments = ["audit", "verify", "--database-url", &deployment.url];
-    let verified = common::run(&[&arguments[..], &["--keyring", postgres::KEYRING]].concat());
+    let verified = common::run(&[&arguments[..], &["--keyring", common::KEYRING]].concat());
     assert!(verified.status.success(), "{verified:?}");
 }

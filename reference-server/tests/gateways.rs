@@ -14,8 +14,7 @@ use std::{
     time::Duration,
 };
 
-use common::Server;
-use serde_json::json;
+use common::{Key, Server, free_address, program};
 
 const PAGE: &str = include_str!("../../docs/gateways.md");
 const CALLER: [&str; 4] = [
@@ -143,49 +142,15 @@ impl Places<'_> {
     }
 }
 
-/// A program, also where the administrator's folders are not on the path.
-fn program(name: &str) -> Command {
-    let places = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
-    let found = places
-        .iter()
-        .map(|place| Path::new(place).join(name))
-        .find(|path| path.exists());
-    Command::new(found.unwrap_or_else(|| {
-        panic!("`{name}` is not installed; scripts/test installs what the tests need")
-    }))
-}
-
 impl Deployment {
     fn start(name: &str, family: &str, gateway: impl FnOnce(&Places<'_>) -> Command) -> Self {
         let server = Server::start(&["--forward-auth-headers", family]);
         let admin = server.signed_in("alder-admin");
-        let created = admin.json(
-            "POST",
-            "/api-access/v1/credentials",
-            &[],
-            &json!({
-                "name": "Lab",
-                "api_type": "apiv2",
-                "scopes": ["act_as_user", "system/patients.read"],
-            }),
-        );
-        let client_id = created.text("/credential/client_id");
-        let issued = admin.form(
-            "/oauth2/token",
-            &[
-                ("grant_type", "client_credentials"),
-                ("client_id", &client_id),
-                ("client_secret", &created.text("/client_secret")),
-            ],
-        );
+        let key = Key::new(&admin, "Lab", &["act_as_user", "system/patients.read"]);
         let api = Api::start();
         let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        // Taken and given back: the gateway cannot say which port it would have drawn.
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let address = free_address();
         let mut command = gateway(&Places {
             folder: &folder,
             gateway: address,
@@ -213,8 +178,8 @@ impl Deployment {
         Self {
             address,
             api,
-            token: issued.text("/access_token"),
-            client_id,
+            token: key.token,
+            client_id: key.client_id,
             server,
             gateway,
             folder,

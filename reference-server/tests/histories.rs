@@ -15,15 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Client, Server};
-use postgres::{Deployment, Key, node_at, throughout, until};
+use common::{BOUND, Client, Key, READ, RECOVERY, Server, throughout, until};
+use postgres::{Deployment, node_at};
 use serde_json::json;
 use test_postgres::{Forwarder, Server as Postgres};
-
-const READ: &[&str] = &["system/patients.read"];
-const RECOVERY: Duration = Duration::from_secs(20);
-/// `max_staleness` of the nodes here, and what a request itself may take on a busy machine.
-const BOUND: Duration = Duration::from_millis(1_000 + 500);
 
 /// Changes the key's scopes, as often as it takes: the first calls may meet connections that are gone.
 fn change(admin: &Client, key: &Key, scopes: &[&str]) {

@@ -8,12 +8,10 @@ mod postgres;
 
 use std::time::Duration;
 
-use common::{Client, Server, run};
-use postgres::{CREDENTIALS, Deployment, KEYRING, Key, throughout, until};
+use common::{CREDENTIALS, Client, KEYRING, Key, READ, Server, run, throughout, until};
+use postgres::Deployment;
 use serde_json::json;
 use test_postgres::Server as Postgres;
-
-const READ: &[&str] = &["system/patients.read"];
 
 fn admin_of(node: &Server) -> Client {
     node.signed_in("alder-admin")

@@ -8,12 +8,10 @@ mod postgres;
 
 use std::time::{Duration, Instant};
 
-use common::{Client, Server, run};
-use postgres::{CREDENTIALS, Deployment, KEYRING, Key, throughout, until};
+use common::{CREDENTIALS, Client, KEYRING, Key, READ, RECOVERY, Server, run, throughout, until};
+use postgres::Deployment;
 use test_postgres::{PgBouncer, Server as Postgres};
 
-const READ: &[&str] = &["system/patients.read"];
-const RECOVERY: Duration = Duration::from_secs(20);
 /// `max_staleness` of the nodes here: after it `effective_everywhere_at` has come.
 const PROMISED: Duration = Duration::from_secs(1);
 

@@ -4,10 +4,7 @@
 
 mod common;
 
-use common::{Server, run};
-
-/// A keyring entry: 32 bytes in base64.
-const ENTRY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+use common::{KEYRING, Server, run};
 
 fn failure(arguments: &[&str]) -> (Option<i32>, String) {
     let output = run(arguments);
@@ -18,27 +15,29 @@ fn failure(arguments: &[&str]) -> (Option<i32>, String) {
     )
 }
 
+/// Values that cannot be used, at least one of each option.
+const BAD: &[&[&str]] = &[
+    &["--listen", "nowhere"],
+    &["--listen", "0.0.0.0:0"],
+    &["--environment", "staging"],
+    &["--self-service", "maybe"],
+    &["--max-staleness", "100ms"],
+    &["--issuer", "ftp://example.com"],
+    &["--catalog", "/does/not/exist.toml"],
+    &["--forward-auth-headers", "both"],
+    &["--introspection-secret", "short"],
+    &["--verified-cache", "0"],
+    &["--drain", "5m"],
+    &["--log", "not=a=filter"],
+    &["--database-url", "no url", "--keyring", KEYRING],
+    &["--database-url", "mysql://u@h/d", "--keyring", KEYRING],
+    &["--database-pooler", "maybe"],
+    &["--keyring", "@/does/not/exist"],
+];
+
 #[test]
 fn bad_configuration_names_option_fault_and_what_is_accepted() {
-    let bad: &[&[&str]] = &[
-        &["--listen", "nowhere"],
-        &["--listen", "0.0.0.0:0"],
-        &["--environment", "staging"],
-        &["--self-service", "maybe"],
-        &["--max-staleness", "100ms"],
-        &["--issuer", "ftp://example.com"],
-        &["--catalog", "/does/not/exist.toml"],
-        &["--forward-auth-headers", "both"],
-        &["--introspection-secret", "short"],
-        &["--verified-cache", "0"],
-        &["--drain", "5m"],
-        &["--log", "not=a=filter"],
-        &["--database-url", "no url", "--keyring", ENTRY],
-        &["--database-url", "mysql://u@h/d", "--keyring", ENTRY],
-        &["--database-pooler", "maybe"],
-        &["--keyring", "@/does/not/exist"],
-    ];
-    for arguments in bad {
+    for arguments in BAD {
         let (code, message) = failure(arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {message}");
         let option = arguments.first().unwrap();
@@ -46,6 +45,19 @@ fn bad_configuration_names_option_fault_and_what_is_accepted() {
         assert!(message.contains("accepted: "), "{arguments:?}: {message}");
         assert_eq!(message.lines().count(), 1, "one message: {message}");
     }
+}
+
+#[test]
+fn every_option_has_a_bad_value() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let mut options: Vec<String> = help
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--")?.split_once(" <"))
+        .map(|(name, _)| format!("--{name}"))
+        .collect();
+    assert!(options.len() > 10, "{help}");
+    options.retain(|option| BAD.iter().all(|arguments| arguments[0] != option));
+    assert!(options.is_empty(), "{options:?}");
 }
 
 #[test]
@@ -61,12 +73,12 @@ fn secret_values_are_never_echoed() {
             "--database-url",
             &format!("postgres://u:{SECRET}@h:x/d"),
             "--keyring",
-            ENTRY,
+            KEYRING,
         ],
         &["--issuer", &format!("https://u:{SECRET}@h")],
         &[&format!("--keyrin=k1:{SECRET}")],
         &[&format!("k1:{SECRET}")],
-        &["--keyring", ENTRY, "--keyring", SECRET],
+        &["--keyring", KEYRING, "--keyring", SECRET],
     ] {
         let (code, message) = failure(arguments);
         assert_eq!(code, Some(2), "{message}");
@@ -125,7 +137,7 @@ fn a_keyring_file_and_another_catalogue_work() {
     let folder = std::env::temp_dir().join(format!("reference-server-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (keys, catalog) = (folder.join("keys"), folder.join("catalog.toml"));
-    std::fs::write(&keys, format!("{ENTRY}\n")).unwrap();
+    std::fs::write(&keys, format!("{KEYRING}\n")).unwrap();
     let payments = include_str!("../../credential-axum/examples/payments.toml");
     std::fs::write(&catalog, payments).unwrap();
     let keys = format!("@{}", keys.display());
@@ -297,7 +309,7 @@ fn a_closed_database_port_is_a_refused_connection() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://u@{}/d", listener.local_addr().unwrap());
     drop(listener);
-    for arguments in [&["migrate"][..], &["audit", "verify", "--keyring", ENTRY]] {
+    for arguments in [&["migrate"][..], &["audit", "verify", "--keyring", KEYRING]] {
         let (code, message) = failure(&[arguments, &["--database-url", &url]].concat());
         assert_eq!(code, Some(1), "{message}");
         assert_eq!(

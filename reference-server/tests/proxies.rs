@@ -14,12 +14,10 @@ use std::{
     time::Duration,
 };
 
-use common::{Client, Server};
-use postgres::{Deployment, Key, until};
-use proxy::{Proxy, free_address};
+use common::{Client, Key, RECOVERY as STARTED, Server, free_address, until};
+use postgres::Deployment;
+use proxy::Proxy;
 use test_postgres::Server as Postgres;
-
-const STARTED: Duration = Duration::from_secs(20);
 
 /// One `upstream` with these nodes, in nginx's words.
 fn upstream(nodes: &[SocketAddr], more: &str) -> String {

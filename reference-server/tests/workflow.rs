@@ -4,11 +4,9 @@
 
 mod common;
 
-use common::Server;
+use common::{CREDENTIALS, Server};
 use oauth2::{ClientId, ClientSecret, Scope, TokenResponse as _, TokenUrl, basic::BasicClient};
 use serde_json::json;
-
-const CREDENTIALS: &str = "/api-access/v1/credentials";
 
 /// Refused tokens are logged by reason, however many there are, and never the tokens.
 #[test]

@@ -33,7 +33,7 @@ pub enum Command {
     },
     /// Apply the PostgreSQL migrations; safe to run from several nodes at once.
     Migrate,
-    /// Have every node start anew, after rows in PostgreSQL were restored or changed by hand.
+    /// Make every node drop its caches, after rows in PostgreSQL were restored or changed by hand.
     Invalidate,
     /// The audit trail.
     Audit {
@@ -44,14 +44,14 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Verify every tenant's chain, silent where it is intact; exit 1, with the first bad row of each
-    /// other one, if a row is missing, was altered, or cannot be vouched for.
+    /// Verify every tenant's chain. Prints nothing for an intact chain. For any other one, prints its
+    /// first bad row (missing, altered or unproven) and exits with 1.
     Verify {
-        /// Print the head of each intact chain, `tenant seq hash`, to be kept out of reach of whoever
-        /// can write to the database.
+        /// Print the head of each intact chain, `tenant seq hash`. Keep them where nobody who can write
+        /// to the database has access.
         #[arg(long)]
         print_heads: bool,
-        /// A file of such lines: also find chains that were cut off or rewritten together with their
+        /// File of such lines: also reports chains that were cut off or rewritten together with their
         /// heads.
         #[arg(long, value_name = "FILE")]
         heads: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub struct Options {
     )]
     pub(super) listen: String,
 
-    /// PostgreSQL, 13 or newer; absent: the in-memory store.
+    /// PostgreSQL, 13 or newer. Without it: the in-memory store.
     #[arg(
         long,
         global = true,
@@ -81,8 +81,8 @@ pub struct Options {
     )]
     pub(super) database_url: Option<String>,
 
-    /// What stands before PostgreSQL: `auto` (find out at start), `none` (nothing, or a pooler in
-    /// session mode) or `transaction` (a pooler such as PgBouncer in transaction mode).
+    /// The pooler in front of PostgreSQL: `auto` (detect it at start), `none` (none, or one in session
+    /// mode) or `transaction` (one in transaction mode, such as PgBouncer).
     #[arg(
         long,
         global = true,
@@ -105,8 +105,8 @@ pub struct Options {
     #[arg(long, env = "CREDENTIAL_SELF_SERVICE", value_name = "on|off")]
     pub(super) self_service: Option<String>,
 
-    /// Root keys, `name:base64[:tag],…`, or `@path` of a file with them. Needed with PostgreSQL;
-    /// with the in-memory store drawn at start by default. `keygen` makes an entry.
+    /// Root keys, `name:base64[:tag],…`, or `@path` of a file with them; `keygen` makes an entry.
+    /// Required with PostgreSQL. With the in-memory store, drawn at start by default.
     #[arg(
         long,
         global = true,
@@ -120,8 +120,8 @@ pub struct Options {
     #[arg(long, env = "CREDENTIAL_CATALOG", value_name = "PATH")]
     pub(super) catalog: Option<PathBuf>,
 
-    /// How long a cached answer may stand without proof that it is fresh: `0` (always read the
-    /// store), or from `500ms` to `60s`.
+    /// How old the proof may be that cached state is fresh: `0` (always ask the store), or from `500ms`
+    /// to `60s`.
     #[arg(
         long,
         env = "CREDENTIAL_MAX_STALENESS",
@@ -130,18 +130,18 @@ pub struct Options {
     )]
     pub(super) max_staleness: String,
 
-    /// Public base URL, the OAuth issuer; by default the listening address. All nodes on one
-    /// database are given the same.
+    /// Public base URL, the OAuth issuer. By default the listening address. It must be the same on all
+    /// nodes of one database.
     #[arg(long, env = "CREDENTIAL_ISSUER", value_name = "URL")]
     pub(super) issuer: Option<String>,
 
-    /// Serve /forward-auth for a gateway, which says what it asks about as `x-forwarded`,
-    /// `x-original`, `x-original-url` or `path`: see docs/gateways.md.
+    /// Serve /forward-auth for a gateway that describes the call by this family of headers:
+    /// `x-forwarded`, `x-original`, `x-original-url` or `path`. See docs/gateways.md.
     #[arg(long, env = "CREDENTIAL_FORWARD_AUTH_HEADERS", value_name = "FAMILY")]
     pub(super) forward_auth_headers: Option<String>,
 
-    /// Lets resource servers introspect with it as bearer: at least 16 characters, or `@path` of a
-    /// file with them. Absent: only clients can.
+    /// Bearer secret with which resource servers introspect: at least 16 characters, or `@path` of a
+    /// file with them. Without it, only clients can introspect.
     #[arg(
         long,
         env = "CREDENTIAL_INTROSPECTION_SECRET",
@@ -150,13 +150,13 @@ pub struct Options {
     )]
     pub(super) introspection_secret: Option<String>,
 
-    /// How long it goes on serving after SIGTERM or SIGINT, while `/readyz` fails and every answer closes
-    /// its connection, so that load balancers look elsewhere: up to `300s`; by default `5s`, and `0` on a
-    /// terminal.
+    /// How long to serve after SIGTERM or SIGINT, up to `300s`. Meanwhile `/readyz` fails and every
+    /// answer closes its connection, so that load balancers choose other nodes. By default `5s`, and `0` on
+    /// a terminal.
     #[arg(long, env = "CREDENTIAL_DRAIN", value_name = "DURATION")]
     pub(super) drain: Option<String>,
 
-    /// How many verified secrets are remembered.
+    /// Maximum number of cached verified secrets.
     #[arg(
         long,
         env = "CREDENTIAL_VERIFIED_CACHE",
@@ -165,7 +165,7 @@ pub struct Options {
     )]
     pub(super) verified_cache: String,
 
-    /// Filter of the log on standard error.
+    /// Filter for the log on standard error.
     #[arg(
         long,
         global = true,
@@ -184,7 +184,7 @@ pub fn usage(error: &clap::Error) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    // Why not clap's own text: it repeats what was typed, and that may be a secret.
+    // Why not clap's own text: it repeats the argument, which may be a secret.
     let fault = match error.kind() {
         ErrorKind::UnknownArgument => "there is an option that does not exist",
         ErrorKind::InvalidSubcommand => "there is a command that does not exist",

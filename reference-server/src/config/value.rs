@@ -1,4 +1,4 @@
-//! What each option accepts, and what is said of a value that it does not.
+//! What each option accepts, and the message for any other value.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -63,8 +63,8 @@ pub(super) fn keyring(text: Zeroizing<String>) -> Result<Keyring, ConfigError> {
     Keyring::parse(&text).map_err(|error| ConfigError::new("--keyring", error, ACCEPTED))
 }
 
-/// A secret as it is, or what stands in the file that `@path` names: a command line can be read by
-/// everyone on the machine.
+/// The secret itself, or the content of the file that `@path` names: everyone on the machine can read a
+/// command line.
 fn in_file(
     option: &'static str,
     text: Zeroizing<String>,

@@ -9,13 +9,25 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
+    path::Path,
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// 32 bytes in base64: the keyring of all nodes.
+pub const KEYRING: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub const CREDENTIALS: &str = "/api-access/v1/credentials";
+/// The scopes of most keys here.
+pub const READ: &[&str] = &["system/patients.read"];
+/// Limit on the time until a node answers again.
+pub const RECOVERY: Duration = Duration::from_secs(20);
+/// `max_staleness` of the nodes here, and half a second for the request itself on a busy machine.
+pub const BOUND: Duration = Duration::from_millis(1_000 + 500);
 
 pub struct Server {
     pub base: String,
@@ -260,4 +272,95 @@ impl Answer {
             .unwrap_or_else(|| panic!("no {pointer}: {}", self.body))
             .to_owned()
     }
+}
+
+/// A key that an admin made, and a token that follows it.
+pub struct Key {
+    pub path: String,
+    pub client_id: String,
+    pub secret: String,
+    pub token: String,
+}
+
+impl Key {
+    pub fn new(admin: &Client, name: &str, scopes: &[&str]) -> Self {
+        let request = json!({"name": name, "api_type": "apiv2", "scopes": scopes});
+        let created = admin.json("POST", CREDENTIALS, &[], &request);
+        assert_eq!(created.status, 201, "{}", created.body);
+        let mut key = Self {
+            path: format!("{CREDENTIALS}/{}", created.text("/credential/id")),
+            client_id: created.text("/credential/client_id"),
+            secret: created.text("/client_secret"),
+            token: String::new(),
+        };
+        key.token = key.token_from(admin).text("/access_token");
+        key
+    }
+
+    pub fn token_from(&self, node: &Client) -> Answer {
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &*self.client_id),
+            ("client_secret", &self.secret),
+        ];
+        node.form("/oauth2/token", &fields)
+    }
+
+    /// What a node says to a read of patients.
+    pub fn patients(&self, node: &Client) -> u16 {
+        node.call("GET", "/api/2.0/patients/", &self.token).status
+    }
+
+    pub fn set_scopes(&self, admin: &Client, scopes: &[&str]) -> Answer {
+        let path = format!("{}/scopes", self.path);
+        let changed = admin.json(
+            "PUT",
+            &path,
+            &[("if-match", "*")],
+            &json!({"scopes": scopes}),
+        );
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        changed
+    }
+
+    pub fn revoke(&self, admin: &Client) -> Answer {
+        let revoked = admin.send("DELETE", &self.path, &[], None);
+        assert_eq!(revoked.status, 200, "{}", revoked.body);
+        revoked
+    }
+}
+
+/// Asks until the answer is right or the time is up; the time it took.
+#[expect(clippy::disallowed_methods, reason = "these tests are about real time")]
+pub fn until(within: Duration, mut right: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !right() {
+        assert!(began.elapsed() < within, "still not right after {within:?}");
+    }
+    began.elapsed()
+}
+
+/// The right answer throughout that time.
+#[expect(clippy::disallowed_methods, reason = "these tests are about real time")]
+pub fn throughout(time: Duration, mut right: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        assert!(right(), "wrong after {:?}", began.elapsed());
+    }
+}
+
+/// An address that nobody listens on. Taken and given back, because some programs cannot say which port
+/// they have drawn.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A program. Debian keeps servers off the path of most people.
+pub fn program(name: &str) -> Command {
+    let places = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
+    let mut found = places.iter().map(|place| Path::new(place).join(name));
+    Command::new(found.find(|path| path.exists()).unwrap_or_else(|| {
+        panic!("`{name}` is not installed; scripts/test installs what the tests need")
+    }))
 }

@@ -8,20 +8,14 @@
 )]
 
 use std::{
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use crate::postgres::until;
-
-/// An address that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
+use crate::common::{free_address, program, until};
 
 pub struct Proxy {
     pub address: SocketAddr,
@@ -82,7 +76,7 @@ backend nodes
         let address = free_address();
         let file = folder.join("config");
         std::fs::write(&file, config(address, &folder)).unwrap();
-        let mut command = Command::new(program(name));
+        let mut command = program(name);
         match name {
             "nginx" => command
                 .arg("-e")
@@ -95,7 +89,7 @@ backend nodes
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("{name} is needed for this test: {error}"));
+            .unwrap();
         let proxy = Self {
             address,
             process,
@@ -115,12 +109,6 @@ backend nodes
     pub fn base(&self) -> String {
         format!("http://{}", self.address)
     }
-}
-
-/// Debian keeps servers off the path of most people.
-fn program(name: &str) -> PathBuf {
-    let sbin = Path::new("/usr/sbin").join(name);
-    if sbin.exists() { sbin } else { name.into() }
 }
 
 impl Drop for Proxy {
