@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use credential_core::{
-    Access, Credentials, ScopeCatalog,
+    Access, BuildError, Credentials, CredentialsBuilder, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
     catalog::{ApiType, ScopeKind, SearchForm},
     entropy::OsEntropy,
-    host::{BuildError, CredentialsBuilder},
     id::CredentialId,
     manage::{CreateCredential, Created, Field, ManageError},
     secret::{
         hash::{HashCost, HashError, SecretHash, SecretHasher, Verdict},
         keyring::Keyring,
     },
-    store::CredentialStore,
+    store::Stores,
     testing::ProbeStore,
 };
 use credential_store_memory::MemoryStore;
@@ -153,7 +152,7 @@ fn node(
 
 /// The builder of any node.
 #[must_use]
-pub fn builder(store: impl CredentialStore, keyring: &Keyring) -> CredentialsBuilder {
+pub fn builder(store: impl Into<Stores>, keyring: &Keyring) -> CredentialsBuilder {
     Credentials::builder(store)
         .catalog(ScopeCatalog::elation())
         .keyring(keyring.clone())
@@ -203,10 +202,10 @@ impl Client {
         let Created {
             credential,
             client_secret,
-        } = node.create(admin, request).await?;
+        } = node.manage(admin).create(request).await?;
         Ok(Self {
-            id: credential.id,
-            client_id: credential.client_id.as_str().to_owned(),
+            id: credential.identity.id,
+            client_id: credential.identity.client_id.as_str().to_owned(),
             secret: client_secret.expose_secret().to_owned(),
         })
     }

@@ -191,7 +191,7 @@ impl AdminGate {
         let admin = actor.admin().map_err(|_| Problem::forbidden())?;
         refuse_other_tenant(&parts.headers, admin.tenant())?;
         // Looked at before the body is read; each use case takes its place by itself.
-        self.credentials.check_room(&admin)?;
+        self.credentials.manage(&admin).check_room()?;
         Ok(admin)
     }
 }

@@ -326,6 +326,12 @@ impl From<ManageError> for Problem {
                 ),
             ),
             ManageError::RateLimited { retry_after } => Self::rate_limited(retry_after),
+            ManageError::NoTrail => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "No audit trail",
+                "The audit trail cannot be read here.",
+            ),
             // Core counts what the store does not answer, and logs it seldom.
             error @ (ManageError::Hash(_) | ManageError::Store(_)) => {
                 tracing::debug!(error = &error as &dyn Error, "no verdict on a request");

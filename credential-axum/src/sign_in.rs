@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use async_trait::async_trait;
-use credential_core::{actor::Actor, telemetry::Seldom};
+use credential_core::{actor::Actor, log_limit::LogLimit};
 use http::request::Parts;
 
 /// The host's sign-in: who makes this request, and in which tenant and role.
@@ -33,7 +33,7 @@ impl SignInError {
 
     /// Logs it, seldom: what a sign-in needs may be down, and then every request ends here.
     pub(crate) fn log(&self) {
-        static LOGGED: Seldom = Seldom::new();
+        static LOGGED: LogLimit = LogLimit::new();
         if let Some(unlogged) = LOGGED.is_due() {
             tracing::error!(
                 error = self as &dyn Error,

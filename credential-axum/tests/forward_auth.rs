@@ -88,7 +88,7 @@ async fn every_family_of_headers_gets_the_guards_decision() {
         let get = || ask(family, "GET", "/api/2.0/patients/1?a=b");
         let answer = platform.ask(get(), &key).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-        let client_id = key.created.credential.client_id.as_str();
+        let client_id = key.created.credential.identity.client_id.as_str();
         let caller = CALLER.map(|name| answer.headers[name].to_str().unwrap());
         assert_eq!(
             caller,

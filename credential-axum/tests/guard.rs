@@ -109,7 +109,7 @@ async fn a_call_within_its_scopes_tells_the_handler_who_calls() {
             answer.json(),
             json!({
                 "tenant": "alder",
-                "client_id": key.created.credential.client_id.as_str(),
+                "client_id": key.created.credential.identity.client_id.as_str(),
                 "required_scope": "system/patients.read",
                 "on_behalf_of": null,
             })

@@ -68,7 +68,8 @@ async fn run(out: &mut impl std::io::Write) -> Result<(), Box<dyn Error>> {
     }
     let bearer = token(&credentials, &writer).await?;
     credentials
-        .revoke(&admin, writer.credential.id, None)
+        .manage(&admin)
+        .revoke(writer.credential.identity.id, None)
         .await?;
     jobs.send(Job { bearer, patient: 3 }).await?;
     writeln!(out, "{}", outcomes.recv().await.ok_or("no outcome")?)?;
@@ -91,12 +92,12 @@ async fn create(
         scopes: vec![scope.to_owned()].into(),
         ..CreateCredential::default()
     };
-    Ok(credentials.create(admin, request).await?)
+    Ok(credentials.manage(admin).create(request).await?)
 }
 
 /// What a client does: its id and secret for a token.
 async fn token(credentials: &Credentials, client: &Created) -> Result<String, Box<dyn Error>> {
-    let (id, secret) = (&client.credential.client_id, &client.client_secret);
+    let (id, secret) = (&client.credential.identity.client_id, &client.client_secret);
     let client = credentials.authenticate(id.as_str(), secret.expose_secret());
     let issued = credentials.issue(&client.await?, None)?;
     Ok(issued.access_token.expose_secret().to_owned())

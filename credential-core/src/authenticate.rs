@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use crate::{
-    authorize::freshness::LiveCredential,
+    Credentials,
     catalog::{self, ApiType, RequestedScopes, ScopeRequestError},
-    clock::Timestamp,
-    credential::{Credential, Status},
-    host::Credentials,
-    id::{ClientId, Selector, TenantId},
+    credential::Credential,
+    id::{ClientId, ProofId, TenantId},
+    live::{LiveCredential, NotLive},
+    metrics,
     secret::{
         self, GenuineSecret, NotOurs,
         hash::SecretHash,
@@ -19,7 +19,6 @@ use crate::{
     },
     store::{ReplaceHash, StoreError},
     store_work::Side,
-    telemetry,
     token::{AccessToken, SealError, TokenClaims, TokenScopes},
 };
 
@@ -27,21 +26,21 @@ use crate::{
 #[derive(Debug)]
 pub struct AuthenticatedClient {
     live: Arc<LiveCredential>,
-    selector: Selector,
-    secret_expires_at: Option<Timestamp>,
+    /// What it proved itself with.
+    proof: ProofId,
 }
 
 impl AuthenticatedClient {
     /// Who it is.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
-        &self.live.credential.client_id
+        &self.live.credential.identity.client_id
     }
 
     /// Whose it is.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
-        &self.live.credential.tenant
+        &self.live.credential.identity.tenant
     }
 
     /// The API type that its tokens are for.
@@ -148,7 +147,7 @@ impl Credentials {
         let parsed = ClientId::parse(client_id);
         let result = self.check_client(parsed.as_ref().ok(), client_secret).await;
         match &result {
-            Ok(_) => telemetry::authenticated(),
+            Ok(_) => metrics::authenticated(),
             Err(AuthenticateError::Refused(refusal)) => {
                 match refusal {
                     // Logged where it was found out whose secret it is.
@@ -160,10 +159,10 @@ impl Credentials {
                         .refusals()
                         .log_client(parsed.as_ref().ok(), refusal.as_str()),
                 }
-                telemetry::not_authenticated(refusal.as_str());
+                metrics::not_authenticated(refusal.as_str());
             }
-            Err(AuthenticateError::Busy(_)) => telemetry::not_authenticated("busy"),
-            Err(AuthenticateError::Store(_)) => telemetry::not_authenticated("store"),
+            Err(AuthenticateError::Busy(_)) => metrics::not_authenticated("busy"),
+            Err(AuthenticateError::Store(_)) => metrics::not_authenticated("store"),
         }
         result
     }
@@ -188,7 +187,7 @@ impl Credentials {
         }
         let checked = self.check_genuine(client_id, &secret).await;
         if matches!(checked, Err(AuthenticateError::Refused(_))) {
-            self.brake().hold(secret.selector()).await;
+            self.refusal_delay().hold(secret.selector()).await;
         }
         checked
     }
@@ -200,13 +199,13 @@ impl Credentials {
         secret: &GenuineSecret<'_>,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let client = self.live_client(client_id, secret).await?;
-        let Some(stored) = client.live.credential.secret(&secret.selector()) else {
+        let credential = &client.live.credential;
+        let Some(stored) = credential.secret(&client.proof) else {
             return Err(AuthenticateError::Refused(Refusal::UnknownClient));
         };
-        let credential = &client.live.credential;
         let verified = self
             .verifier()
-            .verify(&credential.tenant, secret, &stored.hash)
+            .verify(client.tenant(), secret, &stored.hash)
             .await;
         if verified.is_ok() {
             // What comes next is a token, or the secret's new hash.
@@ -228,43 +227,35 @@ impl Credentials {
         }
     }
 
-    /// The client, if its credential and this secret are live. Does not look at the hash.
+    /// The client, if its credential and that secret are live. Does not look at the hash.
     async fn live_client(
         &self,
         client_id: &ClientId,
         secret: &GenuineSecret<'_>,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
-        let refused = |refusal| Err(AuthenticateError::Refused(refusal));
-        let selector = secret.selector();
-        let found = self
-            .states()
-            .get_by_selector(selector)
-            .await
-            .map_err(AuthenticateError::Store)?;
-        let Some((live, _)) = found else {
-            return refused(Refusal::UnknownClient);
-        };
+        let unknown = || AuthenticateError::Refused(Refusal::UnknownClient);
+        let proof = secret.selector();
+        let found = self.states().get_by_proof(proof).await;
+        let (live, _) = found
+            .map_err(AuthenticateError::Store)?
+            .ok_or_else(unknown)?;
         let credential = &live.credential;
-        let Some(stored) = credential.secret(&selector) else {
-            return refused(Refusal::UnknownClient);
-        };
-        if credential.client_id != *client_id || credential.environment != self.environment() {
-            return refused(Refusal::UnknownClient);
+        let Credential { identity, .. } = credential;
+        // Before what may be said of the credential: a stranger's client learns nothing of it.
+        if credential.secret(&proof).is_none()
+            || identity.client_id != *client_id
+            || identity.environment != self.environment()
+        {
+            return Err(unknown());
         }
-        let now = self.clock().now();
-        match credential.status(now) {
-            Status::Revoked => return Err(self.refuse_known(credential, Refusal::Revoked)),
-            Status::Expired => return Err(self.refuse_known(credential, Refusal::Expired)),
-            Status::Active => {}
+        match live.check(&proof, self.clock().now()) {
+            Ok(_) => Ok(AuthenticatedClient { live, proof }),
+            Err(NotLive::NoSuchProof) => Err(unknown()),
+            Err(NotLive::Revoked) => Err(self.refuse_known(credential, Refusal::Revoked)),
+            Err(NotLive::Expired | NotLive::ProofEnded) => {
+                Err(self.refuse_known(credential, Refusal::Expired))
+            }
         }
-        if !stored.is_live(now) {
-            return Err(self.refuse_known(credential, Refusal::Expired));
-        }
-        Ok(AuthenticatedClient {
-            selector,
-            secret_expires_at: stored.expires_at,
-            live,
-        })
     }
 
     /// Logs the refusal of a client that named itself and presented a secret of its own.
@@ -276,18 +267,22 @@ impl Credentials {
     /// Stores the secret's hash under the current parameters and pepper. A failure is counted and
     /// logged where it happens, and costs nothing but another try at the next first use.
     async fn rehash(&self, credential: &Credential, secret: &GenuineSecret<'_>, old: &SecretHash) {
-        let Ok(new) = self.verifier().rehash(&credential.tenant, secret).await else {
+        let Ok(new) = self
+            .verifier()
+            .rehash(&credential.identity.tenant, secret)
+            .await
+        else {
             return;
         };
         let change = ReplaceHash {
-            id: credential.id,
+            id: credential.identity.id,
             selector: secret.selector(),
             old: old.clone(),
             new: new.clone(),
         };
         let replace = self.store().replace_hash(change);
         let replaced = self
-            .call_store_again(&credential.tenant, Side::Clients, replace)
+            .call_store_again(&credential.identity.tenant, Side::Clients, replace)
             .await;
         if replaced.is_ok() {
             self.verifier().remember(secret, &new);
@@ -307,20 +302,18 @@ impl Credentials {
         let live = client.live();
         let RequestedScopes { scopes, echo, .. } = live.api_type.request(scope, &live.held)?;
         let now = self.clock().now();
-        let lifetimes = [
-            Some(now.saturating_add(live.api_type.token_ttl())),
-            live.credential.expires_at,
-            client.secret_expires_at,
-        ];
-        let expires_at = lifetimes.into_iter().flatten().min().unwrap_or(now);
+        let by_itself = now.saturating_add(live.api_type.token_ttl());
+        let expires_at = live
+            .ends(&client.proof)
+            .map_or(by_itself, |end| end.min(by_itself));
         let micros = expires_at.as_micros().saturating_sub(now.as_micros());
         let expires_in = u64::try_from(micros / 1_000_000).unwrap_or(0);
         if expires_in == 0 {
             return Err(IssueError::Ending);
         }
         let claims = TokenClaims {
-            credential: live.credential.id,
-            selector: client.selector,
+            credential: live.credential.identity.id,
+            proof: client.proof,
             id: self.token_ids().draw(),
             issued_at: now,
             expires_at,
@@ -330,8 +323,10 @@ impl Credentials {
             },
         };
         let access_token = self.sealer().seal(&claims)?;
-        live.note_use(&client.selector, now);
-        telemetry::token_issued();
+        if let Some(note) = live.note_of(&client.proof) {
+            note.note(now);
+        }
+        metrics::token_issued();
         Ok(IssuedToken {
             access_token,
             expires_in,

@@ -1,7 +1,9 @@
 //! The store contract as test functions, for authors of stores (feature `conformance`).
 //!
-//! Each case takes a fresh, empty store. [`for_each_case!`](crate::for_each_case) hands the list
-//! of all cases to a macro of yours, so that no store can skip one:
+//! Each case takes a fresh, empty store. For each trait a macro hands the list of its cases to a macro of
+//! yours, so that no store can skip one: [`for_each_credential_case!`](crate::for_each_credential_case),
+//! [`for_each_trail_case!`](crate::for_each_trail_case) and
+//! [`for_each_usage_case!`](crate::for_each_usage_case).
 //!
 //! ```
 //! # use credential_store_memory::MemoryStore;
@@ -14,7 +16,9 @@
 //!         }
 //!     )* };
 //! }
-//! credential_core::for_each_case!(run);
+//! credential_core::for_each_credential_case!(run);
+//! credential_core::for_each_trail_case!(run);
+//! credential_core::for_each_usage_case!(run);
 //! ```
 //!
 //! Three more cases need a hand from the store's author and are called by name: a clock that can be
@@ -30,20 +34,22 @@
     reason = "these are tests: a broken promise panics, as the module says"
 )]
 
-mod audit;
 mod change_log;
 mod credentials;
 mod fixture;
 mod tokens;
+mod trail;
+mod usage;
 
-pub use audit::*;
 pub use change_log::*;
 pub use credentials::*;
 pub use tokens::*;
+pub use trail::*;
+pub use usage::*;
 
-/// Hands the names of all conformance cases to a macro.
+/// Hands the names of the conformance cases of [`CredentialStore`](crate::store::CredentialStore) to a macro.
 #[macro_export]
-macro_rules! for_each_case {
+macro_rules! for_each_credential_case {
     ($run:ident) => {
         $run! {
             insert_is_there_afterwards,
@@ -58,8 +64,10 @@ macro_rules! for_each_case {
             list_is_newest_first_page_by_page,
             list_leaves_out_revoked_unless_asked,
             list_is_invisible_across_tenants,
-            replace_changes_only_what_it_names,
+            replace_puts_settings_in_the_place_of_others,
             replace_refuses_a_stale_version,
+            replace_adds_and_takes_away_secrets,
+            replace_leaves_the_hash_and_last_use_of_a_secret,
             replace_lets_one_of_two_racing_edits_win,
             replace_refuses_a_revoked_credential,
             replace_keeps_names_unique,
@@ -68,15 +76,13 @@ macro_rules! for_each_case {
             revoke_counts_once_under_concurrency,
             revoke_honours_an_expected_version,
             revoke_is_invisible_across_tenants,
-            state_is_found_by_id_and_by_selector,
+            state_is_found_by_id_and_by_proof,
             state_of_a_stranger_is_none,
             replace_hash_swaps_only_the_hash_it_knows,
             replace_hash_moves_neither_version_nor_log,
             revoked_tokens_are_in_the_state,
             revoked_tokens_above_the_limit_end_all_older_ones,
             revoke_token_of_a_stranger_is_not_found,
-            last_use_only_moves_forward,
-            last_use_moves_neither_version_nor_log,
             changes_have_no_gaps_and_follow_commits,
             changes_start_anew_without_a_place,
             changes_never_pretend_to_know_a_future_place,
@@ -85,15 +91,36 @@ macro_rules! for_each_case {
             catch_up_knows_the_slowest_node,
             catch_up_refuses_a_newcomer_of_another_issuer,
             wake_up_waits_for_a_change,
+            keys_are_compared_by_name,
+            keys_are_kept_in_the_order_of_their_first_use,
+        }
+    };
+}
+
+/// Hands the names of the conformance cases of [`TrailStore`](crate::store::TrailStore) to a macro.
+#[macro_export]
+macro_rules! for_each_trail_case {
+    ($run:ident) => {
+        $run! {
             audit_rows_come_with_their_change,
+            audit_has_no_row_of_what_did_not_happen,
             audit_keeps_what_an_event_is_about,
             trail_is_paged_beside_its_head,
             audit_chain_holds_under_concurrency,
             audit_is_paged_and_filtered,
             audit_is_invisible_across_tenants,
             audited_tenants_are_paged_in_order,
-            keys_are_compared_by_name,
-            keys_are_kept_in_the_order_of_their_first_use,
+        }
+    };
+}
+
+/// Hands the names of the conformance cases of [`UsageStore`](crate::store::UsageStore) to a macro.
+#[macro_export]
+macro_rules! for_each_usage_case {
+    ($run:ident) => {
+        $run! {
+            last_use_only_moves_forward,
+            last_use_moves_neither_version_nor_log,
         }
     };
 }

@@ -12,47 +12,67 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{
     catalog::ApiTypeId,
     clock::Timestamp,
-    id::{ActorId, ClientId, CredentialId, Environment, Selector, TenantId},
+    id::{ActorId, ClientId, CredentialId, Environment, ProofId, TenantId},
     secret::hash::SecretHash,
     token::TokenId,
 };
 
-/// The stored record behind an API key: its identity, its rights and its secrets' hashes.
-///
-/// `id`, `tenant`, `api_type`, `client_id`, `environment`, `created_at` and `created_by` never
-/// change.
+/// The stored record behind an API key, in three parts by how they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
+    /// Never changes.
+    pub identity: Identity,
+    /// What admins edit, as a whole; each edit moves `version`.
+    pub settings: Settings,
+    /// What happens to it in use; moves no version.
+    pub observed: Observed,
+    /// Set once, final; moves `version`.
+    pub revoked: Option<Revocation>,
+    /// Grows by one with each edit and with the revocation. Starts at 1.
+    pub version: u64,
+}
+
+/// Which credential it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
     /// The admin API's name for it.
     pub id: CredentialId,
     /// Who owns it.
     pub tenant: TenantId,
-    /// What admins call it; unique among the tenant's credentials that are not revoked.
-    pub name: CredentialName,
     /// Which API it is for, chosen once.
     pub api_type: ApiTypeId,
     /// RFC 6749 §2.2.
     pub client_id: ClientId,
     /// Where it works; also part of `client_id` and of each secret.
     pub environment: Environment,
-    /// Canonical scope names, sorted. A name that the catalogue no longer lists confers nothing.
-    pub scopes: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Who created it.
     pub created_by: ActorId,
+}
+
+/// What admins decide about a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What admins call it; unique among the tenant's credentials that are not revoked.
+    pub name: CredentialName,
+    /// Canonical scope names, sorted. A name that the catalogue no longer lists confers nothing.
+    pub scopes: Vec<String>,
     /// From then on it is refused; `None`: never. May be moved, also to revive it.
     pub expires_at: Option<Timestamp>,
-    /// Set once, final.
-    pub revoked: Option<Revocation>,
-    /// Grows by one with each edit; use does not touch it. Starts at 1.
-    pub version: u64,
+    /// One or two live secrets, and those that ended, oldest first. An edit adds secrets, takes them
+    /// away and moves their `expires_at`; the hash and the last use of a secret that stays are the
+    /// store's.
+    pub secrets: Vec<StoredSecret>,
+}
+
+/// What was seen of a credential.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
     /// Tokens issued up to then are refused (RFC 7009 in bulk); `None`: none are.
     pub tokens_valid_from: Option<Timestamp>,
     /// The latest issued token or allowed call that was recorded.
     pub last_used_at: Option<Timestamp>,
-    /// One or two live secrets, and those that ended, oldest first.
-    pub secrets: Vec<StoredSecret>,
 }
 
 impl Credential {
@@ -61,7 +81,7 @@ impl Credential {
     pub fn status(&self, now: Timestamp) -> Status {
         if self.revoked.is_some() {
             Status::Revoked
-        } else if self.expires_at.is_some_and(|at| at <= now) {
+        } else if self.settings.expires_at.is_some_and(|at| at <= now) {
             Status::Expired
         } else {
             Status::Active
@@ -70,15 +90,17 @@ impl Credential {
 
     /// The secrets that authenticate at `now`.
     pub fn live_secrets(&self, now: Timestamp) -> impl Iterator<Item = &StoredSecret> {
-        self.secrets
+        self.settings
+            .secrets
             .iter()
             .filter(move |secret| secret.is_live(now))
     }
 
     /// The secret of that selector, live or not.
     #[must_use]
-    pub fn secret(&self, selector: &Selector) -> Option<&StoredSecret> {
-        self.secrets
+    pub fn secret(&self, selector: &ProofId) -> Option<&StoredSecret> {
+        self.settings
+            .secrets
             .iter()
             .find(|secret| secret.selector == *selector)
     }
@@ -120,7 +142,7 @@ pub struct Revocation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSecret {
     /// The public part that finds it.
-    pub selector: Selector,
+    pub selector: ProofId,
     /// Argon2id in PHC form.
     pub hash: SecretHash,
     /// When it was made.

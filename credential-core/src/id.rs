@@ -338,15 +338,20 @@ impl FromStr for ClientId {
     }
 }
 
-/// The public part of a client secret that finds its stored hash: 16 letters and digits (95 bits).
+/// One registered way for a client to prove itself: 16 letters and digits (95 bits), drawn at
+/// registration and never used again.
+///
+/// Of a client secret it is the selector, the public part that finds the stored hash. A token names
+/// the proof that it was issued for and ends with it. Why not a digest of the secret or key itself: what
+/// is registered anew must not revive tokens of before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Selector([u8; Self::LEN]);
+pub struct ProofId([u8; Self::LEN]);
 
-impl Selector {
-    /// Characters in a selector.
+impl ProofId {
+    /// Characters in a proof id.
     pub const LEN: usize = 16;
 
-    /// Draws a new selector.
+    /// Draws a new one.
     #[must_use]
     pub fn random(entropy: &dyn Entropy) -> Self {
         let mut text = [0; Self::LEN];
@@ -354,7 +359,7 @@ impl Selector {
         Self(text)
     }
 
-    /// Reads a selector.
+    /// Reads a proof id.
     ///
     /// # Errors
     /// If it is not 16 letters and digits.
@@ -363,7 +368,7 @@ impl Selector {
             .ok()
             .filter(|text| base62::is_base62(text))
             .map(Self)
-            .ok_or(ParseIdError::new("a selector", "16 letters and digits"))
+            .ok_or(ParseIdError::new("a proof id", "16 letters and digits"))
     }
 
     /// The text.
@@ -380,7 +385,7 @@ impl Selector {
         })
     }
 
-    /// The selector of a number below 62^16.
+    /// The proof id of a number below 62^16.
     pub(crate) fn from_number(mut number: u128) -> Option<Self> {
         let mut text = [0; Self::LEN];
         for slot in text.iter_mut().rev() {
@@ -391,7 +396,7 @@ impl Selector {
     }
 }
 
-impl FromStr for Selector {
+impl FromStr for ProofId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -415,7 +420,7 @@ macro_rules! shown_as_text {
         }
     )* };
 }
-shown_as_text!(TenantId, ActorId, ClientIdPrefix, Selector);
+shown_as_text!(TenantId, ActorId, ClientIdPrefix, ProofId);
 
 macro_rules! parsed_by_new {
     ($($name:ident),*) => { $(

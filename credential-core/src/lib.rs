@@ -5,7 +5,7 @@
 //!
 //! | I want to know… | open |
 //! | --- | --- |
-//! | what a host holds, and its settings | [`Credentials`], [`host`] |
+//! | what a host holds, and its settings | [`Credentials`], [`CredentialsBuilder`] |
 //! | what an admin can do | [`manage`], with the proof in [`actor`] |
 //! | what a credential is, and its life | [`credential`] |
 //! | may this key call that endpoint? | [`catalog`], then [`authorize`] |
@@ -14,7 +14,7 @@
 //! | what a token carries | [`token`] |
 //! | what a store must guarantee | [`store`], then `conformance` (feature `conformance`) |
 //! | what is written down about a change | [`audit`] |
-//! | what is counted | [`telemetry`] |
+//! | what is counted | [`metrics`] |
 //!
 //! Nothing here reads the wall clock or the operating system's randomness except through
 //! [`clock::Clock`] and [`entropy::Entropy`].
@@ -24,30 +24,36 @@ pub mod audit;
 pub mod authenticate;
 pub mod authorize;
 mod base62;
-mod brake;
+mod builder;
 pub mod catalog;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod credential;
+mod credentials;
 pub mod entropy;
-pub mod host;
 pub mod id;
 pub mod issuer;
+mod live;
+pub mod log_limit;
 pub mod manage;
+pub mod metrics;
+mod pacing;
 pub mod percent;
-mod refusals;
+mod refusal_delay;
+mod refusal_log;
+mod running;
 pub mod secret;
 pub mod store;
 mod store_work;
-pub mod telemetry;
 mod tenant_share;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
-mod turns;
 mod usage;
 
 pub use authorize::Access;
+pub use builder::{BuildError, CredentialsBuilder};
 pub use catalog::ScopeCatalog;
-pub use host::{Credentials, Running};
+pub use credentials::Credentials;
+pub use running::Running;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     base62,
     entropy::Entropy,
-    id::{ClientIdPrefix, Environment, Selector, split_prefixed},
+    id::{ClientIdPrefix, Environment, ProofId, split_prefixed},
 };
 
 pub mod hash;
@@ -33,7 +33,7 @@ const RANDOM: usize = 43;
 /// Characters of the tag.
 const TAG: usize = 6;
 /// Characters after the environment.
-const BODY: usize = Selector::LEN + RANDOM + TAG;
+const BODY: usize = ProofId::LEN + RANDOM + TAG;
 
 /// The `client_secret` of RFC 6749 §2.3.1. Shown once, never stored, wiped on drop.
 ///
@@ -48,8 +48,8 @@ impl ClientSecret {
         environment: Environment,
         keyring: &Keyring,
         entropy: &dyn Entropy,
-    ) -> (Self, Selector) {
-        let selector = Selector::random(entropy);
+    ) -> (Self, ProofId) {
+        let selector = ProofId::random(entropy);
         let mut random = Zeroizing::new([0; RANDOM]);
         base62::fill(entropy, &mut random[..]);
 
@@ -90,14 +90,14 @@ impl Debug for ClientSecret {
 #[derive(Clone, Copy)]
 pub struct GenuineSecret<'a> {
     text: &'a str,
-    selector: Selector,
+    selector: ProofId,
     environment: Environment,
 }
 
 impl<'a> GenuineSecret<'a> {
     /// Which stored hash it claims to match.
     #[must_use]
-    pub const fn selector(&self) -> Selector {
+    pub const fn selector(&self) -> ProofId {
         self.selector
     }
 
@@ -146,8 +146,8 @@ pub fn check<'a>(presented: &'a str, keyring: &Keyring) -> Result<GenuineSecret<
     if body.len() != BODY || !base62::is_base62(body.as_bytes()) {
         return Err(NotOurs::Form);
     }
-    let selector = body.get(..Selector::LEN).ok_or(NotOurs::Form)?;
-    let selector = Selector::parse(selector).map_err(|_| NotOurs::Form)?;
+    let selector = body.get(..ProofId::LEN).ok_or(NotOurs::Form)?;
+    let selector = ProofId::parse(selector).map_err(|_| NotOurs::Form)?;
     let (tagged, tag) = presented
         .as_bytes()
         .split_last_chunk::<TAG>()
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use crate::testing::SeededEntropy;
 
-    fn generate(keyring: &Keyring, seed: u64) -> (ClientSecret, Selector) {
+    fn generate(keyring: &Keyring, seed: u64) -> (ClientSecret, ProofId) {
         let prefix = ClientIdPrefix::default();
         let entropy = SeededEntropy::new(seed);
         ClientSecret::generate(&prefix, Environment::Sandbox, keyring, &entropy)

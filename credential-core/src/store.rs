@@ -1,23 +1,39 @@
-//! What core asks of a store: [`CredentialStore`] and the values that travel through it.
+//! What core asks of a store, in three traits by what must be guaranteed, and the values that travel
+//! through them.
+//!
+//! | trait | guarantee | without it |
+//! | --- | --- | --- |
+//! | [`CredentialStore`] | each method is one transaction; all that a check may depend on | nothing works |
+//! | [`TrailStore`] | reads what was committed, in order | the audit trail is written and cannot be read |
+//! | [`UsageStore`] | may lag, may lose one flush | last uses are not kept |
 //!
 //! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
+
+mod stores;
+mod trail;
+mod usage;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
+pub use self::{
+    stores::Stores,
+    trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
+    usage::{LastUse, UsageStore},
+};
 use crate::{
-    audit::{AuditEvent, Event},
+    audit::Event,
     clock::Timestamp,
-    credential::{Credential, CredentialName, CredentialState, RevokedToken},
-    id::{ActorId, CredentialId, Selector, TenantId},
+    credential::{Credential, CredentialName, CredentialState, RevokedToken, Settings},
+    id::{ActorId, CredentialId, ProofId, TenantId},
     secret::{
         hash::SecretHash,
         keyring::{Key, KeyName},
     },
 };
 
-/// Durable credentials, their audit trail, and the log of what changed.
+/// Durable credentials, the audit rows of their changes, and the log of what changed.
 ///
 /// Each method is one transaction: all or nothing, and racing calls behave as if one came
 /// first. Dates of the domain come with the call. Which nodes are alive and which records may go is
@@ -96,13 +112,13 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// `Backend` only.
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError>;
 
-    /// As [`state`](Self::state), for the credential that owns a secret, live or ended.
+    /// As [`state`](Self::state), for the credential that has that proof, live or ended.
     ///
     /// # Errors
     /// `Backend` only.
-    async fn state_by_selector(
+    async fn state_by_proof(
         &self,
-        selector: &Selector,
+        proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError>;
 
     /// Puts a secret's new hash in the place of `old`, or does nothing if it is no longer `old`.
@@ -144,44 +160,6 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// late, doubled, now and then spurious, or never: nothing relies on it but speed.
     async fn wake_up(&self);
 
-    /// The tenant's audit rows, newest first. A row that cannot be read is one of them; the others are
-    /// listed all the same.
-    ///
-    /// # Errors
-    /// `Backend` only.
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError>;
-
-    /// Every tenant that has audit rows, or that the store keeps a head for, also without rows: in
-    /// ascending order of their ids' bytes, behind `after`. As text, because what somebody else
-    /// wrote there need not be a [`TenantId`].
-    ///
-    /// # Errors
-    /// `Backend` only.
-    async fn audited_tenants(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, StoreError>;
-
-    /// A tenant's rows as they lie there, newest first, with the head that is kept beside them: both
-    /// as of one moment. A row that cannot be read is said to be so and hides no other.
-    ///
-    /// # Errors
-    /// `Backend` only.
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError>;
-
-    /// Notes when credentials and secrets were last used. Times only ever move forward, also when
-    /// several nodes report; what does not exist is passed over. Neither the version nor the
-    /// change log moves.
-    ///
-    /// # Errors
-    /// `Backend` only.
-    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError>;
-
     /// Compares the check values of keys with those that are kept, and keeps none. Returns every
     /// name that is kept, in the order in which they were first used.
     ///
@@ -197,7 +175,87 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError>;
 }
 
-const _: fn(&dyn CredentialStore) = |_| {}; // stays usable as `Arc<dyn CredentialStore>`
+#[async_trait]
+impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
+    async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
+        (**self).insert(new).await
+    }
+
+    async fn may_insert(
+        &self,
+        tenant: &TenantId,
+        name: &CredentialName,
+        limit: u32,
+    ) -> Result<(), StoreError> {
+        (**self).may_insert(tenant, name, limit).await
+    }
+
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+    ) -> Result<Option<Credential>, StoreError> {
+        (**self).get(tenant, id).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        query: &ListQuery,
+    ) -> Result<Vec<Credential>, StoreError> {
+        (**self).list(tenant, query).await
+    }
+
+    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
+        (**self).replace(edit).await
+    }
+
+    async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
+        (**self).revoke(revoke).await
+    }
+
+    async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        (**self).state(id).await
+    }
+
+    async fn state_by_proof(
+        &self,
+        proof: &ProofId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        (**self).state_by_proof(proof).await
+    }
+
+    async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
+        (**self).replace_hash(change).await
+    }
+
+    async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
+        (**self).revoke_token(revoke).await
+    }
+
+    async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
+        (**self).catch_up(heartbeat).await
+    }
+
+    fn retire_connections(&self) {
+        (**self).retire_connections();
+    }
+
+    async fn wake_up(&self) {
+        (**self).wake_up().await;
+    }
+
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        (**self).check_keys(keys).await
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
+        (**self).use_key(key).await
+    }
+}
+
+// Stay usable as trait objects.
+const _: fn(&dyn CredentialStore, &dyn TrailStore, &dyn UsageStore) = |_, _, _| {};
 
 /// How long the change log keeps a row; a node that was away longer starts anew.
 pub const CHANGES_KEPT_FOR: Duration = Duration::from_secs(3600);
@@ -245,7 +303,18 @@ pub struct ListPosition {
     pub id: CredentialId,
 }
 
-/// An edit of one credential. What is `None` stays.
+impl ListPosition {
+    /// The place of a credential.
+    #[must_use]
+    pub fn of(credential: &Credential) -> Self {
+        Self {
+            created_at: credential.identity.created_at,
+            id: credential.identity.id,
+        }
+    }
+}
+
+/// An edit of one credential.
 #[derive(Debug, Clone)]
 pub struct Edit {
     /// Who must own it.
@@ -254,12 +323,9 @@ pub struct Edit {
     pub id: CredentialId,
     /// The version that the edit was decided on.
     pub expected_version: u64,
-    /// The new name.
-    pub name: Option<CredentialName>,
-    /// The new expiry; `Some(None)` takes it away.
-    pub expires_at: Option<Option<Timestamp>>,
-    /// The new scopes, canonical and sorted.
-    pub scopes: Option<Vec<String>>,
+    /// All settings as they shall be. A secret that the credential has keeps its hash and its last use,
+    /// whatever is said of them here.
+    pub settings: Settings,
     /// Written with it, in this order.
     pub events: Vec<Event>,
 }
@@ -287,7 +353,7 @@ pub struct ReplaceHash {
     /// The credential.
     pub id: CredentialId,
     /// The secret.
-    pub selector: Selector,
+    pub selector: ProofId,
     /// The hash that was verified.
     pub old: SecretHash,
     /// The new one.
@@ -390,95 +456,6 @@ pub struct Changes {
     pub waited: Duration,
     /// The largest `max_staleness` among the nodes that are alive, this one included.
     pub largest_max_staleness: Duration,
-}
-
-/// Which audit rows of a tenant to list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AuditQuery {
-    /// Only those of this credential.
-    pub credential_id: Option<CredentialId>,
-    /// At most so many, at least 1.
-    pub limit: usize,
-    /// Only those with a smaller number.
-    pub before: Option<u64>,
-}
-
-/// Which rows of a tenant's trail to verify next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrailQuery {
-    /// Only those with a smaller number.
-    pub before: Option<u64>,
-    /// At most so many, at least 1.
-    pub limit: usize,
-}
-
-/// Rows of a tenant's trail, for verification.
-#[derive(Debug, Clone)]
-pub struct TrailPage {
-    /// The head that is kept beside the rows; `None`: none is.
-    pub head: Option<StoredHead>,
-    /// Newest first.
-    pub rows: Vec<StoredRow>,
-}
-
-/// A tenant's head as it lies in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredHead {
-    /// The number of the newest row.
-    pub seq: u64,
-    /// Its hash, if nobody wrote anything else there.
-    pub hash: Vec<u8>,
-}
-
-/// An audit row as it lies in the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoredRow {
-    /// A row of core's making, or one that looks like it.
-    Event(AuditEvent),
-    /// What core does not accept.
-    Unreadable {
-        /// Its number; zero for any that is not positive.
-        seq: u64,
-        /// Where.
-        column: &'static str,
-    },
-}
-
-impl StoredRow {
-    /// Its number.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        match self {
-            Self::Event(event) => event.seq,
-            Self::Unreadable { seq, .. } => *seq,
-        }
-    }
-
-    /// The event, if the row can be read.
-    #[must_use]
-    pub fn event(&self) -> Option<&AuditEvent> {
-        match self {
-            Self::Event(event) => Some(event),
-            Self::Unreadable { .. } => None,
-        }
-    }
-
-    /// Its hash, if the row can be read.
-    #[must_use]
-    pub fn hash(&self) -> Option<&[u8; 32]> {
-        Some(&self.event()?.hash)
-    }
-}
-
-/// When a credential, through one of its secrets, was last used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastUse {
-    /// The credential.
-    pub credential_id: CredentialId,
-    /// The secret: the one presented, or the one that the token was issued for.
-    pub selector: Selector,
-    /// When.
-    pub at: Timestamp,
 }
 
 /// A key's public check value: tells other bytes under the same name, and nothing else.

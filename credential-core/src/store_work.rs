@@ -2,7 +2,7 @@
 //!
 //! A store has few connections: PostgreSQL's pool has 16 by default. What admins do and what clients
 //! write goes through here, so that many connections of one tenant leave room for everybody else, and
-//! all tenants together for the reads of checks (`authorize/shared_reads.rs`, 8 at a time). Checks
+//! all tenants together for the reads of checks (`live/reads.rs`, 8 at a time). Checks
 //! themselves never pass here.
 //!
 //! `docs/architecture.md` has the picture: "Who may wait for what".
@@ -10,10 +10,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    host::Credentials,
+    Credentials,
     id::TenantId,
+    log_limit::LogLimit,
+    metrics,
     store::StoreError,
-    telemetry::{self, Seldom},
     tenant_share::{Limits, Permit, Places, Refused},
 };
 
@@ -51,7 +52,7 @@ pub(crate) enum Side {
 pub(crate) struct StoreWork {
     calls: Arc<Places<(TenantId, Side)>>,
     creates: Arc<Places<TenantId>>,
-    failures: Seldom,
+    failures: LogLimit,
 }
 
 /// Why a call of the store had no effect.
@@ -77,7 +78,7 @@ impl StoreWork {
                 waiting: CREATES_WAITING,
                 typical: CREATE_TYPICAL,
             }),
-            failures: Seldom::default(),
+            failures: LogLimit::default(),
         }
     }
 
@@ -133,7 +134,7 @@ impl Credentials {
         let result = call.await;
         drop(permit);
         if let Err(error @ StoreError::Backend { .. }) = &result {
-            telemetry::store_call_failed();
+            metrics::store_call_failed();
             // A store that is down fails every call: one line stands for many.
             if let Some(unlogged) = self.store_work().failures.is_due() {
                 tracing::error!(

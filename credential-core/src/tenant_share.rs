@@ -8,7 +8,7 @@
 //!
 //! So do the places in which to wait: when they are all taken, whoever has fewer than the longest line
 //! takes the last one of it. Who is refused is told when to come back, at the pace of its own line
-//! (GCRA, see [`Turns`]).
+//! ([`Gcra`]).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -24,7 +24,7 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::turns::{Pace, Turns, nanos};
+use crate::pacing::{Gcra, Pace, nanos};
 
 /// The longest time to retry after: who waits longer may have given up, and its turn be lost.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -68,7 +68,7 @@ pub(crate) struct Places<K: Key> {
     typical: AtomicU64,
     since: Instant,
     /// What callers that were refused are promised, counted from `since`.
-    promised: Cache<K, Arc<Turns>>,
+    promised: Cache<K, Arc<Gcra>>,
 }
 
 struct Lines<K: Key> {
@@ -200,7 +200,7 @@ impl<K: Key> Places<K> {
     fn refuse(&self, key: &K) -> Refused {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let turns = self.promised.get(key).unwrap_or_else(|| {
-            let turns = Arc::new(Turns::default());
+            let turns = Arc::new(Gcra::default());
             // Two at once may each make one: a turn is then counted to the one that is lost.
             self.promised.insert(key.clone(), Arc::clone(&turns));
             turns

@@ -6,21 +6,21 @@
 //!
 //! # What is inside
 //!
-//! All numbers big-endian, 59 bytes, then 4 for each named scope:
+//! All numbers big-endian, 59 bytes, then 4 for each named scope, written in base64url, since PASETO wants
+//! UTF-8 inside:
 //!
 //! | bytes | what |
 //! | --- | --- |
 //! | 1 | form: `1` follows its credential, `2` names scopes |
 //! | 16 | credential id |
-//! | 12 | selector of the secret, as a base-62 number |
+//! | 12 | proof id, as a base-62 number |
 //! | 16 | token id |
 //! | 8 | issued at, microseconds since 1970, signed |
 //! | 6 | lifetime, microseconds |
 //! | 4 each | digests of the scopes' names |
 //!
-//! PASETO wants UTF-8 inside, so these bits are spread over bytes of seven bits, the last filled up with
-//! zeros. That is a seventh more instead of base64's third, and a token that follows its credential fits
-//! three blocks of BLAKE3: it is digested on every request.
+//! Any other form is refused. `129` and `130` are kept free for the same two with a confirmation
+//! (`cnf`, RFC 7800 §3.1) of 32 bytes behind the lifetime.
 
 use std::{
     fmt::{self, Debug},
@@ -43,7 +43,7 @@ use zeroize::Zeroizing;
 use crate::{
     clock::Timestamp,
     entropy::Entropy,
-    id::{CredentialId, Environment, Selector, hex_id, write_hex},
+    id::{CredentialId, Environment, ProofId, hex_id, write_hex},
     secret::keyring::{Key, KeyName, Keyring},
 };
 
@@ -122,8 +122,8 @@ impl Debug for AccessToken {
 pub struct TokenClaims {
     /// The credential that it was issued to.
     pub credential: CredentialId,
-    /// The secret that it was issued for. The token ends with it.
-    pub selector: Selector,
+    /// What the client proved itself with. The token ends with it.
+    pub proof: ProofId,
     /// The token's own name.
     pub id: TokenId,
     /// From when.
@@ -206,11 +206,11 @@ impl TokenSealer {
         reason = "a ring whose first key is marked `tag` cannot be made"
     )]
     pub fn seal(&self, claims: &TokenClaims) -> Result<AccessToken, SealError> {
-        let payload = to_septets(&pack(claims)?);
+        let payload = URL_SAFE_NO_PAD.encode(pack(claims)?);
         let key = self.0.keyring.signing();
         let sealing = key.token().expect("the signing key is no `tag` key");
         let footer = Some(key.name().as_str().as_bytes());
-        LocalToken::encrypt(sealing, &payload, footer, Some(&self.0.assertion))
+        LocalToken::encrypt(sealing, payload.as_bytes(), footer, Some(&self.0.assertion))
             .map(|text| AccessToken(Zeroizing::new(text)))
             .map_err(|_| SealError::NoRandomness)
     }
@@ -256,7 +256,7 @@ impl TokenSealer {
         let sealed = UntrustedToken::<Local, V4>::try_from(text).ok()?;
         let footer = Some(key.name().as_str().as_bytes());
         let opened = LocalToken::decrypt(opening, &sealed, footer, Some(&self.0.assertion)).ok()?;
-        unpack(&from_septets(opened.payload().as_bytes())?)
+        unpack(&URL_SAFE_NO_PAD.decode(opened.payload()).ok()?)
     }
 }
 
@@ -280,7 +280,7 @@ fn is_footer(text: &str, key: &Key) -> bool {
 fn pack(claims: &TokenClaims) -> Result<Vec<u8>, SealError> {
     let TokenClaims {
         credential,
-        selector,
+        proof,
         id,
         issued_at,
         expires_at,
@@ -302,12 +302,12 @@ fn pack(claims: &TokenClaims) -> Result<Vec<u8>, SealError> {
         return Err(SealError::Lifetime);
     };
     // Below 2^96: see `to_number`.
-    let [_, _, _, _, selector @ ..] = selector.to_number().to_be_bytes();
+    let [_, _, _, _, proof @ ..] = proof.to_number().to_be_bytes();
 
     let mut packed = Vec::with_capacity(59 + 4 * digests.len());
     packed.push(form);
     packed.extend(credential.as_bytes());
-    packed.extend(selector);
+    packed.extend(proof);
     packed.extend(id.as_bytes());
     packed.extend(issued_at.as_micros().to_be_bytes());
     packed.extend(lifetime);
@@ -318,15 +318,13 @@ fn pack(claims: &TokenClaims) -> Result<Vec<u8>, SealError> {
 fn unpack(packed: &[u8]) -> Option<TokenClaims> {
     let (&[form], packed) = packed.split_first_chunk::<1>()?;
     let (credential, packed) = packed.split_first_chunk::<16>()?;
-    let (selector, packed) = packed.split_first_chunk::<12>()?;
+    let (proof, packed) = packed.split_first_chunk::<12>()?;
     let (id, packed) = packed.split_first_chunk::<16>()?;
     let (issued_at, packed) = packed.split_first_chunk::<8>()?;
     let (lifetime, packed) = packed.split_first_chunk::<6>()?;
     let (digests, rest) = packed.as_chunks::<4>();
 
-    let selector = selector
-        .iter()
-        .fold(0, |n, byte| n << 8 | u128::from(*byte));
+    let proof = proof.iter().fold(0, |n, byte| n << 8 | u128::from(*byte));
     let issued_at = i64::from_be_bytes(*issued_at);
     let lifetime = lifetime.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
     let scopes = match form {
@@ -340,67 +338,12 @@ fn unpack(packed: &[u8]) -> Option<TokenClaims> {
     }
     Some(TokenClaims {
         credential: CredentialId::from_bytes(*credential),
-        selector: Selector::from_number(selector)?,
+        proof: ProofId::from_number(proof)?,
         id: TokenId::from_bytes(*id),
         issued_at: from,
         expires_at: from.checked_add(Duration::from_micros(lifetime))?,
         scopes,
     })
-}
-
-/// Spreads bits over bytes of seven, which are ASCII; the last is filled up with zeros.
-fn to_septets(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity((bytes.len() * 8).div_ceil(7));
-    // Seven bytes are eight septets.
-    let (whole, rest) = bytes.as_chunks::<7>();
-    for seven in whole {
-        out.extend(spread(*seven));
-    }
-    let mut last = [0; 7];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    out.extend(spread(last).iter().take((rest.len() * 8).div_ceil(7)));
-    out
-}
-
-/// The inverse of [`to_septets`]; `None` for what that never returns.
-fn from_septets(septets: &[u8]) -> Option<Vec<u8>> {
-    if !septets.is_ascii() {
-        return None;
-    }
-    let mut out = Vec::with_capacity(septets.len() * 7 / 8);
-    let (whole, rest) = septets.as_chunks::<8>();
-    for eight in whole {
-        out.extend(gather(*eight));
-    }
-    let mut last = [0; 8];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    let last = gather(last);
-    let (held, filled_up) = last.split_at_checked(rest.len() * 7 / 8)?;
-    out.extend(held);
-    // What is left over filled up the last septet: fewer bits than one has, all zero.
-    (rest.len() != 1 && filled_up.iter().all(|byte| *byte == 0)).then_some(out)
-}
-
-/// 56 bits as eight septets.
-fn spread(bytes: [u8; 7]) -> [u8; 8] {
-    let bits = bytes
-        .iter()
-        .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
-    let septet = |place: u32| ((bits >> (7 * place)) & 0x7f).to_le_bytes()[0];
-    [7, 6, 5, 4, 3, 2, 1, 0].map(septet)
-}
-
-/// Eight septets as 56 bits.
-fn gather(septets: [u8; 8]) -> [u8; 7] {
-    let bits = septets
-        .iter()
-        .fold(0, |bits, septet| bits << 7 | u64::from(*septet));
-    let [_, held @ ..] = bits.to_be_bytes();
-    held
 }
 
 #[cfg(test)]

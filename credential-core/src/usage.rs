@@ -1,4 +1,4 @@
-//! When credentials and their secrets were last used: noted in memory on the hot path, written to
+//! When credentials and their proofs were last used: noted in memory on the hot path, written to
 //! the store in batches, never a write per request.
 
 use std::{
@@ -12,8 +12,8 @@ use std::{
 use crate::{
     clock::Timestamp,
     credential::Credential,
-    id::{CredentialId, Selector},
-    store::{CredentialStore, LastUse, StoreError},
+    id::{CredentialId, ProofId},
+    store::{LastUse, StoreError, UsageStore},
 };
 
 /// How much later a use must be than the noted one to be noted, in microseconds. Keeps threads
@@ -29,11 +29,11 @@ pub(crate) fn is_later(at: i64, noted: i64) -> bool {
 /// The most uses in one call of the store.
 const BATCH: usize = 1000;
 
-/// One secret's latest use on this node.
+/// One proof's latest use on this node.
 #[derive(Debug)]
 pub(crate) struct UseNote {
     credential_id: CredentialId,
-    selector: Selector,
+    proof: ProofId,
     /// Microseconds since the Unix epoch; [`NEVER`] until the first use.
     noted: AtomicI64,
     /// What the store knows of it, from this node.
@@ -59,7 +59,7 @@ impl UseNote {
         let noted = self.noted.load(Ordering::Relaxed);
         (noted > self.flushed.load(Ordering::Relaxed)).then(|| LastUse {
             credential_id: self.credential_id,
-            selector: self.selector,
+            proof: self.proof,
             at: Timestamp::from_micros(noted),
         })
     }
@@ -68,32 +68,33 @@ impl UseNote {
 /// All notes of this node, so that they outlive the cached state that points to them.
 #[derive(Debug, Default)]
 pub(crate) struct UseLog {
-    notes: Mutex<HashMap<Selector, Arc<UseNote>>>,
+    notes: Mutex<HashMap<ProofId, Arc<UseNote>>>,
 }
 
 impl UseLog {
     /// The notes of a credential's secrets, in their order.
     pub(crate) fn notes_of(&self, credential: &Credential) -> Vec<Arc<UseNote>> {
         let mut notes = self.lock();
-        let note = |selector: Selector| {
-            Arc::clone(notes.entry(selector).or_insert_with(|| {
+        let mut note = |proof: ProofId| {
+            Arc::clone(notes.entry(proof).or_insert_with(|| {
                 Arc::new(UseNote {
-                    credential_id: credential.id,
-                    selector,
+                    credential_id: credential.identity.id,
+                    proof,
                     noted: AtomicI64::new(NEVER),
                     flushed: AtomicI64::new(NEVER),
                 })
             }))
         };
-        let selectors = credential.secrets.iter().map(|secret| secret.selector);
-        selectors.map(note).collect()
+        let secrets = &credential.settings.secrets;
+        secrets.iter().map(|it| note(it.selector)).collect()
     }
 
-    /// Writes to the store what it does not know yet. What fails stays for the next time.
+    /// Writes to the store what it does not know yet. What fails stays for the next time. Without a store
+    /// it is forgotten.
     ///
     /// # Errors
     /// Whatever keeps the store from taking a batch.
-    pub(crate) async fn flush(&self, store: &dyn CredentialStore) -> Result<usize, StoreError> {
+    pub(crate) async fn flush(&self, store: Option<&dyn UsageStore>) -> Result<usize, StoreError> {
         let pending: Vec<(Arc<UseNote>, LastUse)> = {
             let mut notes = self.lock();
             // A note that nobody can write to any more and that is flushed has done its work.
@@ -105,7 +106,9 @@ impl UseLog {
         };
         for batch in pending.chunks(BATCH) {
             let uses: Vec<LastUse> = batch.iter().map(|(_, last)| *last).collect();
-            store.record_use(&uses).await?;
+            if let Some(store) = store {
+                store.record(&uses).await?;
+            }
             for (note, last) in batch {
                 note.flushed
                     .fetch_max(last.at.as_micros(), Ordering::Relaxed);
@@ -114,7 +117,7 @@ impl UseLog {
         Ok(pending.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Selector, Arc<UseNote>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ProofId, Arc<UseNote>>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -114,7 +114,8 @@ async fn the_verified_cache_survives_edits_and_says_nothing_about_life() {
     };
     deployment
         .node
-        .update(&admin("alder"), key.id, Some(&Expected::Any), rename)
+        .manage(&admin("alder"))
+        .update(key.id, Some(&Expected::Any), rename)
         .await
         .unwrap();
     let client = deployment
@@ -151,7 +152,8 @@ async fn a_genuine_but_dead_or_foreign_secret_costs_no_argon2() {
     };
     deployment
         .node
-        .update(&admin("alder"), expired.id, Some(&Expected::Any), expire)
+        .manage(&admin("alder"))
+        .update(expired.id, Some(&Expected::Any), expire)
         .await
         .unwrap();
     deployment.advance(5_000);
@@ -226,7 +228,8 @@ async fn an_expired_credential_is_revived_by_a_later_expiry() {
         };
         deployment
             .node
-            .update(&admin("alder"), key.id, Some(&Expected::Any), request)
+            .manage(&admin("alder"))
+            .update(key.id, Some(&Expected::Any), request)
             .await
             .unwrap();
     };
@@ -341,7 +344,7 @@ async fn a_node_with_other_bytes_under_a_key_name_does_not_start() {
     assert!(refused.is_err_and(|error| names_key(&error)));
     // One that started before anything was signed signs nothing after it.
     let made = request("Imaging", "apiv2", READ);
-    let refused = late.create(&admin("birch"), made).await;
+    let refused = late.manage(&admin("birch")).create(made).await;
     assert!(refused.is_err_and(|error| names_key(&error)));
     started.shutdown().await;
     running.shutdown().await;

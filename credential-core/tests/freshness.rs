@@ -144,7 +144,8 @@ async fn zero_staleness_asks_the_store_for_every_check() {
     assert_eq!(deployment.store.catch_ups(), catch_ups + 5);
     deployment
         .second_node()
-        .revoke(&admin("alder"), key.id, None)
+        .manage(&admin("alder"))
+        .revoke(key.id, None)
         .await
         .unwrap();
     assert!(refusal(&deployment.node, &token).await.is_some());
@@ -210,7 +211,10 @@ async fn a_read_from_before_an_own_change_is_not_cached() {
     };
     deployment.store.read_is_held().await;
 
-    node.revoke(&admin("alder"), key.id, None).await.unwrap();
+    node.manage(&admin("alder"))
+        .revoke(key.id, None)
+        .await
+        .unwrap();
     deployment.store.release(1);
     assert!(!early.await.unwrap(), "it reads again");
     assert_eq!(
@@ -254,7 +258,10 @@ async fn a_later_check_does_not_share_a_read_from_before_the_change() {
     };
     let early = verify();
     deployment.store.read_is_held().await;
-    node.revoke(&admin("alder"), key.id, None).await.unwrap();
+    node.manage(&admin("alder"))
+        .revoke(key.id, None)
+        .await
+        .unwrap();
     let late = verify();
     tokio::task::yield_now().await; // it queues behind the held read
     deployment.store.release(1);
@@ -341,10 +348,18 @@ async fn a_restore_that_brings_the_same_numbers_again_is_noticed() {
             deployment.memory.restore(&backup);
             // A node of its own, so that its commits are of the history that counts.
             let admins = deployment.second_node();
-            admins.revoke(&admin("alder"), key.id, None).await.unwrap();
+            admins
+                .manage(&admin("alder"))
+                .revoke(key.id, None)
+                .await
+                .unwrap();
             for n in 1..anew {
                 let request = common::request(&format!("new {n}"), "apiv2", READ);
-                admins.create(&admin("alder"), request).await.unwrap();
+                admins
+                    .manage(&admin("alder"))
+                    .create(request)
+                    .await
+                    .unwrap();
             }
             other.catch_up().await.unwrap();
             assert_eq!(
@@ -380,7 +395,11 @@ async fn a_read_from_a_lost_history_is_thrown_away() {
         let admins = deployment.second_node();
         for n in 0..anew {
             let request = common::request(&format!("new {n}"), "apiv2", READ);
-            admins.create(&admin("alder"), request).await.unwrap();
+            admins
+                .manage(&admin("alder"))
+                .create(request)
+                .await
+                .unwrap();
         }
         deployment.store.release(1);
         let answer = check.await.unwrap();
@@ -409,7 +428,7 @@ async fn a_repeat_that_cannot_be_confirmed_fails() {
         .await;
     deployment.store.fail_catch_ups(true);
 
-    let repeated = other.revoke(&admin("alder"), key.id, None).await;
+    let repeated = other.manage(&admin("alder")).revoke(key.id, None).await;
     let says_yes = other.verify(&token).await.is_ok();
     assert!(repeated.is_err() || !says_yes, "{repeated:?}");
     let request = credential_core::manage::SetScopes {
@@ -419,13 +438,18 @@ async fn a_repeat_that_cannot_be_confirmed_fails() {
     };
     let any = Some(&credential_core::manage::Expected::Any);
     let repeated = other
-        .set_scopes(&admin("alder"), narrowed.id, any, request)
+        .manage(&admin("alder"))
+        .set_scopes(narrowed.id, any, request)
         .await;
     assert!(repeated.is_err(), "{repeated:?}");
 
     deployment.store.fail_catch_ups(false);
     deployment.advance(250);
-    other.revoke(&admin("alder"), key.id, None).await.unwrap();
+    other
+        .manage(&admin("alder"))
+        .revoke(key.id, None)
+        .await
+        .unwrap();
     assert!(refusal(&other, &token).await.is_some());
 }
 
@@ -439,9 +463,17 @@ async fn a_revocation_that_was_lost_meanwhile_is_not_reported_as_done() {
     deployment
         .store
         .after_next_commit(move || memory.restore(&backup));
-    let revoked = deployment.node.revoke(&admin("alder"), key.id, None).await;
+    let revoked = deployment
+        .node
+        .manage(&admin("alder"))
+        .revoke(key.id, None)
+        .await;
     assert!(revoked.is_err(), "{revoked:?}");
-    let again = deployment.node.revoke(&admin("alder"), key.id, None).await;
+    let again = deployment
+        .node
+        .manage(&admin("alder"))
+        .revoke(key.id, None)
+        .await;
     assert!(again.is_ok(), "{again:?}");
 }
 
@@ -637,7 +669,11 @@ async fn effective_everywhere_at_counts_the_slowest_node() {
     let quick = deployment.second_node();
     quick.catch_up().await.unwrap();
     let key = deployment.key("Lab", "apiv2", READ).await;
-    let changed = quick.revoke(&admin("alder"), key.id, None).await.unwrap();
+    let changed = quick
+        .manage(&admin("alder"))
+        .revoke(key.id, None)
+        .await
+        .unwrap();
     let now = quick.clock().now();
     assert_eq!(
         changed.effective_everywhere_at.saturating_since(now),

@@ -1,4 +1,4 @@
-//! Random walks over the rule of the freshness proof (`src/authorize/ledger.rs`, that very file): does
+//! Random walks over the rule of the freshness proof (`src/live/gate.rs`, that very file): does
 //! a node ever answer from a value that the authoritative database no longer had when the node's latest
 //! proof began?
 //!
@@ -8,7 +8,7 @@
 //!
 //! Weaker rules are walked as well and must fail, or these walks would show nothing.
 
-#![expect(dead_code, reason = "the walks use part of the ledger")]
+#![expect(dead_code, reason = "the walks use part of the gate")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod sync {
@@ -20,8 +20,8 @@ mod sync {
     pub(super) use credential_core::store::{Change, ChangeId, Changes, LoggedChange};
 }
 
-#[path = "../src/authorize/ledger.rs"]
-mod ledger;
+#[path = "../src/live/gate.rs"]
+mod gate;
 
 use std::{cell::RefCell, time::Duration};
 
@@ -31,13 +31,13 @@ use credential_core::{
     store::{Change, ChangeId, Changes, LoggedChange, Mark},
     testing::SeededEntropy,
 };
-use ledger::{Cache, CatchUpTicket, Known, Ledger, ReadTicket, Refused};
+use gate::{Cache, CatchUpTicket, Gate, Known, ReadTicket, Refused};
 
 const CREDENTIALS: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// The ledger's.
+    /// The gate's.
     Vouched,
     /// Marks are not compared.
     NumbersAlone,
@@ -198,11 +198,11 @@ struct Walk {
     now: usize,
     /// What the authoritative database held, from when on.
     history: Vec<(usize, [u64; CREDENTIALS])>,
-    ledger: Ledger<Read>,
+    gate: Gate<Read>,
     entries: Entries,
     reads: Vec<PendingRead>,
     heartbeat: Option<Heartbeat>,
-    gate: Option<usize>,
+    open: Option<usize>,
     // What the weaker rules go by.
     applied: Option<ChangeId>,
     epoch: u64,
@@ -223,11 +223,11 @@ impl Walk {
             old: None,
             now: 0,
             history: vec![(0, [0; CREDENTIALS])],
-            ledger: Ledger::new(),
+            gate: Gate::new(),
             entries: Entries::default(),
             reads: Vec::new(),
             heartbeat: None,
-            gate: None,
+            open: None,
             applied: None,
             epoch: 0,
             believed: Vec::new(),
@@ -273,7 +273,7 @@ impl Walk {
             62..73 if self.heartbeat.is_none() => {
                 self.heartbeat = Some(Heartbeat {
                     began: self.now,
-                    ticket: self.ledger.begin_catch_up(),
+                    ticket: self.gate.begin_catch_up(),
                     answer: None,
                 });
             }
@@ -294,7 +294,7 @@ impl Walk {
         self.note();
         let change = self.seen(change);
         let drop_entry = || self.entries.0.borrow_mut()[credential] = None;
-        self.ledger.own_commit(change, drop_entry);
+        self.gate.own_commit(change, drop_entry);
     }
 
     fn lose_history(&mut self) {
@@ -319,7 +319,7 @@ impl Walk {
                 value: database.value(credential),
             },
             upto: self.seen(database.latest()),
-            ticket: self.ledger.begin_read(),
+            ticket: self.gate.begin_read(),
             epoch: self.epoch,
         });
     }
@@ -333,7 +333,7 @@ impl Walk {
         } = pending;
         match self.rule {
             Rule::Vouched | Rule::NumbersAlone => {
-                self.ledger.offer(ticket, upto, read, &self.entries);
+                self.gate.offer(ticket, upto, read, &self.entries);
             }
             Rule::AppliedMarkAlone | Rule::BelievedUntilTheNextHeartbeat => {
                 let current = self.applied.is_some_and(|it| upto.number >= it.number);
@@ -373,7 +373,7 @@ impl Walk {
             self.heartbeat = Some(heartbeat);
             return;
         };
-        let mut followed = self.ledger.apply(heartbeat.ticket, &answer, &self.entries);
+        let mut followed = self.gate.apply(heartbeat.ticket, &answer, &self.entries);
         if self.rule == Rule::BelievedUntilTheNextHeartbeat && followed {
             let shown = |change: ChangeId| {
                 let items = answer.items.iter().flatten().map(|item| item.id);
@@ -398,19 +398,19 @@ impl Walk {
         if !followed {
             self.epoch += 1;
         }
-        self.gate = Some(heartbeat.began);
+        self.open = Some(heartbeat.began);
     }
 
     /// Whether a check would now answer from a value that was gone when the proof began.
     fn is_stale(&self) -> bool {
-        let Some(gate) = self.gate else {
+        let Some(open) = self.open else {
             return false;
         };
         let cached = *self.entries.0.borrow();
         (0..CREDENTIALS).any(|credential| {
-            let mut before = self.history.iter().rev().filter(|(at, _)| *at <= gate);
+            let mut before = self.history.iter().rev().filter(|(at, _)| *at <= open);
             let before = before.next().map(|(_, values)| values[credential]);
-            let mut after = self.history.iter().filter(|(at, _)| *at > gate);
+            let mut after = self.history.iter().filter(|(at, _)| *at > open);
             cached[credential].is_some_and(|value| {
                 before != Some(value) && after.all(|(_, values)| values[credential] != value)
             })
@@ -421,18 +421,18 @@ impl Walk {
     fn recovers(&mut self) -> bool {
         self.heartbeat = None;
         for _ in 0..2 {
-            let ticket = self.ledger.begin_catch_up();
+            let ticket = self.gate.begin_catch_up();
             let answer = self.database.answer(ticket.applied);
-            self.ledger.apply(ticket, &answer, &self.entries);
+            self.gate.apply(ticket, &answer, &self.entries);
         }
         self.entries.drop_all();
-        let ticket = self.ledger.begin_read();
+        let ticket = self.gate.begin_read();
         let read = Read {
             credential: 0,
             value: self.database.value(0),
         };
         let upto = self.database.latest();
-        self.ledger.offer(ticket, upto, read, &self.entries);
+        self.gate.offer(ticket, upto, read, &self.entries);
         self.entries.0.borrow()[0] == Some(read.value)
     }
 }

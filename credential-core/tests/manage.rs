@@ -52,7 +52,8 @@ async fn every_fault_is_named_at_once() {
         expires_at: Some(deployment.node.clock().now()).into(),
         incomplete: true,
     };
-    let Err(ManageError::Invalid(faults)) = deployment.node.create(&admin("alder"), bad).await
+    let Err(ManageError::Invalid(faults)) =
+        deployment.node.manage(&admin("alder")).create(bad).await
     else {
         panic!("it is invalid");
     };
@@ -66,7 +67,8 @@ async fn every_fault_is_named_at_once() {
         ]
     );
     let empty = CreateCredential::default();
-    let Err(ManageError::Invalid(faults)) = deployment.node.create(&admin("alder"), empty).await
+    let Err(ManageError::Invalid(faults)) =
+        deployment.node.manage(&admin("alder")).create(empty).await
     else {
         panic!("it is invalid");
     };
@@ -87,7 +89,7 @@ async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
     let deployment = Deployment::new();
     let (node, lee) = (&deployment.node, &admin("alder"));
     let key = deployment.key("Lab", "apiv2", READ).await;
-    let before = node.get(lee, key.id).await.unwrap();
+    let before = node.manage(lee).get(key.id).await.unwrap();
     let good = || request("Other", "fhir", &[]);
     let creates = [
         CreateCredential {
@@ -112,7 +114,7 @@ async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
         },
     ];
     for create in creates {
-        let refused = node.create(lee, create.clone()).await.map(drop);
+        let refused = node.manage(lee).create(create.clone()).await.map(drop);
         assert!(
             matches!(&refused, Err(ManageError::Invalid(faults)) if faults.is_empty()),
             "{create:?}: {refused:?}"
@@ -138,7 +140,7 @@ async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
     ];
     let any = Some(&Expected::Any);
     for update in updates {
-        let refused = node.update(lee, key.id, any, update.clone()).await;
+        let refused = node.manage(lee).update(key.id, any, update.clone()).await;
         assert!(
             matches!(&refused, Err(ManageError::Invalid(faults)) if faults.is_empty()),
             "{update:?}: {refused:?}"
@@ -155,28 +157,33 @@ async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
         },
     ];
     for choice in choices {
-        let refused = node.set_scopes(lee, key.id, any, choice.clone()).await;
+        let refused = node
+            .manage(lee)
+            .set_scopes(key.id, any, choice.clone())
+            .await;
         assert!(
             matches!(&refused, Err(ManageError::Invalid(faults)) if faults.is_empty()),
             "{choice:?}: {refused:?}"
         );
     }
-    let nothing = node.set_scopes(lee, key.id, any, SetScopes::default());
+    let nothing = node
+        .manage(lee)
+        .set_scopes(key.id, any, SetScopes::default());
     assert!(matches!(nothing.await, Err(ManageError::Invalid(faults))
             if codes(&faults) == [("scopes", "required")]));
     let other = UpdateCredential {
         api_type: Field::Unreadable,
         ..rename()
     };
-    let refused = node.update(lee, key.id, any, other).await;
+    let refused = node.manage(lee).update(key.id, any, other).await;
     assert!(matches!(refused, Err(ManageError::ApiTypeImmutable(_))));
-    assert_eq!(node.get(lee, key.id).await.unwrap(), before);
+    assert_eq!(node.manage(lee).get(key.id).await.unwrap(), before);
     let all = ListQuery {
         limit: 100,
         after: None,
         include_revoked: true,
     };
-    assert_eq!(node.list(lee, all).await.unwrap().items.len(), 1);
+    assert_eq!(node.manage(lee).list(all).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]
@@ -185,24 +192,25 @@ async fn nothing_is_hashed_for_a_create_that_will_be_refused() {
     let (node, lee) = (&deployment.node, &admin("alder"));
     deployment.key("Lab", "apiv2", READ).await;
     let hashed = deployment.hasher.hashed();
-    let taken = node.create(lee, request(" LAB ", "fhir", &[])).await;
+    let taken = node.manage(lee).create(request(" LAB ", "fhir", &[])).await;
     assert!(matches!(taken, Err(ManageError::NameTaken)), "{taken:?}");
     assert_eq!(deployment.hasher.hashed(), hashed, "a taken name");
     deployment.key("Two", "apiv2", READ).await;
     let hashed = deployment.hasher.hashed();
-    let full = node.create(lee, request("Three", "fhir", &[])).await;
+    let full = node.manage(lee).create(request("Three", "fhir", &[])).await;
     assert!(
         matches!(full, Err(ManageError::LimitReached { limit: 2 })),
         "{full:?}"
     );
-    let taken = node.create(lee, request("lab", "fhir", &[])).await;
+    let taken = node.manage(lee).create(request("lab", "fhir", &[])).await;
     assert!(
         matches!(taken, Err(ManageError::NameTaken)),
         "before the limit: {taken:?}"
     );
     assert_eq!(deployment.hasher.hashed(), hashed, "the limit");
     // Another tenant has names and a limit of its own.
-    node.create(&admin("birch"), request("Lab", "fhir", &[]))
+    node.manage(&admin("birch"))
+        .create(request("Lab", "fhir", &[]))
         .await
         .unwrap();
 }
@@ -213,7 +221,8 @@ async fn scopes_that_exclude_each_other_or_need_company_are_refused() {
     for scopes in [&["apiv2", "system/patients.read"][..], &["act_as_user"]] {
         let refused = deployment
             .node
-            .create(&admin("alder"), request("Lab", "apiv2", scopes))
+            .manage(&admin("alder"))
+            .create(request("Lab", "apiv2", scopes))
             .await;
         assert!(
             matches!(&refused, Err(ManageError::Invalid(faults))
@@ -240,7 +249,8 @@ async fn no_request_changes_the_api_type() {
     };
     let refused = deployment
         .node
-        .update(&admin("alder"), key.id, Some(&Expected::Any), update)
+        .manage(&admin("alder"))
+        .update(key.id, Some(&Expected::Any), update)
         .await;
     assert!(
         matches!(&refused, Err(ManageError::ApiTypeImmutable(faults))
@@ -253,12 +263,18 @@ async fn no_request_changes_the_api_type() {
     };
     let refused = deployment
         .node
-        .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), scopes)
+        .manage(&admin("alder"))
+        .set_scopes(key.id, Some(&Expected::Any), scopes)
         .await;
     assert!(matches!(refused, Err(ManageError::ApiTypeImmutable(_))));
-    let credential = deployment.node.get(&admin("alder"), key.id).await.unwrap();
+    let credential = deployment
+        .node
+        .manage(&admin("alder"))
+        .get(key.id)
+        .await
+        .unwrap();
     assert_eq!(
-        (credential.api_type.as_str(), credential.version),
+        (credential.identity.api_type.as_str(), credential.version),
         ("apiv2", 1)
     );
 }
@@ -274,26 +290,30 @@ async fn refusals_come_in_one_order() {
     };
     let stale = Expected::OneOf(vec![7]);
     let stranger = CredentialId::random(&credential_core::entropy::OsEntropy);
-    let result = node.update(lee, stranger, None, bad()).await;
+    let result = node.manage(lee).update(stranger, None, bad()).await;
     assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
-    let result = node.update(lee, key.id, None, bad()).await;
+    let result = node.manage(lee).update(key.id, None, bad()).await;
     assert!(
         matches!(result, Err(ManageError::VersionRequired)),
         "{result:?}"
     );
-    let result = node.update(lee, key.id, Some(&stale), bad()).await;
+    let result = node.manage(lee).update(key.id, Some(&stale), bad()).await;
     assert!(
         matches!(result, Err(ManageError::StaleVersion)),
         "{result:?}"
     );
     let result = node
-        .update(lee, key.id, Some(&Expected::OneOf(vec![1])), bad())
+        .manage(lee)
+        .update(key.id, Some(&Expected::OneOf(vec![1])), bad())
         .await;
     assert!(matches!(result, Err(ManageError::Invalid(_))), "{result:?}");
     deployment.revoke(&key).await;
-    let result = node.update(lee, key.id, None, bad()).await;
+    let result = node.manage(lee).update(key.id, None, bad()).await;
     assert!(matches!(result, Err(ManageError::Revoked)), "{result:?}");
-    let result = node.update(&admin("birch"), key.id, None, bad()).await;
+    let result = node
+        .manage(&admin("birch"))
+        .update(key.id, None, bad())
+        .await;
     assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
 }
 
@@ -305,17 +325,19 @@ async fn another_tenants_admin_sees_and_changes_nothing() {
     let not_found = |result: Result<(), ManageError>| {
         assert!(matches!(result, Err(ManageError::NotFound)), "{result:?}");
     };
-    not_found(node.get(stranger, key.id).await.map(drop));
-    not_found(node.revoke(stranger, key.id, None).await.map(drop));
+    not_found(node.manage(stranger).get(key.id).await.map(drop));
+    not_found(node.manage(stranger).revoke(key.id, None).await.map(drop));
     let expected = Some(&Expected::Any);
     not_found(
-        node.set_scopes(stranger, key.id, expected, named(&[]))
+        node.manage(stranger)
+            .set_scopes(key.id, expected, named(&[]))
             .await
             .map(drop),
     );
     let update = UpdateCredential::default();
     not_found(
-        node.update(stranger, key.id, expected, update)
+        node.manage(stranger)
+            .update(key.id, expected, update)
             .await
             .map(drop),
     );
@@ -324,14 +346,22 @@ async fn another_tenants_admin_sees_and_changes_nothing() {
         after: None,
         include_revoked: true,
     };
-    assert!(node.list(stranger, all).await.unwrap().items.is_empty());
+    assert!(
+        node.manage(stranger)
+            .list(all)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let audit = AuditQuery {
         credential_id: Some(key.id),
         limit: 100,
         before: None,
     };
     assert!(
-        node.audit_events(stranger, audit)
+        node.manage(stranger)
+            .audit_events(audit)
             .await
             .unwrap()
             .items
@@ -341,7 +371,7 @@ async fn another_tenants_admin_sees_and_changes_nothing() {
 
 #[tokio::test]
 async fn production_needs_the_host_to_turn_self_service_on() {
-    let production = |builder: credential_core::host::CredentialsBuilder| {
+    let production = |builder: credential_core::CredentialsBuilder| {
         builder
             .environment(Environment::Production)
             .issuer("https://api.example.com")
@@ -349,7 +379,8 @@ async fn production_needs_the_host_to_turn_self_service_on() {
     let off = Deployment::with(production);
     let result = off
         .node
-        .create(&admin("alder"), CreateCredential::default())
+        .manage(&admin("alder"))
+        .create(CreateCredential::default())
         .await;
     assert!(matches!(result, Err(ManageError::SelfServiceUnavailable)));
     let on = Deployment::with(|builder| production(builder).self_service(true));
@@ -364,16 +395,18 @@ async fn where_self_service_is_off_admins_still_revoke() {
     let key = on.key("Lab", "apiv2", READ).await;
     let off = on.node_builder().self_service(false).build().unwrap();
     let lee = &admin("alder");
-    let refused = off.set_scopes(lee, key.id, None, named(READ)).await;
+    let refused = off.manage(lee).set_scopes(key.id, None, named(READ)).await;
     assert!(matches!(refused, Err(ManageError::SelfServiceUnavailable)));
     let stranger = &admin("birch");
     for not_found in [
-        off.set_scopes(stranger, key.id, None, named(READ)).await,
-        off.revoke(stranger, key.id, None).await,
+        off.manage(stranger)
+            .set_scopes(key.id, None, named(READ))
+            .await,
+        off.manage(stranger).revoke(key.id, None).await,
     ] {
         assert!(matches!(not_found, Err(ManageError::NotFound)));
     }
-    let revoked = off.revoke(lee, key.id, None).await.unwrap();
+    let revoked = off.manage(lee).revoke(key.id, None).await.unwrap();
     let now = off.clock().now();
     assert_eq!(revoked.credential.status(now), Status::Revoked);
 }
@@ -389,10 +422,11 @@ async fn read_only_selects_every_read_scope_and_nothing_else() {
         };
         let changed = deployment
             .node
-            .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), preset)
+            .manage(&admin("alder"))
+            .set_scopes(key.id, Some(&Expected::Any), preset)
             .await
             .unwrap();
-        let scopes = changed.credential.scopes;
+        let scopes = changed.credential.settings.scopes;
         assert_eq!(scopes.len(), reads, "{api_type}");
         let reads_one = |scope: &String| {
             scope
@@ -409,12 +443,8 @@ async fn saving_what_is_there_changes_nothing() {
     let key = deployment.key("Lab", "apiv2", READ).await;
     let changed = deployment
         .node
-        .set_scopes(
-            &admin("alder"),
-            key.id,
-            Some(&Expected::OneOf(vec![1])),
-            named(READ),
-        )
+        .manage(&admin("alder"))
+        .set_scopes(key.id, Some(&Expected::OneOf(vec![1])), named(READ))
         .await
         .unwrap();
     assert_eq!(changed.credential.version, 1);
@@ -425,12 +455,8 @@ async fn saving_what_is_there_changes_nothing() {
     };
     let updated = deployment
         .node
-        .update(
-            &admin("alder"),
-            key.id,
-            Some(&Expected::OneOf(vec![1])),
-            same,
-        )
+        .manage(&admin("alder"))
+        .update(key.id, Some(&Expected::OneOf(vec![1])), same)
         .await
         .unwrap();
     assert_eq!(updated.version, 1);
@@ -448,7 +474,8 @@ async fn the_audit_trail_tells_the_whole_story() {
         expires_at: Some(expires_at).into(),
         ..UpdateCredential::default()
     };
-    node.update(lee, key.id, Some(&Expected::Any), update)
+    node.manage(lee)
+        .update(key.id, Some(&Expected::Any), update)
         .await
         .unwrap();
     deployment.revoke(&key).await;
@@ -459,7 +486,7 @@ async fn the_audit_trail_tells_the_whole_story() {
         limit: 100,
         before: None,
     };
-    let page = node.audit_events(lee, query).await.unwrap();
+    let page = node.manage(lee).audit_events(query).await.unwrap();
     let rows: Vec<_> = page
         .items
         .iter()
@@ -503,12 +530,18 @@ async fn a_revoked_credential_keeps_its_first_revocation() {
     let deployment = Deployment::new();
     let key = deployment.key("Lab", "apiv2", READ).await;
     let lee = &admin("alder");
-    let first = deployment.node.revoke(lee, key.id, None).await.unwrap();
+    let first = deployment
+        .node
+        .manage(lee)
+        .revoke(key.id, None)
+        .await
+        .unwrap();
     deployment.advance(5_000);
     let stale = Expected::OneOf(vec![1]);
     let again = deployment
         .node
-        .revoke(lee, key.id, Some(&stale))
+        .manage(lee)
+        .revoke(key.id, Some(&stale))
         .await
         .unwrap();
     assert_eq!(again.credential, first.credential);
@@ -525,7 +558,7 @@ async fn a_revoked_credential_keeps_its_first_revocation() {
 /// Tokens are bound to the issuer, and it is published: nothing else than a plain base URL will do.
 #[test]
 fn an_issuer_is_checked_before_anything_is_built() {
-    use credential_core::{host::BuildError, issuer::IssuerError};
+    use credential_core::{BuildError, issuer::IssuerError};
     let deployment = Deployment::new();
     let built = |environment, issuer: Option<&str>| {
         let builder = deployment.node_builder().environment(environment);
@@ -580,7 +613,9 @@ async fn a_scope_that_this_node_does_not_know_is_kept_unless_taken_away_by_name(
             choice: choice.into(),
             ..SetScopes::default()
         };
-        let set = older.set_scopes(lee, key.id, Some(&Expected::Any), request);
+        let set = older
+            .manage(lee)
+            .set_scopes(key.id, Some(&Expected::Any), request);
         set.await.map(|changed| changed.credential)
     };
     let named =
@@ -589,14 +624,14 @@ async fn a_scope_that_this_node_does_not_know_is_kept_unless_taken_away_by_name(
     for same in [held, ["patients.read", "images.write"]] {
         let credential = set(named(&same)).await.unwrap();
         assert_eq!(
-            (credential.version, &*credential.scopes),
+            (credential.version, &*credential.settings.scopes),
             (1, &held.map(String::from)[..])
         );
     }
     let wider = ["patients.write", "images.write", "patients.read"];
     let credential = set(named(&wider)).await.unwrap();
     assert_eq!(
-        credential.scopes,
+        credential.settings.scopes,
         ["images.write", "patients.read", "patients.write"]
     );
 
@@ -613,8 +648,8 @@ async fn a_scope_that_this_node_does_not_know_is_kept_unless_taken_away_by_name(
 
     // Taken away by name it is gone, and this node cannot give it back.
     let credential = set(named(&["patients.read"])).await.unwrap();
-    assert_eq!(credential.scopes, ["patients.read"]);
+    assert_eq!(credential.settings.scopes, ["patients.read"]);
     assert!(set(named(&held)).await.is_err());
     let credential = set(ScopeChoice::ReadOnly).await.unwrap();
-    assert_eq!(credential.scopes, ["patients.read"]);
+    assert_eq!(credential.settings.scopes, ["patients.read"]);
 }

@@ -8,11 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use common::{Deployment, HeldHasher, Key, admin, request, until};
 use credential_core::{
-    Credentials,
+    Credentials, CredentialsBuilder,
     authenticate::AuthenticateError,
     authorize::RevokeTokenError,
     credential::Credential,
-    host::CredentialsBuilder,
     manage::{Created, ManageError, Page},
     secret::verify::{VerifierConfig, VerifyError},
     store::{ListPosition, ListQuery},
@@ -65,7 +64,7 @@ impl Scene {
     fn create(&self, tenant: &str, name: &str) -> JoinHandle<Result<Created, ManageError>> {
         let (node, admin) = (self.node.clone(), admin(tenant));
         let request = request(name, "apiv2", READ);
-        tokio::spawn(async move { node.create(&admin, request).await })
+        tokio::spawn(async move { node.manage(&admin).create(request).await })
     }
 
     fn first_use(&self, key: &Key) -> JoinHandle<Result<(), AuthenticateError>> {
@@ -219,7 +218,7 @@ fn list(
         after: None,
         include_revoked: false,
     };
-    tokio::spawn(async move { node.list(&admin, query).await })
+    tokio::spawn(async move { node.manage(&admin).list(query).await })
 }
 
 #[tokio::test]
@@ -259,7 +258,7 @@ async fn lists_of_one_admin_leave_room_for_everybody_else() {
     for answer in flood {
         match answer.await.unwrap() {
             Ok(page) => {
-                assert_eq!(page.items[0].id, alder.id);
+                assert_eq!(page.items[0].identity.id, alder.id);
                 served += 1;
             }
             Err(ManageError::RateLimited { retry_after }) => {
@@ -371,7 +370,7 @@ async fn revocations_of_one_client_leave_room_for_its_own_admins_too() {
     // The admin ends it all.
     let revoke = tokio::spawn({
         let node = node.clone();
-        async move { node.revoke(&admin("alder"), key.id, None).await }
+        async move { node.manage(&admin("alder")).revoke(key.id, None).await }
     });
     until(|| store.running() == 4).await;
     store.release_calls(100_000);

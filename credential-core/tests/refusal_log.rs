@@ -69,7 +69,12 @@ async fn revoked(deployment: &Deployment, tenant: &str, count: usize) -> Vec<Key
         let name = format!("key {n}");
         let key = deployment.key_of(tenant, &name, "apiv2", READ).await;
         let admin = common::admin(tenant);
-        deployment.node.revoke(&admin, key.id, None).await.unwrap();
+        deployment
+            .node
+            .manage(&admin)
+            .revoke(key.id, None)
+            .await
+            .unwrap();
         keys.push(key);
     }
     keys
@@ -161,9 +166,9 @@ async fn a_store_that_is_down_and_too_many_requests_are_not_logged_one_by_one() 
     let (lines, _guard) = Lines::capture();
     deployment.store.fail(true);
     for _ in 0..1_000 {
-        node.get(&admin, key.id).await.unwrap_err();
+        node.manage(&admin).get(key.id).await.unwrap_err();
         let request = common::request("Other", "apiv2", READ);
-        node.create(&admin, request).await.unwrap_err();
+        node.manage(&admin).create(request).await.unwrap_err();
         let token = token.expose_secret();
         node.revoke_token(&client, token).await.unwrap_err();
     }
@@ -175,7 +180,7 @@ async fn a_store_that_is_down_and_too_many_requests_are_not_logged_one_by_one() 
     let gets: Vec<_> = (0..2_000)
         .map(|_| {
             let (node, admin, id) = (node.clone(), admin.clone(), key.id);
-            tokio::spawn(async move { node.get(&admin, id).await.is_err() })
+            tokio::spawn(async move { node.manage(&admin).get(id).await.is_err() })
         })
         .collect();
     common::until(|| gets.iter().filter(|get| get.is_finished()).count() == 2_000 - 259).await;

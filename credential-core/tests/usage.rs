@@ -16,8 +16,16 @@ use credential_core::{
 const READ: &[&str] = &["system/patients.read"];
 
 async fn last_used(deployment: &Deployment, key: &common::Key) -> [Option<Timestamp>; 2] {
-    let credential = deployment.node.get(&admin("alder"), key.id).await.unwrap();
-    [credential.last_used_at, credential.secrets[0].last_used_at]
+    let credential = deployment
+        .node
+        .manage(&admin("alder"))
+        .get(key.id)
+        .await
+        .unwrap();
+    [
+        credential.observed.last_used_at,
+        credential.settings.secrets[0].last_used_at,
+    ]
 }
 
 #[tokio::test]
@@ -78,7 +86,8 @@ async fn an_access_says_which_credential_calls_and_a_misspelt_scope_is_an_error(
     let admin = admin("alder");
     deployment
         .node
-        .update(&admin, key.id, expected, rename)
+        .manage(&admin)
+        .update(key.id, expected, rename)
         .await
         .unwrap();
     let access = deployment.node.verify(&token).await.unwrap();
@@ -132,7 +141,8 @@ async fn use_makes_no_edit_stale() {
     let first = Expected::OneOf(vec![1]);
     deployment
         .node
-        .revoke(&admin("alder"), key.id, Some(&first))
+        .manage(&admin("alder"))
+        .revoke(key.id, Some(&first))
         .await
         .unwrap();
 }

@@ -17,13 +17,14 @@ use credential_core::{
     audit::{AuditEvent, Event},
     clock::{Clock, SystemClock, Timestamp},
     credential::{Credential, CredentialName, CredentialState, Revocation, RevokedToken},
-    id::{CredentialId, Selector, TenantId},
+    id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, LoggedChange, MAX_CHANGES,
         Mark, NODE_ALIVE_FOR, NewCredential, NodeId, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke,
-        RevokeToken, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery,
+        RevokeToken, StoreError, StoredHead, StoredRow, Stores, TrailPage, TrailQuery, TrailStore,
+        UsageStore,
     },
 };
 use tokio::sync::Notify;
@@ -58,7 +59,7 @@ impl fmt::Debug for Backup {
 struct Data {
     /// Boxed, so that the table's free places, up to half of it, cost little.
     credentials: HashMap<CredentialId, Box<Row>>,
-    owner_of_selector: HashMap<Selector, CredentialId>,
+    owner_of_proof: HashMap<ProofId, CredentialId>,
     tenants: HashMap<TenantId, Tenant>,
     /// The latest change.
     latest: ChangeId,
@@ -115,7 +116,7 @@ impl MemoryStore {
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let data = Data {
             credentials: HashMap::new(),
-            owner_of_selector: HashMap::new(),
+            owner_of_proof: HashMap::new(),
             tenants: HashMap::new(),
             latest: ChangeId {
                 number: 0,
@@ -203,7 +204,7 @@ impl Data {
         self.credentials
             .get_mut(&id)
             .map(|row| &mut **row)
-            .filter(|row| row.credential.tenant == *tenant)
+            .filter(|row| row.credential.identity.tenant == *tenant)
             .ok_or(StoreError::NotFound)
     }
 
@@ -254,14 +255,17 @@ impl CredentialStore for MemoryStore {
             event,
         } = new;
         let mut data = self.data();
-        let id = credential.id;
-        let tenant = data.tenants.entry(credential.tenant.clone()).or_default();
-        let key = credential.name.comparison_key();
+        let id = credential.identity.id;
+        let tenant = data
+            .tenants
+            .entry(credential.identity.tenant.clone())
+            .or_default();
+        let key = credential.settings.name.comparison_key();
         tenant.has_room_for(&key, limit)?;
         tenant.names.insert(key, id);
-        tenant.positions.insert(position(&credential), id);
-        for secret in &credential.secrets {
-            data.owner_of_selector.insert(secret.selector, id);
+        tenant.positions.insert(ListPosition::of(&credential), id);
+        for secret in &credential.settings.secrets {
+            data.owner_of_proof.insert(secret.selector, id);
         }
         let row = Row {
             credential,
@@ -327,30 +331,38 @@ impl CredentialStore for MemoryStore {
         if before.version != edit.expected_version {
             return Err(StoreError::StaleVersion);
         }
-        if let Some(name) = &edit.name {
-            let (old, new) = (before.name.comparison_key(), name.comparison_key());
-            let tenant = data.tenants.entry(edit.tenant.clone()).or_default();
-            if tenant
-                .names
-                .get(&new)
-                .is_some_and(|owner| *owner != edit.id)
-            {
-                return Err(StoreError::NameTaken);
+        let (old, new) = (
+            before.settings.name.comparison_key(),
+            edit.settings.name.comparison_key(),
+        );
+        let mut settings = edit.settings;
+        for secret in &mut settings.secrets {
+            if let Some(kept) = before.secret(&secret.selector) {
+                secret.hash = kept.hash.clone();
+                secret.last_used_at = kept.last_used_at;
             }
-            tenant.names.remove(&old);
-            tenant.names.insert(new, edit.id);
+        }
+        let proofs = before.settings.secrets.iter().map(|secret| secret.selector);
+        let proofs: Vec<ProofId> = proofs.collect();
+        let tenant = data.tenants.entry(edit.tenant.clone()).or_default();
+        if tenant
+            .names
+            .get(&new)
+            .is_some_and(|owner| *owner != edit.id)
+        {
+            return Err(StoreError::NameTaken);
+        }
+        tenant.names.remove(&old);
+        tenant.names.insert(new, edit.id);
+        for proof in proofs {
+            data.owner_of_proof.remove(&proof);
+        }
+        for secret in &settings.secrets {
+            data.owner_of_proof.insert(secret.selector, edit.id);
         }
         let credential = &mut data.owned(&edit.tenant, edit.id)?.credential;
         credential.version += 1;
-        if let Some(name) = edit.name {
-            credential.name = name;
-        }
-        if let Some(expires_at) = edit.expires_at {
-            credential.expires_at = expires_at;
-        }
-        if let Some(scopes) = edit.scopes {
-            credential.scopes = scopes;
-        }
+        credential.settings = settings;
         let after = credential.clone();
         for event in edit.events {
             data.append(event);
@@ -381,7 +393,7 @@ impl CredentialStore for MemoryStore {
         });
         let after = credential.clone();
         if let Some(tenant) = data.tenants.get_mut(&revoke.tenant) {
-            tenant.names.remove(&after.name.comparison_key());
+            tenant.names.remove(&after.settings.name.comparison_key());
         }
         data.append(revoke.event);
         Ok(self.commit(data, after, Change::Credential(revoke.id)))
@@ -391,19 +403,19 @@ impl CredentialStore for MemoryStore {
         Ok(self.data().state(Some(id)))
     }
 
-    async fn state_by_selector(
+    async fn state_by_proof(
         &self,
-        selector: &Selector,
+        proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
         let data = self.data();
-        let owner = data.owner_of_selector.get(selector).copied();
+        let owner = data.owner_of_proof.get(proof).copied();
         Ok(data.state(owner))
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
         let mut data = self.data();
         if let Some(row) = data.credentials.get_mut(&change.id) {
-            for secret in &mut row.credential.secrets {
+            for secret in &mut row.credential.settings.secrets {
                 if secret.selector == change.selector && secret.hash == change.old {
                     secret.hash = change.new.clone();
                 }
@@ -432,7 +444,7 @@ impl CredentialStore for MemoryStore {
         tokens.push(revoke.token);
         if tokens.len() > revoke.limit {
             let latest = tokens.drain(..).map(|token| token.issued_at).max();
-            let from = &mut row.credential.tokens_valid_from;
+            let from = &mut row.credential.observed.tokens_valid_from;
             *from = (*from).max(latest).max(Some(now));
         }
         Ok(self.commit(data, (), Change::Credential(revoke.credential_id)))
@@ -480,6 +492,23 @@ impl CredentialStore for MemoryStore {
         self.shared.changed.notified().await;
     }
 
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        self.data().check_keys(keys)
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
+        let mut data = self.data();
+        let names = data.check_keys(std::slice::from_ref(key))?;
+        if names.contains(&key.name) {
+            return Ok(names);
+        }
+        data.keys.push(key.clone());
+        data.check_keys(&[])
+    }
+}
+
+#[async_trait]
+impl TrailStore for MemoryStore {
     async fn audit_events(
         &self,
         tenant: &TenantId,
@@ -543,42 +572,31 @@ impl CredentialStore for MemoryStore {
                 .collect(),
         })
     }
+}
 
-    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+#[async_trait]
+impl UsageStore for MemoryStore {
+    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
         let mut data = self.data();
         for used in uses {
             let Some(row) = data.credentials.get_mut(&used.credential_id) else {
                 continue;
             };
             let credential = &mut row.credential;
-            credential.last_used_at = credential.last_used_at.max(Some(used.at));
-            for secret in &mut credential.secrets {
-                if secret.selector == used.selector {
+            let last_used_at = &mut credential.observed.last_used_at;
+            *last_used_at = (*last_used_at).max(Some(used.at));
+            for secret in &mut credential.settings.secrets {
+                if secret.selector == used.proof {
                     secret.last_used_at = secret.last_used_at.max(Some(used.at));
                 }
             }
         }
         Ok(())
     }
-
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        self.data().check_keys(keys)
-    }
-
-    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
-        let mut data = self.data();
-        let names = data.check_keys(std::slice::from_ref(key))?;
-        if names.contains(&key.name) {
-            return Ok(names);
-        }
-        data.keys.push(key.clone());
-        data.check_keys(&[])
-    }
 }
 
-fn position(credential: &Credential) -> ListPosition {
-    ListPosition {
-        created_at: credential.created_at,
-        id: credential.id,
+impl From<MemoryStore> for Stores {
+    fn from(store: MemoryStore) -> Self {
+        Self::all(store)
     }
 }

@@ -10,7 +10,9 @@ macro_rules! run {
         }
     )* };
 }
-credential_core::for_each_case!(run);
+credential_core::for_each_credential_case!(run);
+credential_core::for_each_trail_case!(run);
+credential_core::for_each_usage_case!(run);
 
 mod with_a_hand {
     use std::{sync::Arc, time::Duration};

@@ -69,13 +69,14 @@ create table credential_management.secret (
     expires_at timestamptz,
     last_used_at timestamptz,
     constraint secret_pkey primary key (selector),
-    constraint secret_ordinal_key unique (credential_id, ordinal),
     constraint secret_credential_fkey foreign key (credential_id)
         references credential_management.credential (id),
     constraint secret_selector_length check (octet_length(selector) = 16),
     constraint secret_phc_form check (phc like '$argon2id$%' and octet_length(phc) <= 256)
 )
 with (fillfactor = 85);
+
+create index secret_of_credential on credential_management.secret (credential_id, ordinal);
 
 create table credential_management.revoked_token (
     credential_id uuid not null,

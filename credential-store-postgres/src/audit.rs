@@ -1,15 +1,14 @@
-//! The audit trail as it is read, and the check values of keys.
+//! The audit trail as it is read.
 
 use credential_core::{
     id::TenantId,
-    secret::keyring::KeyName,
-    store::{AuditQuery, KeyCheck, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery},
+    store::{AuditQuery, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery},
 };
 
 use crate::{
     PostgresStore,
+    call::{Call, in_time},
     error::store_error,
-    lease::{Lease, in_time},
     row::{self, AuditRow, Id, Micros, bigint, limit, number},
 };
 
@@ -23,7 +22,7 @@ pub(crate) async fn audit_events(
         .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
     let limit = limit(query.limit);
     in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut call = Call::take(&store.pool).await?;
         // Why two queries: each uses an index of its own.
         let rows = match query.credential_id {
             None => {
@@ -37,7 +36,7 @@ pub(crate) async fn audit_events(
                     upto,
                     limit,
                 )
-                .fetch_all(lease.on())
+                .fetch_all(call.on())
                 .await
             }
             Some(id) => {
@@ -53,12 +52,12 @@ pub(crate) async fn audit_events(
                     limit,
                     Id::from(id) as _,
                 )
-                .fetch_all(lease.on())
+                .fetch_all(call.on())
                 .await
             }
         };
         let rows = rows.map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         Ok(rows.into_iter().map(AuditRow::stored).collect())
     })
     .await
@@ -72,7 +71,7 @@ pub(crate) async fn audited_tenants(
     // The next text in byte order, so that one condition also fits the first page.
     let from = after.map_or(String::new(), |after| format!("{after}\u{1}"));
     in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut call = Call::take(&store.pool).await?;
         // The second query jumps in the index from tenant to tenant (a loose index scan).
         let tenants = sqlx::query_scalar!(
             r#"with recursive audited (id) as (
@@ -93,10 +92,10 @@ pub(crate) async fn audited_tenants(
             from,
             row::limit(limit),
         )
-        .fetch_all(lease.on())
+        .fetch_all(call.on())
         .await
         .map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         Ok(tenants)
     })
     .await
@@ -111,7 +110,7 @@ pub(crate) async fn trail(
         .before
         .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
     in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut call = Call::take(&store.pool).await?;
         // One statement, so that no row is written between the reading of the head and of the rows.
         let found = sqlx::query!(
             r#"select t.audit_seq as "audit_seq?", t.audit_hash,
@@ -130,10 +129,10 @@ pub(crate) async fn trail(
             upto,
             limit(query.limit),
         )
-        .fetch_all(lease.on())
+        .fetch_all(call.on())
         .await
         .map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         let mut page = TrailPage {
             head: None,
             rows: Vec::with_capacity(found.len()),
@@ -164,69 +163,4 @@ pub(crate) async fn trail(
         Ok(page)
     })
     .await
-}
-
-pub(crate) async fn check_keys(
-    store: &PostgresStore,
-    keys: &[KeyCheck],
-) -> Result<Vec<KeyName>, StoreError> {
-    in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
-        let kept = kept_keys(&mut lease).await?;
-        lease.end().await?;
-        compare(keys, &kept)
-    })
-    .await
-}
-
-pub(crate) async fn use_key(
-    store: &PostgresStore,
-    key: &KeyCheck,
-) -> Result<Vec<KeyName>, StoreError> {
-    in_time(async {
-        let mut lease = Lease::begin(&store.pool).await?;
-        sqlx::query!(
-            r#"insert into credential_management.key_check (name, value) values ($1, $2)
-            on conflict (name) do nothing"#,
-            key.name.as_str(),
-            &key.value,
-        )
-        .execute(lease.on())
-        .await
-        .map_err(store_error)?;
-        // A later statement: it sees what another node has written meanwhile.
-        let kept = kept_keys(&mut lease).await?;
-        lease.commit().await?;
-        compare(std::slice::from_ref(key), &kept)
-    })
-    .await
-}
-
-struct KeptKey {
-    name: String,
-    value: String,
-}
-
-async fn kept_keys(lease: &mut Lease) -> Result<Vec<KeptKey>, StoreError> {
-    sqlx::query_as!(
-        KeptKey,
-        "select name, value from credential_management.key_check order by ordinal",
-    )
-    .fetch_all(lease.on())
-    .await
-    .map_err(store_error)
-}
-
-fn compare(keys: &[KeyCheck], kept: &[KeptKey]) -> Result<Vec<KeyName>, StoreError> {
-    for key in keys {
-        let mut kept = kept.iter();
-        if kept.any(|kept| kept.name == key.name.as_str() && kept.value != key.value) {
-            return Err(StoreError::KeyMismatch {
-                name: key.name.clone(),
-            });
-        }
-    }
-    // A value that is no key name cannot be a missing key.
-    let names = kept.iter().filter_map(|kept| kept.name.parse().ok());
-    Ok(names.collect())
 }

@@ -12,11 +12,11 @@ use tokio::{
 };
 
 use crate::{
+    call::{BEGIN, Pool, in_time},
     error::{backend, store_error},
-    lease::{BEGIN, Pool, in_time},
+    executor::On,
     pooler::{Pooler, reachable},
     sessions::{Session, Sessions},
-    unnamed::On,
 };
 
 /// `application_name` of the session, to find it in `pg_stat_activity`.

@@ -15,8 +15,8 @@ use credential_core::{
 
 use crate::{
     PostgresStore,
+    call::{Call, Pool, in_time},
     error::store_error,
-    lease::{Lease, Pool, in_time},
     row::{Id, bigint, change, change_id, limit, number},
 };
 
@@ -33,7 +33,7 @@ pub(crate) async fn catch_up(
         .transpose()?;
     let max_staleness = i64::try_from(heartbeat.max_staleness.as_micros()).unwrap_or(i64::MAX);
     let row = in_time(async {
-        let mut lease = store.catch_up_session.take(&store.pool).await?;
+        let mut call = store.catch_up_session.take(&store.pool).await?;
         // One statement: one round trip, one snapshot for the counter and the rows, and one
         // commit that the answer waits for. The insert is what makes it a write.
         let row = sqlx::query!(
@@ -85,10 +85,10 @@ pub(crate) async fn catch_up(
             &*heartbeat.issuer,
             NODE_ALIVE_FOR.as_secs_f64(),
         )
-        .fetch_one(lease.on())
+        .fetch_one(call.on())
         .await
         .map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         Ok(row)
     })
     .await?;
@@ -134,25 +134,25 @@ pub(crate) async fn catch_up(
 /// Writes a change for everything, so that every node starts anew.
 pub(crate) async fn invalidate(store: &PostgresStore) -> Result<(), StoreError> {
     in_time(async {
-        let lease = Lease::begin(&store.pool).await?;
-        append(lease, (), None).await.map(|_| ())
+        let call = Call::begin(&store.pool).await?;
+        append(call, (), None).await.map(|_| ())
     })
     .await
 }
 
 /// Appends a change of one credential and commits.
 pub(crate) async fn commit_change<T>(
-    lease: Lease,
+    call: Call,
     value: T,
     id: CredentialId,
 ) -> Result<Committed<T>, StoreError> {
-    append(lease, value, Some(id)).await
+    append(call, value, Some(id)).await
 }
 
 /// Appends the change and commits. This is always the last statement of a transaction: every writer
 /// waits for the counter's lock, which is held from here to the commit and orders the changes.
 async fn append<T>(
-    mut lease: Lease,
+    mut call: Call,
     value: T,
     id: Option<CredentialId>,
 ) -> Result<Committed<T>, StoreError> {
@@ -176,20 +176,20 @@ async fn append<T>(
         "#,
         id.map(Id::from) as _,
     )
-    .fetch_one(lease.on())
+    .fetch_one(call.on())
     .await
     .map_err(store_error)?;
     let change = change_id(change.number, change.mark)?;
-    lease.commit().await?;
+    call.commit().await?;
     Ok(Committed { value, change })
 }
 
 /// The latest change.
-pub(crate) async fn latest(lease: &mut Lease) -> Result<ChangeId, StoreError> {
+pub(crate) async fn latest(call: &mut Call) -> Result<ChangeId, StoreError> {
     let latest = sqlx::query!(
         r#"select value, mark as "mark: Id" from credential_management.change_counter"#
     )
-    .fetch_one(lease.on())
+    .fetch_one(call.on())
     .await
     .map_err(store_error)?;
     change_id(latest.value, latest.mark)
@@ -198,7 +198,7 @@ pub(crate) async fn latest(lease: &mut Lease) -> Result<ChangeId, StoreError> {
 /// Removes changes and nodes that are no longer needed. If that fails, a later call removes them.
 async fn prune(pool: Pool) {
     let done = in_time(async {
-        let mut lease = Lease::take(&pool).await?;
+        let mut call = Call::take(&pool).await?;
         // Why `skip locked`: another node that prunes at the same time removes those rows.
         sqlx::query!(
             r#"
@@ -217,10 +217,10 @@ async fn prune(pool: Pool) {
             "#,
             CHANGES_KEPT_FOR.as_secs_f64(),
         )
-        .execute(lease.on())
+        .execute(call.on())
         .await
         .map_err(store_error)?;
-        lease.end().await
+        call.end().await
     })
     .await;
     if let Err(error) = done {

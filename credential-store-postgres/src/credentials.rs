@@ -2,22 +2,28 @@
 //! later statement, and ends with [`commit_change`].
 
 use credential_core::{
-    credential::{Credential, CredentialName},
+    credential::{Credential, CredentialName, Settings},
     id::{CredentialId, TenantId},
     store::{Committed, Edit, ListQuery, NewCredential, Revoke, StoreError},
 };
 
 use crate::{
     PostgresStore,
+    call::{Call, in_time},
     changes::commit_change,
     error::store_error,
-    lease::{Lease, in_time},
-    row::{CredentialRow, HeadRow, Id, Micros, SealedEvents, bigint, change_id, limit, name_key},
+    row::{
+        CredentialRow, HeadRow, Id, Micros, SealedEvents, SecretColumns, bigint, change_id, limit,
+        name_key,
+    },
 };
 
 /// Queries that return credentials select the same columns, from `c`: a [`CredentialRow`].
 macro_rules! credentials {
     ($with:tt from $source:tt then $tail:tt $(, $argument:expr)* $(,)?) => {
+        credentials!($with from $source with "credential_management.secret" then $tail $(, $argument)*)
+    };
+    ($with:tt from $source:tt with $secrets:tt then $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             CredentialRow,
             $with + r#"
@@ -41,7 +47,7 @@ macro_rules! credentials {
                     coalesce(array_agg(created_at order by ordinal), '{}') as created_at,
                     coalesce(array_agg(expires_at order by ordinal), '{}') as expires_at,
                     coalesce(array_agg(last_used_at order by ordinal), '{}') as last_used_at
-                from credential_management.secret where credential_id = c.id
+                from "# + $secrets + r#" where credential_id = c.id
             ) as s
             "# + $tail
             $(, $argument)*
@@ -60,7 +66,7 @@ pub(crate) async fn insert(
         event,
     } = new;
     in_time(async {
-        let mut lease = Lease::begin(&store.pool).await?;
+        let mut call = Call::begin(&store.pool).await?;
         // Locks the tenant, new or not. Later statements decide under that lock, and see everything
         // that was committed while this one waited.
         let head = sqlx::query_as!(
@@ -68,13 +74,19 @@ pub(crate) async fn insert(
             r#"insert into credential_management.tenant as t (id) values ($1)
             on conflict (id) do update set audit_seq = t.audit_seq
             returning t.audit_seq as seq, t.audit_hash as hash, t.audit_key as key"#,
-            credential.tenant.as_str(),
+            credential.identity.tenant.as_str(),
         )
-        .fetch_one(lease.on())
+        .fetch_one(call.on())
         .await
         .map_err(store_error)?;
         let events = SealedEvents::behind(head, [event])?;
-        let secrets = &credential.secrets;
+        let Credential {
+            identity,
+            settings,
+            observed,
+            ..
+        } = &credential;
+        let secrets = SecretColumns::of(&settings.secrets);
         let written = sqlx::query!(
             r#"
             with live as (
@@ -112,18 +124,18 @@ pub(crate) async fn insert(
             )
             select live.full as "full!", live.taken as "taken!" from live
             "#,
-            Id::from(credential.id) as _,
-            credential.tenant.as_str(),
-            credential.name.as_str(),
-            name_key(&credential.name),
-            credential.api_type.as_str(),
-            credential.client_id.as_str(),
-            credential.environment.as_str(),
-            &credential.scopes,
-            Micros::from(credential.created_at) as _,
+            Id::from(identity.id) as _,
+            identity.tenant.as_str(),
+            settings.name.as_str(),
+            name_key(&settings.name),
+            identity.api_type.as_str(),
+            identity.client_id.as_str(),
+            identity.environment.as_str(),
+            &settings.scopes,
+            Micros::from(identity.created_at) as _,
             i64::from(limit),
-            credential.created_by.as_str(),
-            credential.expires_at.map(Micros::from) as _,
+            identity.created_by.as_str(),
+            settings.expires_at.map(Micros::from) as _,
             credential
                 .revoked
                 .as_ref()
@@ -133,32 +145,14 @@ pub(crate) async fn insert(
                 .as_ref()
                 .map(|revoked| revoked.by.as_str()),
             bigint(credential.version)?,
-            credential.tokens_valid_from.map(Micros::from) as _,
-            credential.last_used_at.map(Micros::from) as _,
-            &secrets
-                .iter()
-                .map(|s| s.selector.as_str().to_owned())
-                .collect::<Vec<_>>(),
-            &secrets
-                .iter()
-                .map(|s| s.hash.phc().to_owned())
-                .collect::<Vec<_>>(),
-            &secrets
-                .iter()
-                .map(|s| s.hash.key().as_str().to_owned())
-                .collect::<Vec<_>>(),
-            secrets
-                .iter()
-                .map(|s| s.created_at.into())
-                .collect::<Vec<Micros>>() as _,
-            secrets
-                .iter()
-                .map(|s| s.expires_at.map(Micros::from))
-                .collect::<Vec<_>>() as _,
-            secrets
-                .iter()
-                .map(|s| s.last_used_at.map(Micros::from))
-                .collect::<Vec<_>>() as _,
+            observed.tokens_valid_from.map(Micros::from) as _,
+            observed.last_used_at.map(Micros::from) as _,
+            &secrets.selector,
+            &secrets.phc,
+            &secrets.key_name,
+            secrets.created_at as _,
+            secrets.expires_at as _,
+            secrets.last_used_at as _,
             &events.seq,
             events.at as _,
             &events.actor,
@@ -172,16 +166,16 @@ pub(crate) async fn insert(
             &events.format,
             events.head_key,
         )
-        .fetch_one(lease.on())
+        .fetch_one(call.on())
         .await
         .map_err(store_error)?;
         if written.taken {
-            return Err(lease.roll_back(StoreError::NameTaken).await);
+            return Err(call.roll_back(StoreError::NameTaken).await);
         }
         if written.full {
-            return Err(lease.roll_back(StoreError::LimitReached).await);
+            return Err(call.roll_back(StoreError::LimitReached).await);
         }
-        commit_change(lease, (), credential.id).await
+        commit_change(call, (), credential.identity.id).await
     })
     .await
 }
@@ -193,7 +187,7 @@ pub(crate) async fn may_insert(
     limit: u32,
 ) -> Result<(), StoreError> {
     in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut call = Call::take(&store.pool).await?;
         let found = sqlx::query!(
             r#"
             select exists (
@@ -211,10 +205,10 @@ pub(crate) async fn may_insert(
             name_key(name),
             i64::from(limit),
         )
-        .fetch_one(lease.on())
+        .fetch_one(call.on())
         .await
         .map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         if found.taken {
             Err(StoreError::NameTaken)
         } else if found.full {
@@ -232,17 +226,17 @@ pub(crate) async fn get(
     id: CredentialId,
 ) -> Result<Option<Credential>, StoreError> {
     in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut call = Call::take(&store.pool).await?;
         let row = credentials!(
             "" from "credential_management.credential"
             then "where c.tenant_id = $1 and c.id = $2",
             tenant.as_str(),
             Id::from(id) as _,
         )
-        .fetch_optional(lease.on())
+        .fetch_optional(call.on())
         .await
         .map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         row.map(Credential::try_from).transpose()
     })
     .await
@@ -259,7 +253,7 @@ pub(crate) async fn list(
     });
     let limit = limit(query.limit);
     in_time(async {
-        let mut lease = Lease::take(&store.pool).await?;
+        let mut call = Call::take(&store.pool).await?;
         // Why two queries: each uses an index of its own, so a page costs the same for any number of
         // revoked credentials between its rows.
         let rows = if query.include_revoked {
@@ -271,7 +265,7 @@ pub(crate) async fn list(
                 )"# from "page" then "order by c.created_at desc, c.id desc",
                 tenant.as_str(), before as _, before_id as _, limit,
             )
-            .fetch_all(lease.on())
+            .fetch_all(call.on())
             .await
         } else {
             credentials!(
@@ -283,59 +277,95 @@ pub(crate) async fn list(
                 )"# from "page" then "order by c.created_at desc, c.id desc",
                 tenant.as_str(), before as _, before_id as _, limit,
             )
-            .fetch_all(lease.on())
+            .fetch_all(call.on())
             .await
         };
         let rows = rows.map_err(store_error)?;
-        lease.end().await?;
+        call.end().await?;
         rows.into_iter().map(Credential::try_from).collect()
     })
     .await
 }
 
+#[expect(clippy::too_many_lines, reason = "one statement, column by column")]
 pub(crate) async fn replace(
     store: &PostgresStore,
     edit: Edit,
 ) -> Result<Committed<Credential>, StoreError> {
     in_time(async {
-        let mut lease = Lease::begin(&store.pool).await?;
-        let Some(head) = lock_tenant(&mut lease, &edit.tenant).await? else {
-            return Err(lease.roll_back(StoreError::NotFound).await);
+        let mut call = Call::begin(&store.pool).await?;
+        let Some(head) = lock_tenant(&mut call, &edit.tenant).await? else {
+            return Err(call.roll_back(StoreError::NotFound).await);
         };
         let events = SealedEvents::behind(head, edit.events)?;
         let expected_version = bigint(edit.expected_version)?;
+        let Settings {
+            name,
+            scopes,
+            expires_at,
+            secrets,
+        } = &edit.settings;
+        let secrets = SecretColumns::of(secrets);
         let changed = credentials!(
             r#"
             with changed as (
                 update credential_management.credential set
-                    version = version + 1,
-                    name = coalesce($4, name),
-                    name_key = coalesce($5, name_key),
-                    expires_at = case when $6 then $7 else expires_at end,
-                    scopes = coalesce($8, scopes)
+                    version = version + 1, name = $4, name_key = $5, expires_at = $6, scopes = $7
                 where tenant_id = $1 and id = $2 and version = $3 and revoked_at is null
                 returning *
+            ), secrets as (
+                -- As they shall be. What the store keeps of a secret by itself stays.
+                select changed.id as credential_id, s.selector, s.ordinal,
+                    coalesce(kept.phc, s.phc) as phc,
+                    coalesce(kept.key_name, s.key_name) as key_name, s.created_at, s.expires_at,
+                    case when kept.selector is null then s.last_used_at else kept.last_used_at end
+                        as last_used_at
+                from changed, unnest($8::text[], $9::text[], $10::text[], $11::timestamptz[],
+                    $12::timestamptz[], $13::timestamptz[]) with ordinality
+                    as s (selector, phc, key_name, created_at, expires_at, last_used_at, ordinal)
+                left join credential_management.secret as kept
+                    on kept.selector = s.selector and kept.credential_id = $2
+            ), gone as (
+                delete from credential_management.secret as s using changed
+                where s.credential_id = changed.id and s.selector <> all ($8)
+            ), written as (
+                insert into credential_management.secret (credential_id, selector, ordinal, phc,
+                    key_name, created_at, expires_at, last_used_at)
+                select credential_id, selector, ordinal, phc, key_name, created_at, expires_at,
+                    last_used_at
+                from secrets
+                on conflict (selector) do update set ordinal = excluded.ordinal,
+                    created_at = excluded.created_at, expires_at = excluded.expires_at
+                where secret.credential_id = excluded.credential_id
+                    and (secret.ordinal, secret.created_at, secret.expires_at) is distinct from
+                        (excluded.ordinal, excluded.created_at, excluded.expires_at)
             ), events as (
                 insert into credential_management.audit_event
                     (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,
                     hash)
-                select $1, e.* from changed, unnest($9::bigint[], $19::smallint[],
-                    $10::timestamptz[], $11::text[], $12::text[], $13::uuid[], $14::text[],
-                    $15::text[], $16::bytea[]) as e
+                select $1, e.* from changed, unnest($14::bigint[], $15::smallint[],
+                    $16::timestamptz[], $17::text[], $18::text[], $19::uuid[], $20::text[],
+                    $21::text[], $22::bytea[]) as e
             ), head as (
                 update credential_management.tenant
-                set audit_seq = $17, audit_hash = $18, audit_key = $20
+                set audit_seq = $23, audit_hash = $24, audit_key = $25
                 from changed where tenant.id = $1
-            )"# from "changed" then "",
+            )"# from "changed" with "secrets" then "",
             edit.tenant.as_str(),
             Id::from(edit.id) as _,
             expected_version,
-            edit.name.as_ref().map(CredentialName::as_str),
-            edit.name.as_ref().map(name_key),
-            edit.expires_at.is_some(),
-            edit.expires_at.flatten().map(Micros::from) as _,
-            edit.scopes.as_deref(),
+            name.as_str(),
+            name_key(name),
+            expires_at.map(Micros::from) as _,
+            scopes,
+            &secrets.selector,
+            &secrets.phc,
+            &secrets.key_name,
+            secrets.created_at as _,
+            secrets.expires_at as _,
+            secrets.last_used_at as _,
             &events.seq,
+            &events.format,
             events.at as _,
             &events.actor,
             &events.action,
@@ -345,25 +375,24 @@ pub(crate) async fn replace(
             &events.hash,
             events.head_seq,
             events.head_hash,
-            &events.format,
             events.head_key,
         )
-        .fetch_optional(lease.on())
+        .fetch_optional(call.on())
         .await;
         let changed = match changed.map_err(store_error) {
             Ok(changed) => changed,
-            Err(refusal @ StoreError::NameTaken) => return Err(lease.roll_back(refusal).await),
+            Err(refusal @ StoreError::NameTaken) => return Err(call.roll_back(refusal).await),
             Err(error) => return Err(error),
         };
         let Some(row) = changed else {
-            let refusal = match standing(&mut lease, &edit.tenant, edit.id).await? {
+            let refusal = match standing(&mut call, &edit.tenant, edit.id).await? {
                 None => StoreError::NotFound,
                 Some(standing) if standing.revoked => StoreError::Revoked,
                 Some(_) => StoreError::StaleVersion,
             };
-            return Err(lease.roll_back(refusal).await);
+            return Err(call.roll_back(refusal).await);
         };
-        commit_change(lease, row.try_into()?, edit.id).await
+        commit_change(call, row.try_into()?, edit.id).await
     })
     .await
 }
@@ -373,9 +402,9 @@ pub(crate) async fn revoke(
     revoke: Revoke,
 ) -> Result<Committed<Credential>, StoreError> {
     in_time(async {
-        let mut lease = Lease::begin(&store.pool).await?;
-        let Some(head) = lock_tenant(&mut lease, &revoke.tenant).await? else {
-            return Err(lease.roll_back(StoreError::NotFound).await);
+        let mut call = Call::begin(&store.pool).await?;
+        let Some(head) = lock_tenant(&mut call, &revoke.tenant).await? else {
+            return Err(call.roll_back(StoreError::NotFound).await);
         };
         let events = SealedEvents::behind(head, [revoke.event])?;
         let expected_version = revoke.expected_version.map(bigint).transpose()?;
@@ -417,26 +446,26 @@ pub(crate) async fn revoke(
             &events.format,
             events.head_key,
         )
-        .fetch_optional(lease.on())
+        .fetch_optional(call.on())
         .await
         .map_err(store_error)?;
         if let Some(row) = changed {
-            return commit_change(lease, row.try_into()?, revoke.id).await;
+            return commit_change(call, row.try_into()?, revoke.id).await;
         }
-        match standing(&mut lease, &revoke.tenant, revoke.id).await? {
-            None => Err(lease.roll_back(StoreError::NotFound).await),
+        match standing(&mut call, &revoke.tenant, revoke.id).await? {
+            None => Err(call.roll_back(StoreError::NotFound).await),
             Some(standing) if !standing.revoked => {
-                Err(lease.roll_back(StoreError::StaleVersion).await)
+                Err(call.roll_back(StoreError::StaleVersion).await)
             }
             Some(standing) => {
                 let row = credentials!(
                     "" from "credential_management.credential" then "where c.id = $1",
                     Id::from(revoke.id) as _,
                 )
-                .fetch_one(lease.on())
+                .fetch_one(call.on())
                 .await
                 .map_err(store_error)?;
-                lease.commit().await?;
+                call.commit().await?;
                 Ok(Committed {
                     value: row.try_into()?,
                     change: change_id(standing.latest, standing.mark)?,
@@ -448,14 +477,14 @@ pub(crate) async fn revoke(
 }
 
 /// Locks the tenant and reads its audit head; `None`: there is no such tenant.
-async fn lock_tenant(lease: &mut Lease, tenant: &TenantId) -> Result<Option<HeadRow>, StoreError> {
+async fn lock_tenant(call: &mut Call, tenant: &TenantId) -> Result<Option<HeadRow>, StoreError> {
     sqlx::query_as!(
         HeadRow,
         r#"select audit_seq as seq, audit_hash as hash, audit_key as key
         from credential_management.tenant where id = $1 for no key update"#,
         tenant.as_str(),
     )
-    .fetch_optional(lease.on())
+    .fetch_optional(call.on())
     .await
     .map_err(store_error)
 }
@@ -468,7 +497,7 @@ struct Standing {
 }
 
 async fn standing(
-    lease: &mut Lease,
+    call: &mut Call,
     tenant: &TenantId,
     id: CredentialId,
 ) -> Result<Option<Standing>, StoreError> {
@@ -481,7 +510,7 @@ async fn standing(
         tenant.as_str(),
         Id::from(id) as _,
     )
-    .fetch_optional(lease.on())
+    .fetch_optional(call.on())
     .await
     .map_err(store_error)
 }

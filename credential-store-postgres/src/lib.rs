@@ -5,13 +5,13 @@
 //!
 //! | question | file |
 //! | --- | --- |
-//! | which SQL runs | `credentials.rs`, `checks.rs`, `changes.rs`, `audit.rs`, under the method's name |
+//! | which SQL runs | `credentials.rs`, `state.rs`, `tokens.rs`, `secrets.rs`, `keys.rs`, `usage.rs`, `changes.rs`, `audit.rs`, under the method's name |
 //! | what a row holds | `migrations/`, then `row.rs` |
 //! | what an error means | `error.rs` |
-//! | how long a call may take | `lease.rs` |
+//! | how long a call may take | `call.rs` |
 //! | what happens to a call that was given up | `sessions.rs` |
 //! | why catch-ups do not wait for other calls | `catch_up_session.rs` |
-//! | what is different behind a pooler | `pooler.rs`, `unnamed.rs` |
+//! | what is different behind a pooler | `pooler.rs`, `executor.rs` |
 //! | how a change wakes other nodes | `listen.rs` |
 //!
 //! # What the pool needs
@@ -59,18 +59,22 @@
 //! `extra_float_digits(None)`; nothing here stores a float.
 
 mod audit;
+mod call;
 mod catch_up_session;
 mod changes;
-mod checks;
 mod credentials;
 mod error;
-mod lease;
+mod executor;
+mod keys;
 mod listen;
 mod migrate;
 mod pooler;
 mod row;
+mod secrets;
 mod sessions;
-mod unnamed;
+mod state;
+mod tokens;
+mod usage;
 
 use std::{
     fmt,
@@ -83,12 +87,12 @@ use std::{
 use async_trait::async_trait;
 use credential_core::{
     credential::{Credential, CredentialName, CredentialState},
-    id::{CredentialId, Selector, TenantId},
+    id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow,
-        TrailPage, TrailQuery,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow, Stores,
+        TrailPage, TrailQuery, TrailStore, UsageStore,
     },
 };
 /// The version that the pool must be of.
@@ -96,8 +100,8 @@ pub use sqlx;
 use sqlx::PgPool;
 
 use crate::{
+    call::{Pool, once_more},
     catch_up_session::CatchUpSession,
-    lease::{Pool, once_more},
     listen::Listener,
 };
 pub use crate::{
@@ -251,22 +255,22 @@ impl CredentialStore for PostgresStore {
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        once_more(&self.pool, || checks::state(self, id)).await
+        once_more(&self.pool, || state::state(self, id)).await
     }
 
-    async fn state_by_selector(
+    async fn state_by_proof(
         &self,
-        selector: &Selector,
+        proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        once_more(&self.pool, || checks::state_by_selector(self, selector)).await
+        once_more(&self.pool, || state::state_by_proof(self, proof)).await
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
-        checks::replace_hash(self, change).await
+        secrets::replace_hash(self, change).await
     }
 
     async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
-        checks::revoke_token(self, revoke).await
+        tokens::revoke_token(self, revoke).await
     }
 
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
@@ -281,6 +285,20 @@ impl CredentialStore for PostgresStore {
         self.listener.heard_since(&self.seen).await;
     }
 
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        // A start calls this first, and no other call works on a schema that does not fit.
+        let fits = PostgresStore::check_schema(&self.pool.connections).await;
+        fits.map_err(error::backend)?;
+        keys::check_keys(self, keys).await
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
+        once_more(&self.pool, || keys::use_key(self, key)).await
+    }
+}
+
+#[async_trait]
+impl TrailStore for PostgresStore {
     async fn audit_events(
         &self,
         tenant: &TenantId,
@@ -300,19 +318,17 @@ impl CredentialStore for PostgresStore {
     async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
         once_more(&self.pool, || audit::trail(self, tenant, query)).await
     }
+}
 
-    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        once_more(&self.pool, || checks::record_use(self, uses)).await
+#[async_trait]
+impl UsageStore for PostgresStore {
+    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+        once_more(&self.pool, || usage::record(self, uses)).await
     }
+}
 
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        // A start calls this first, and no other call works on a schema that does not fit.
-        let fits = PostgresStore::check_schema(&self.pool.connections).await;
-        fits.map_err(error::backend)?;
-        audit::check_keys(self, keys).await
-    }
-
-    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
-        once_more(&self.pool, || audit::use_key(self, key)).await
+impl From<PostgresStore> for Stores {
+    fn from(store: PostgresStore) -> Self {
+        Self::all(store)
     }
 }

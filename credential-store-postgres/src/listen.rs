@@ -19,7 +19,7 @@ use sqlx::{
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    lease::Pool,
+    call::Pool,
     pooler::{Pooler, reachable},
 };
 

@@ -5,7 +5,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
-use crate::{error::explained, pooler::Pooler, unnamed::On};
+use crate::{error::explained, executor::On, pooler::Pooler};
 
 /// The migrations, which have a schema and a migrations table of their own (see `sqlx.toml`).
 static MIGRATOR: Migrator = sqlx::migrate!();

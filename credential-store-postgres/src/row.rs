@@ -7,9 +7,10 @@ use credential_core::{
     audit::{AuditEvent, AuditHead, Event},
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, CredentialState, Revocation, RevokedToken, StoredSecret,
+        Credential, CredentialName, CredentialState, Identity, Observed, Revocation, RevokedToken,
+        Settings, StoredSecret,
     },
-    id::{ActorId, ClientId, CredentialId, Selector, TenantId},
+    id::{ActorId, ClientId, CredentialId, ProofId, TenantId},
     secret::hash::SecretHash,
     store::{Change, ChangeId, Mark, StoreError, StoredRow},
     token::TokenId,
@@ -182,7 +183,7 @@ impl TryFrom<CredentialRow> for Credential {
                 |(((((selector, phc), key), created_at), expires_at), last_used_at)| {
                     let key = key.parse().or_unreadable("secret.key_name")?;
                     Ok(StoredSecret {
-                        selector: Selector::parse(selector).or_unreadable("secret.selector")?,
+                        selector: ProofId::parse(selector).or_unreadable("secret.selector")?,
                         hash: SecretHash::from_parts(phc, key).or_unreadable("secret.phc")?,
                         created_at: created_at.at(),
                         expires_at: expires_at.map(Micros::at),
@@ -192,19 +193,28 @@ impl TryFrom<CredentialRow> for Credential {
             )
             .collect::<Result<_, StoreError>>()?;
         Ok(Self {
-            id: CredentialId::from_bytes(row.id.0),
-            tenant: TenantId::new(row.tenant_id).or_unreadable("credential.tenant_id")?,
-            name: CredentialName::new(&row.name).or_unreadable("credential.name")?,
-            api_type: row.api_type.parse().or_unreadable("credential.api_type")?,
-            client_id: ClientId::parse(&row.client_id).or_unreadable("credential.client_id")?,
-            environment: row
-                .environment
-                .parse()
-                .or_unreadable("credential.environment")?,
-            scopes: row.scopes,
-            created_at: row.created_at.at(),
-            created_by: ActorId::new(row.created_by).or_unreadable("credential.created_by")?,
-            expires_at: row.expires_at.map(Micros::at),
+            identity: Identity {
+                id: CredentialId::from_bytes(row.id.0),
+                tenant: TenantId::new(row.tenant_id).or_unreadable("credential.tenant_id")?,
+                api_type: row.api_type.parse().or_unreadable("credential.api_type")?,
+                client_id: ClientId::parse(&row.client_id).or_unreadable("credential.client_id")?,
+                environment: row
+                    .environment
+                    .parse()
+                    .or_unreadable("credential.environment")?,
+                created_at: row.created_at.at(),
+                created_by: ActorId::new(row.created_by).or_unreadable("credential.created_by")?,
+            },
+            settings: Settings {
+                name: CredentialName::new(&row.name).or_unreadable("credential.name")?,
+                scopes: row.scopes,
+                expires_at: row.expires_at.map(Micros::at),
+                secrets,
+            },
+            observed: Observed {
+                tokens_valid_from: row.tokens_valid_from.map(Micros::at),
+                last_used_at: row.last_used_at.map(Micros::at),
+            },
             revoked: match (row.revoked_at, row.revoked_by) {
                 (Some(at), Some(by)) => Some(Revocation {
                     at: at.at(),
@@ -213,10 +223,35 @@ impl TryFrom<CredentialRow> for Credential {
                 _ => None,
             },
             version: number(row.version)?,
-            tokens_valid_from: row.tokens_valid_from.map(Micros::at),
-            last_used_at: row.last_used_at.map(Micros::at),
-            secrets,
         })
+    }
+}
+
+/// Secrets as the columns of an `unnest`, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct SecretColumns {
+    pub(crate) selector: Vec<String>,
+    pub(crate) phc: Vec<String>,
+    pub(crate) key_name: Vec<String>,
+    pub(crate) created_at: Vec<Micros>,
+    pub(crate) expires_at: Vec<Option<Micros>>,
+    pub(crate) last_used_at: Vec<Option<Micros>>,
+}
+
+impl SecretColumns {
+    pub(crate) fn of(secrets: &[StoredSecret]) -> Self {
+        let mut columns = Self::default();
+        for secret in secrets {
+            columns.selector.push(secret.selector.as_str().to_owned());
+            columns.phc.push(secret.hash.phc().to_owned());
+            columns.key_name.push(secret.hash.key().as_str().to_owned());
+            columns.created_at.push(secret.created_at.into());
+            columns.expires_at.push(secret.expires_at.map(Micros::from));
+            columns
+                .last_used_at
+                .push(secret.last_used_at.map(Micros::from));
+        }
+        columns
     }
 }
 

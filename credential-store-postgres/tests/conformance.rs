@@ -11,17 +11,33 @@ macro_rules! run {
         }
     )* };
 }
-credential_core::for_each_case!(run);
+credential_core::for_each_credential_case!(run);
+credential_core::for_each_trail_case!(run);
+credential_core::for_each_usage_case!(run);
 
 /// Every case, each on a database of its own that has been prepared alike.
-macro_rules! all {
+macro_rules! run_each {
     ($($case:ident),* $(,)?) => {
-        async fn all(prepared: impl AsyncFn() -> common::Fresh) {
+        pub async fn run_each(prepared: &impl AsyncFn() -> crate::common::Fresh) {
             $( credential_core::conformance::$case(&prepared().await.store).await; )*
         }
     };
 }
-credential_core::for_each_case!(all);
+mod credential_cases {
+    credential_core::for_each_credential_case!(run_each);
+}
+mod trail_cases {
+    credential_core::for_each_trail_case!(run_each);
+}
+mod usage_cases {
+    credential_core::for_each_usage_case!(run_each);
+}
+
+async fn all(prepared: impl AsyncFn() -> common::Fresh) {
+    credential_cases::run_each(&prepared).await;
+    trail_cases::run_each(&prepared).await;
+    usage_cases::run_each(&prepared).await;
+}
 
 /// Neither a read alone nor a heartbeat fails because another one ran beside it.
 #[tokio::test]

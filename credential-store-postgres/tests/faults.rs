@@ -57,7 +57,7 @@ async fn a_crashed_server_loses_nothing_that_was_acknowledged() {
     server.stop_immediately();
     assert!(matches!(refused(&store).await, StoreError::Backend { .. }));
     server.start_again();
-    let found = timeout(IN_TIME, store.get(&made.tenant, made.id)).await;
+    let found = timeout(IN_TIME, store.get(&made.identity.tenant, made.identity.id)).await;
     assert_eq!(found.unwrap().unwrap(), Some(made));
 }
 
@@ -92,15 +92,27 @@ async fn a_blocked_writer_gives_up_and_leaves_nothing() {
         .await
         .unwrap();
     let admin = common::admin("alder");
-    let given_up = timeout(IN_TIME, node.revoke(&admin, made.id, None)).await;
+    let given_up = timeout(IN_TIME, node.manage(&admin).revoke(made.identity.id, None)).await;
     given_up.unwrap().unwrap_err();
     // Reads never wait for writers.
-    let state = fresh.store.state(made.id).await.unwrap();
+    let state = fresh.store.state(made.identity.id).await.unwrap();
     assert_eq!(state.upto.number, 1);
     assert_eq!(state.value.unwrap().credential, made);
     blocker.rollback().await.unwrap();
-    node.revoke(&admin, made.id, None).await.unwrap();
-    assert_eq!(fresh.store.state(made.id).await.unwrap().upto.number, 2);
+    node.manage(&admin)
+        .revoke(made.identity.id, None)
+        .await
+        .unwrap();
+    assert_eq!(
+        fresh
+            .store
+            .state(made.identity.id)
+            .await
+            .unwrap()
+            .upto
+            .number,
+        2
+    );
 }
 
 /// A caller that goes away in the middle of a transaction leaves no lock behind.
@@ -131,11 +143,11 @@ async fn a_caller_that_goes_away_leaves_no_lock() {
         }
     };
     tokio::select! {
-        done = node.revoke(&admin, made.id, None) => panic!("{done:?}"),
+        done = node.manage(&admin).revoke(made.identity.id, None) => panic!("{done:?}"),
         () = waiting => {}
     }
     blocker.rollback().await.unwrap();
-    timeout(IN_TIME, node.revoke(&admin, made.id, None))
+    timeout(IN_TIME, node.manage(&admin).revoke(made.identity.id, None))
         .await
         .unwrap()
         .unwrap();

@@ -50,19 +50,30 @@ async fn nodes_that_share_sessions_do_not_mix_up_their_calls() {
                         choice: ScopeChoice::Named(vec!["system/bills.read".into()]).into(),
                         ..SetScopes::default()
                     };
-                    node.set_scopes(&admin, made.id, Some(&Expected::Any), wanted)
+                    node.manage(&admin)
+                        .set_scopes(made.identity.id, Some(&Expected::Any), wanted)
                         .await
                         .unwrap();
-                    let state = store.state(made.id).await.unwrap().value.unwrap();
-                    assert_eq!(state.credential.tenant, made.tenant);
-                    assert_eq!(state.credential.scopes, ["system/bills.read"]);
-                    let selector = &made.secrets[0].selector;
-                    let found = store.state_by_selector(selector).await.unwrap();
+                    let state = store.state(made.identity.id).await.unwrap().value.unwrap();
+                    assert_eq!(state.credential.identity.tenant, made.identity.tenant);
+                    assert_eq!(state.credential.settings.scopes, ["system/bills.read"]);
+                    let selector = &made.settings.secrets[0].selector;
+                    let found = store.state_by_proof(selector).await.unwrap();
                     assert_eq!(found.value.unwrap().credential, state.credential);
                     store.catch_up(&heartbeat(node_number, 0)).await.unwrap();
-                    node.revoke(&admin, made.id, None).await.unwrap();
-                    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
-                    assert_eq!((found.id, found.revoked.is_some()), (made.id, true));
+                    node.manage(&admin)
+                        .revoke(made.identity.id, None)
+                        .await
+                        .unwrap();
+                    let found = store
+                        .get(&made.identity.tenant, made.identity.id)
+                        .await
+                        .unwrap()
+                        .unwrap();
+                    assert_eq!(
+                        (found.identity.id, found.revoked.is_some()),
+                        (made.identity.id, true)
+                    );
                 }
             }));
         }
@@ -103,7 +114,7 @@ async fn nothing_stays_behind_in_a_session() {
         biased;
         () = pooled.store.wake_up() => panic!("nothing can wake a node behind a pooler"),
         made = common::create(&node, "alder", "Lab") => {
-            node.revoke(&common::admin("alder"), made.id, None).await.unwrap();
+            node.manage(&common::admin("alder")).revoke(made.identity.id, None).await.unwrap();
         }
     }
     assert_eq!(pooled.store.listener_state(), ListenerState::BehindPooler);

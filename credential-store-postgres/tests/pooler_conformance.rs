@@ -14,4 +14,6 @@ macro_rules! run {
         }
     )* };
 }
-credential_core::for_each_case!(run);
+credential_core::for_each_credential_case!(run);
+credential_core::for_each_trail_case!(run);
+credential_core::for_each_usage_case!(run);

@@ -129,7 +129,7 @@ struct RoundTrips {
     replace: usize,
     revoke: usize,
     state: usize,
-    state_by_selector: usize,
+    state_by_proof: usize,
     catch_up: usize,
 }
 
@@ -158,18 +158,22 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
             choice: ScopeChoice::Named(vec!["system/bills.read".into()]).into(),
             ..SetScopes::default()
         };
-        node.set_scopes(&admin, made.id, Some(&Expected::Any), wanted)
+        node.manage(&admin)
+            .set_scopes(made.identity.id, Some(&Expected::Any), wanted)
             .await
             .unwrap();
         let replace = of_the_change(&log);
-        node.revoke(&admin, made.id, None).await.unwrap();
+        node.manage(&admin)
+            .revoke(made.identity.id, None)
+            .await
+            .unwrap();
         let revoke = of_the_change(&log);
 
-        store.state(made.id).await.unwrap();
+        store.state(made.identity.id).await.unwrap();
         let state = all(&log);
-        let selector = &made.secrets[0].selector;
-        store.state_by_selector(selector).await.unwrap();
-        let state_by_selector = all(&log);
+        let selector = &made.settings.secrets[0].selector;
+        store.state_by_proof(selector).await.unwrap();
+        let state_by_proof = all(&log);
         let heartbeat = Heartbeat {
             node: NodeId([1; 16]),
             applied: Some(ChangeId {
@@ -186,7 +190,7 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
             replace,
             revoke,
             state,
-            state_by_selector,
+            state_by_proof,
             catch_up: all(&log),
         });
     }
@@ -200,7 +204,7 @@ async fn each_change_takes_five_round_trips_and_each_check_one() {
         replace: 5,
         revoke: 5,
         state: 1,
-        state_by_selector: 1,
+        state_by_proof: 1,
         catch_up: 1,
     };
     assert_eq!(round_trips(Pooler::None).await, expected);
@@ -214,7 +218,7 @@ async fn behind_a_pooler_each_change_takes_eight_and_each_check_four() {
         replace: 8,
         revoke: 8,
         state: 4,
-        state_by_selector: 4,
+        state_by_proof: 4,
         catch_up: 4,
     };
     assert_eq!(round_trips(Pooler::Transaction).await, expected);

@@ -8,7 +8,7 @@ use credential_core::{
     audit::{Heads, verify_trails},
     manage::CreateCredential,
     secret::keyring::Keyring,
-    store::CredentialStore as _,
+    store::{CredentialStore as _, TrailStore as _},
     testing::ManualClock,
 };
 use credential_store_postgres::{PostgresStore, SchemaError, SchemaState};
@@ -241,7 +241,8 @@ async fn who_verifies_only_reads() {
     assert_eq!(rows, ["alder: 1 rows"]);
     let admin = common::admin("alder");
     let node = common::node(&fresh.store, &ManualClock::new());
-    node.create(&admin, CreateCredential::default())
+    node.manage(&admin)
+        .create(CreateCredential::default())
         .await
         .unwrap_err();
 }

@@ -30,10 +30,18 @@ async fn times_are_kept_to_the_microsecond() {
             expires_at: at.checked_add(Duration::from_micros(1)).into(),
             ..CreateCredential::default()
         };
-        let made = node.create(&common::admin("alder"), request).await.unwrap();
+        let made = node
+            .manage(&common::admin("alder"))
+            .create(request)
+            .await
+            .unwrap();
         let made = made.credential;
-        assert_eq!(made.created_at, clock.now());
-        let found = fresh.store.get(&made.tenant, made.id).await.unwrap();
+        assert_eq!(made.identity.created_at, clock.now());
+        let found = fresh
+            .store
+            .get(&made.identity.tenant, made.identity.id)
+            .await
+            .unwrap();
         assert_eq!(found, Some(made));
     }
 }
@@ -46,13 +54,13 @@ async fn a_name_whose_key_is_very_long_is_unique_too() {
     let node = common::node(&fresh.store, &ManualClock::new());
     let name = "\u{fdfa}".repeat(100);
     let made = common::create(&node, "alder", &name).await;
-    assert_eq!(made.name.as_str(), name);
+    assert_eq!(made.settings.name.as_str(), name);
     let again = CreateCredential {
         name: name.into(),
         api_type: "apiv2".into(),
         ..CreateCredential::default()
     };
-    let refused = node.create(&common::admin("alder"), again).await;
+    let refused = node.manage(&common::admin("alder")).create(again).await;
     assert!(
         matches!(refused, Err(ManageError::NameTaken)),
         "{refused:?}"

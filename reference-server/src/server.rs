@@ -4,11 +4,7 @@ use std::{io, net::SocketAddr};
 
 use credential_axum::{Stop, serve};
 use credential_core::{
-    Credentials,
-    host::{BuildError, CredentialsBuilder},
-    id::ClientIdPrefix,
-    issuer::Issuer,
-    secret::verify::VerifierConfig,
+    BuildError, Credentials, id::ClientIdPrefix, issuer::Issuer, secret::verify::VerifierConfig,
     store::StoreError,
 };
 use tokio::net::TcpSocket;
@@ -103,7 +99,7 @@ fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials
     for warning in config.catalog.warnings() {
         tracing::warn!(%warning, "something in the catalogue has no effect");
     }
-    let mut builder = CredentialsBuilder::new(store.shared())
+    let mut builder = Credentials::builder(store.shared())
         .catalog(config.catalog.clone())
         .keyring(config.keyring.clone())
         .environment(config.environment)

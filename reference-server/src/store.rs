@@ -1,8 +1,6 @@
 //! The store that the configuration chooses.
 
-use std::sync::Arc;
-
-use credential_core::store::CredentialStore;
+use credential_core::store::Stores;
 use credential_store_memory::MemoryStore;
 use credential_store_postgres::{ListenerState, PostgresStore};
 
@@ -28,10 +26,10 @@ impl Store {
         })
     }
 
-    pub fn shared(&self) -> Arc<dyn CredentialStore> {
+    pub fn shared(&self) -> Stores {
         match self {
-            Self::Memory(store) => Arc::new(store.clone()),
-            Self::Postgres(store) => Arc::new(store.clone()),
+            Self::Memory(store) => store.clone().into(),
+            Self::Postgres(store) => store.clone().into(),
         }
     }
 

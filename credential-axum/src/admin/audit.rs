@@ -31,7 +31,7 @@ pub(super) async fn audit_events(
     let mut query = query::parse(query.as_deref());
     let wanted = which_events(&mut query);
     query.check()?;
-    let page = credentials.audit_events(&admin, wanted).await?;
+    let page = credentials.manage(&admin).audit_events(wanted).await?;
     Ok(Json(ListPage {
         items: page.items.iter().map(ShownEvent::from).collect(),
         next_cursor: page.next.as_ref().map(Cursor::to_text),

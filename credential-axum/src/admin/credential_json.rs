@@ -34,22 +34,22 @@ pub(super) struct ShownCredential<'a> {
 impl<'a> ShownCredential<'a> {
     pub(super) fn at(now: Timestamp, credential: &'a Credential) -> Self {
         Self {
-            id: credential.id.to_string(),
-            name: credential.name.as_str(),
-            api_type: credential.api_type.as_str(),
-            client_id: credential.client_id.as_str(),
-            environment: credential.environment.as_str(),
-            scopes: &credential.scopes,
+            id: credential.identity.id.to_string(),
+            name: credential.settings.name.as_str(),
+            api_type: credential.identity.api_type.as_str(),
+            client_id: credential.identity.client_id.as_str(),
+            environment: credential.identity.environment.as_str(),
+            scopes: &credential.settings.scopes,
             status: credential.status(now).as_str(),
-            created_at: credential.created_at.to_string(),
-            created_by: credential.created_by.as_str(),
-            expires_at: text(credential.expires_at),
+            created_at: credential.identity.created_at.to_string(),
+            created_by: credential.identity.created_by.as_str(),
+            expires_at: text(credential.settings.expires_at),
             revoked_at: text(credential.revoked.as_ref().map(|revoked| revoked.at)),
             revoked_by: credential
                 .revoked
                 .as_ref()
                 .map(|revoked| revoked.by.as_str()),
-            last_used_at: text(credential.last_used_at),
+            last_used_at: text(credential.observed.last_used_at),
             version: credential.version,
             secrets: credential
                 .live_secrets(now)

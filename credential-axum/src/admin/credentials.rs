@@ -34,7 +34,7 @@ pub(super) async fn list(
     let mut query = query::parse(query.as_deref());
     let wanted = which_credentials(&mut query);
     query.check()?;
-    let page = credentials.list(&admin, wanted).await?;
+    let page = credentials.manage(&admin).list(wanted).await?;
     let now = credentials.clock().now();
     let item = |credential| ShownCredential::at(now, credential);
     Ok(Json(ListPage {
@@ -60,7 +60,7 @@ pub(super) async fn get(
     SignedIn(admin): SignedIn,
     id: PathId,
 ) -> Result<Response, Problem> {
-    let credential = credentials.get(&admin, id.get()?).await?;
+    let credential = credentials.manage(&admin).get(id.get()?).await?;
     Ok(one(&credentials, &credential))
 }
 
@@ -71,12 +71,12 @@ pub(super) async fn create(
     JsonBody(mut body): JsonBody,
 ) -> Result<Response, Problem> {
     let request = new_credential(&mut body);
-    let created = credentials.create(&admin, request).await;
+    let created = credentials.manage(&admin).create(request).await;
     let created = created.map_err(|error| body.refusal(error))?;
     let headers = [
         (
             header::LOCATION,
-            format!("{}/{}", uri.path(), created.credential.id),
+            format!("{}/{}", uri.path(), created.credential.identity.id),
         ),
         (header::ETAG, etag(created.credential.version)),
         (header::CONTENT_TYPE, "application/json".to_owned()),
@@ -121,7 +121,8 @@ pub(super) async fn update(
 ) -> Result<Response, Problem> {
     let request = edit(&mut body);
     let edited = credentials
-        .update(&admin, id.get()?, expected.as_ref(), request)
+        .manage(&admin)
+        .update(id.get()?, expected.as_ref(), request)
         .await
         .map_err(|error| body.refusal(error))?;
     Ok(one(&credentials, &edited))
@@ -146,7 +147,8 @@ pub(super) async fn set_scopes(
 ) -> Result<Response, Problem> {
     let request = scopes(&mut body);
     let changed = credentials
-        .set_scopes(&admin, id.get()?, expected.as_ref(), request)
+        .manage(&admin)
+        .set_scopes(id.get()?, expected.as_ref(), request)
         .await
         .map_err(|error| body.refusal(error))?;
     Ok(in_effect(&credentials, &changed))
@@ -187,7 +189,8 @@ pub(super) async fn revoke(
     IfMatch(expected): IfMatch,
 ) -> Result<Response, Problem> {
     let changed = credentials
-        .revoke(&admin, id.get()?, expected.as_ref())
+        .manage(&admin)
+        .revoke(id.get()?, expected.as_ref())
         .await?;
     Ok(in_effect(&credentials, &changed))
 }

@@ -77,7 +77,7 @@ impl<'a> Policy<'a> {
             Err(denial) => return Some(Err(denial)),
         };
         let known = match bearer(call.headers) {
-            Ok(token) => self.credentials.verify_known(token)?,
+            Ok(token) => self.credentials.bearer(token).verify_known()?,
             Err(denial) => return Some(Err(denial)),
         };
         let admitted = known.map_err(|_| Denial::InvalidToken).and_then(|caller| {

@@ -9,9 +9,8 @@ use axum::{
 };
 use credential_axum::{SignIn, SignInError, admin_router};
 use credential_core::{
-    Credentials, ScopeCatalog,
+    Credentials, CredentialsBuilder, ScopeCatalog,
     actor::{Actor, Role},
-    host::CredentialsBuilder,
     secret::{hash::HashCost, keyring::Keyring},
     testing::{ManualClock, ProbeStore, SeededEntropy},
 };

@@ -104,11 +104,16 @@ impl Platform {
             expires_at: expires_at.into(),
             ..CreateCredential::default()
         };
-        let created = self.credentials.create(&admin, request).await.unwrap();
+        let created = self
+            .credentials
+            .manage(&admin)
+            .create(request)
+            .await
+            .unwrap();
         let client = self
             .credentials
             .authenticate(
-                created.credential.client_id.as_str(),
+                created.credential.identity.client_id.as_str(),
                 created.client_secret.expose_secret(),
             )
             .await
@@ -132,9 +137,9 @@ impl Platform {
             ..SetScopes::default()
         };
         self.credentials
+            .manage(&key.admin)
             .set_scopes(
-                &key.admin,
-                key.created.credential.id,
+                key.created.credential.identity.id,
                 Some(&Expected::Any),
                 request,
             )
@@ -144,7 +149,8 @@ impl Platform {
 
     pub async fn revoke(&self, key: &Key) {
         self.credentials
-            .revoke(&key.admin, key.created.credential.id, None)
+            .manage(&key.admin)
+            .revoke(key.created.credential.identity.id, None)
             .await
             .unwrap();
     }

@@ -40,7 +40,7 @@ fn post(path: &str) -> Builder {
 fn secret(key: &Key) -> (&str, &str) {
     let created = &key.created;
     (
-        created.credential.client_id.as_str(),
+        created.credential.identity.client_id.as_str(),
         created.client_secret.expose_secret(),
     )
 }

@@ -19,7 +19,7 @@ use super::FORMAT;
 use crate::{
     id::TenantId,
     secret::keyring::{KeyName, KeyRole, Keyring},
-    store::{CredentialStore, StoreError, StoredHead, StoredRow, TrailQuery},
+    store::{StoreError, StoredHead, StoredRow, TrailQuery, TrailStore},
 };
 
 /// Tenants, and rows, of one page.
@@ -272,7 +272,7 @@ pub enum HeadsError {
 /// If the store does not answer which tenants there are. What is broken is in the reports, and so is
 /// a trail that could not be read.
 pub async fn verify_trails(
-    store: &dyn CredentialStore,
+    store: &dyn TrailStore,
     keyring: &Keyring,
     heads: &Heads,
     mut each: impl FnMut(TrailReport),
@@ -331,7 +331,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks, and says whether the store answered to the end.
-    async fn through(mut self, store: &dyn CredentialStore) -> (TrailReport, bool) {
+    async fn through(mut self, store: &dyn TrailStore) -> (TrailReport, bool) {
         let Ok(tenant) = TenantId::new(&self.report.tenant) else {
             self.report.broken = Some(TrailFault::UnreadableTenant);
             return (self.report, true);

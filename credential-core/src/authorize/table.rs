@@ -12,7 +12,7 @@
 //! together, and none waits for a large one to be moved. Whoever looks while a set is split may miss
 //! an entry that is there; it is then made anew.
 //!
-//! Nothing about freshness rests on this table: an entry that it gives is held against gate and link,
+//! Nothing about freshness rests on this table: an entry that it gives is held against gate and version,
 //! whichever one it is and however old.
 
 use std::{
@@ -23,13 +23,13 @@ use std::{
     },
 };
 
-use super::token_cache::Digest;
+use super::token_cache::TokenDigest;
 use crate::clock::Timestamp;
 
 /// What a [`Table`] keeps.
 pub(super) trait Entry {
     /// What it is found by: random, and nobody's choice.
-    fn digest(&self) -> Digest;
+    fn digest(&self) -> TokenDigest;
 
     /// From when on it is of no use.
     fn ends(&self) -> Timestamp;
@@ -86,7 +86,7 @@ impl Place {
     /// Its place among so many sets.
     #[expect(clippy::cast_possible_truncation, reason = "parts of the digest")]
     #[inline]
-    fn of(digest: Digest, sets: usize) -> Self {
+    fn of(digest: TokenDigest, sets: usize) -> Self {
         let [first, second, mark, _]: [u32; 4] =
             array::from_fn(|part| (digest >> (32 * part)) as u32);
         // The sets that were not split yet also take what will be in their other half.
@@ -116,7 +116,7 @@ impl<T: Entry> Table<T> {
     }
 
     #[inline]
-    pub(super) fn get(&self, digest: Digest) -> Option<Arc<T>> {
+    pub(super) fn get(&self, digest: TokenDigest) -> Option<Arc<T>> {
         let Place { sets, mark } = Place::of(digest, self.sets.load(Ordering::Acquire));
         sets.into_iter()
             .find_map(|set| self.set(set)?.get(digest, mark))
@@ -260,7 +260,7 @@ impl<T: Entry> Set<T> {
     }
 
     #[inline]
-    fn get(&self, digest: Digest, mark: u32) -> Option<Arc<T>> {
+    fn get(&self, digest: TokenDigest, mark: u32) -> Option<Arc<T>> {
         let ways = self.read();
         let mut places = ways.marks.iter().zip(&ways.entries);
         places
@@ -360,12 +360,12 @@ mod tests {
 
     #[derive(Debug)]
     struct Thing {
-        digest: Digest,
+        digest: TokenDigest,
         ends: i64,
     }
 
     impl Entry for Thing {
-        fn digest(&self) -> Digest {
+        fn digest(&self) -> TokenDigest {
             self.digest
         }
 
@@ -374,22 +374,22 @@ mod tests {
         }
     }
 
-    fn thing(digest: Digest, ends: i64) -> Arc<Thing> {
+    fn thing(digest: TokenDigest, ends: i64) -> Arc<Thing> {
         Arc::new(Thing { digest, ends })
     }
 
-    fn digests(count: usize) -> Vec<Digest> {
+    fn digests(count: usize) -> Vec<TokenDigest> {
         let entropy = SeededEntropy::new(21);
         let mut bytes = [0; 16];
         let mut digest = || {
             entropy.fill(&mut bytes);
-            Digest::from_le_bytes(bytes)
+            TokenDigest::from_le_bytes(bytes)
         };
         (0..count).map(|_| digest()).collect()
     }
 
     /// As a node does: what is not found is made anew.
-    fn missed(table: &Table<Thing>, digests: &[Digest]) -> usize {
+    fn missed(table: &Table<Thing>, digests: &[TokenDigest]) -> usize {
         let missed = digests.iter().filter(|digest| {
             let missed = table.get(**digest).is_none();
             if missed {

@@ -5,14 +5,14 @@ use std::{fmt, sync::Arc};
 use siphasher::sip128::SipHasher24;
 use zeroize::Zeroizing;
 
-use super::{admission::Admission, table::Table};
+use super::{table::Table, token_entry::TokenEntry};
 use crate::entropy::Entropy;
 
 /// Opened tokens by digest. The texts themselves are not kept.
 #[derive(Debug)]
 pub(crate) struct TokenCache {
     key: DigestKey,
-    opened: Table<Admission>,
+    opened: Table<TokenEntry>,
 }
 
 /// SipHash-2-4 of the whole text, 128 bits, under a key that never leaves the process.
@@ -20,7 +20,7 @@ pub(crate) struct TokenCache {
 /// Why that: it is a pseudorandom function at a third of keyed BLAKE3's cost on a text of this
 /// length. Nobody outside sees a digest, so all that a forger can do is to send texts and hope for
 /// one that falls on a cached token's digest: 2^-128 for each pair.
-pub(crate) type Digest = u128;
+pub(crate) type TokenDigest = u128;
 
 /// Drawn at start and never stored, so that nobody can aim at a digest.
 struct DigestKey(Zeroizing<[u8; 16]>);
@@ -42,18 +42,18 @@ impl TokenCache {
     }
 
     #[inline]
-    pub(crate) fn digest(&self, text: &str) -> Digest {
+    pub(crate) fn digest(&self, text: &str) -> TokenDigest {
         SipHasher24::new_with_key(&self.key.0)
             .hash(text.as_bytes())
             .as_u128()
     }
 
     #[inline]
-    pub(crate) fn get(&self, digest: Digest) -> Option<Arc<Admission>> {
+    pub(crate) fn get(&self, digest: TokenDigest) -> Option<Arc<TokenEntry>> {
         self.opened.get(digest)
     }
 
-    pub(crate) fn insert(&self, admission: Arc<Admission>) {
-        self.opened.insert(admission);
+    pub(crate) fn insert(&self, entry: Arc<TokenEntry>) {
+        self.opened.insert(entry);
     }
 }

@@ -7,7 +7,7 @@ use super::fixture::{
     revoke, revoke_token, seconds, tenant,
 };
 use crate::{
-    authorize::ledger::follows,
+    live::follows,
     secret::keyring::KeyName,
     store::{
         CHANGES_KEPT_FOR, Change, ChangeId, Changes, CredentialStore, Heartbeat, KeyCheck, Mark,
@@ -43,7 +43,7 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
             );
             changes
                 .into_iter()
-                .map(move |change| (change, Change::Credential(made.id)))
+                .map(move |change| (change, Change::Credential(made.identity.id)))
         }
     })
     .await
@@ -125,7 +125,7 @@ pub async fn changes_do_not_continue_another_history<S: CredentialStore + Clone>
     }
 }
 
-/// Not part of [`for_each_case!`](crate::for_each_case): for stores whose content can be put back, as
+/// Not part of [`for_each_credential_case!`](crate::for_each_credential_case): for stores whose content can be put back, as
 /// by a restore. The changes that were lost and the ones in their places are told apart, in the log
 /// and in reads.
 pub async fn changes_after_a_restore_are_other_changes<S, B>(
@@ -143,7 +143,7 @@ pub async fn changes_after_a_restore_are_other_changes<S, B>(
         store.replace(rename(&made, "Lost")).await.unwrap().change,
         store.revoke(revoke(&other, NOW)).await.unwrap().change,
     ];
-    lost.push(store.state(made.id).await.unwrap().upto);
+    lost.push(store.state(made.identity.id).await.unwrap().upto);
     restore(saved).await;
     assert_eq!(
         latest(store).await,
@@ -154,8 +154,11 @@ pub async fn changes_after_a_restore_are_other_changes<S, B>(
     let mut anew = Vec::new();
     for name in ["one", "two", "three"] {
         inserted(store, "alder", name, 0).await;
-        let read = store.state(made.id).await.unwrap();
-        assert_eq!(read.value.unwrap().credential.name, made.name);
+        let read = store.state(made.identity.id).await.unwrap();
+        assert_eq!(
+            read.value.unwrap().credential.settings.name,
+            made.settings.name
+        );
         anew.push(read.upto);
         assert_eq!(latest(store).await, read.upto);
     }
@@ -182,11 +185,17 @@ pub async fn changes_after_a_restore_are_other_changes<S, B>(
 pub async fn reads_carry_the_latest_change<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     let committed = store.replace(rename(&made, "Radiology")).await.unwrap();
-    let selector = made.secrets.first().unwrap().selector;
-    assert_eq!(store.state(made.id).await.unwrap().upto, committed.change);
-    let read = store.state_by_selector(&selector).await.unwrap();
+    let selector = made.settings.secrets.first().unwrap().selector;
+    assert_eq!(
+        store.state(made.identity.id).await.unwrap().upto,
+        committed.change
+    );
+    let read = store.state_by_proof(&selector).await.unwrap();
     assert_eq!(read.upto, committed.change);
-    assert_eq!(read.value.unwrap().credential.name.as_str(), "Radiology");
+    assert_eq!(
+        read.value.unwrap().credential.settings.name.as_str(),
+        "Radiology"
+    );
 }
 
 async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64) -> u64 {
@@ -239,7 +248,7 @@ pub async fn catch_up_refuses_a_newcomer_of_another_issuer<S: CredentialStore + 
     running.unwrap();
 }
 
-/// Not part of [`for_each_case!`](crate::for_each_case): for stores whose clock a test can move, or
+/// Not part of [`for_each_credential_case!`](crate::for_each_credential_case): for stores whose clock a test can move, or
 /// whose times it can set back. A node that has not been heard of for as long as changes are kept no
 /// longer counts.
 pub async fn catch_up_forgets_dead_nodes<S: CredentialStore + Clone>(

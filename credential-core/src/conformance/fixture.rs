@@ -6,9 +6,11 @@ use crate::{
     audit::{Details, Event, Subject},
     catalog::ApiTypeId,
     clock::Timestamp,
-    credential::{Credential, CredentialName, RevokedToken, StoredSecret},
+    credential::{
+        Credential, CredentialName, Identity, Observed, RevokedToken, Settings, StoredSecret,
+    },
     entropy::{Entropy as _, OsEntropy},
-    id::{ActorId, ClientId, ClientIdPrefix, CredentialId, Environment, Selector, TenantId},
+    id::{ActorId, ClientId, ClientIdPrefix, CredentialId, Environment, ProofId, TenantId},
     secret::{
         hash::SecretHash,
         keyring::{KeySigner, Keyring},
@@ -58,32 +60,44 @@ pub(super) fn hash(keyring: &Keyring) -> SecretHash {
 pub(super) fn credential(owner: &TenantId, name: &str, age: u64) -> Credential {
     let prefix = ClientIdPrefix::default();
     Credential {
-        id: CredentialId::random(&OsEntropy),
-        tenant: owner.clone(),
-        name: CredentialName::new(name).unwrap(),
-        api_type: "apiv2".parse::<ApiTypeId>().unwrap(),
-        client_id: ClientId::generate(&prefix, Environment::Sandbox, &OsEntropy),
-        environment: Environment::Sandbox,
-        scopes: vec!["system/patients.read".into(), "system/vitals.write".into()],
-        created_at: NOW.saturating_sub(seconds(age)),
-        created_by: actor(),
-        expires_at: Some(NOW.saturating_add(seconds(1_000))),
+        identity: Identity {
+            id: CredentialId::random(&OsEntropy),
+            tenant: owner.clone(),
+            api_type: "apiv2".parse::<ApiTypeId>().unwrap(),
+            client_id: ClientId::generate(&prefix, Environment::Sandbox, &OsEntropy),
+            environment: Environment::Sandbox,
+            created_at: NOW.saturating_sub(seconds(age)),
+            created_by: actor(),
+        },
+        settings: Settings {
+            name: CredentialName::new(name).unwrap(),
+            scopes: vec!["system/patients.read".into(), "system/vitals.write".into()],
+            expires_at: Some(NOW.saturating_add(seconds(1_000))),
+            secrets: vec![secret()],
+        },
+        observed: Observed::default(),
         revoked: None,
         version: 1,
-        tokens_valid_from: None,
+    }
+}
+
+/// A secret that nobody used yet.
+pub(super) fn secret() -> StoredSecret {
+    StoredSecret {
+        selector: ProofId::random(&OsEntropy),
+        hash: hash(&keyring()),
+        created_at: NOW,
+        expires_at: None,
         last_used_at: None,
-        secrets: vec![StoredSecret {
-            selector: Selector::random(&OsEntropy),
-            hash: hash(&keyring()),
-            created_at: NOW,
-            expires_at: None,
-            last_used_at: None,
-        }],
     }
 }
 
 pub(super) fn event(credential: &Credential, details: &Details<'_>) -> Event {
-    event_about(Subject::Credential(credential.id), credential, details)
+    event_about(
+        Subject::Credential(credential.identity.id),
+        credential,
+        details,
+    )
 }
 
 pub(super) fn event_about(
@@ -92,15 +106,22 @@ pub(super) fn event_about(
     details: &Details<'_>,
 ) -> Event {
     let signer = KeySigner::new(&keyring(), Arc::new([]));
-    Event::new(signer, NOW, &actor(), &credential.tenant, subject, details)
+    Event::new(
+        signer,
+        NOW,
+        &actor(),
+        &credential.identity.tenant,
+        subject,
+        details,
+    )
 }
 
 pub(super) fn new(credential: &Credential, limit: u32) -> NewCredential {
     let details = Details::Created {
-        name: credential.name.as_str(),
-        api_type: credential.api_type.as_str(),
-        client_id: credential.client_id.as_str(),
-        scopes: &credential.scopes,
+        name: credential.settings.name.as_str(),
+        api_type: credential.identity.api_type.as_str(),
+        client_id: credential.identity.client_id.as_str(),
+        scopes: &credential.settings.scopes,
         expires_at: None,
     };
     NewCredential {
@@ -121,21 +142,28 @@ pub(super) async fn inserted(
     credential
 }
 
+/// An edit to other settings.
+pub(super) fn edit(credential: &Credential, settings: Settings, details: &Details<'_>) -> Edit {
+    Edit {
+        tenant: credential.identity.tenant.clone(),
+        id: credential.identity.id,
+        expected_version: credential.version,
+        settings,
+        events: vec![event(credential, details)],
+    }
+}
+
 /// An edit that renames.
 pub(super) fn rename(credential: &Credential, name: &str) -> Edit {
+    let settings = Settings {
+        name: CredentialName::new(name).unwrap(),
+        ..credential.settings.clone()
+    };
     let details = Details::Renamed {
         name,
-        name_before: credential.name.as_str(),
+        name_before: credential.settings.name.as_str(),
     };
-    Edit {
-        tenant: credential.tenant.clone(),
-        id: credential.id,
-        expected_version: credential.version,
-        name: Some(CredentialName::new(name).unwrap()),
-        expires_at: None,
-        scopes: None,
-        events: vec![event(credential, &details)],
-    }
+    edit(credential, settings, &details)
 }
 
 /// An edit of the scopes.
@@ -143,25 +171,23 @@ pub(super) fn rescope(credential: &Credential, scopes: &[&str]) -> Edit {
     let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
     let details = Details::ScopesChanged {
         scopes: &scopes,
-        scopes_before: &credential.scopes,
+        scopes_before: &credential.settings.scopes,
     };
-    let events = vec![event(credential, &details)];
-    Edit {
-        name: None,
-        scopes: Some(scopes),
-        events,
-        ..rename(credential, "unused")
-    }
+    let settings = Settings {
+        scopes: scopes.clone(),
+        ..credential.settings.clone()
+    };
+    edit(credential, settings, &details)
 }
 
 pub(super) fn revoke(credential: &Credential, at: Timestamp) -> Revoke {
     let details = Details::Revoked {
-        name: credential.name.as_str(),
-        client_id: credential.client_id.as_str(),
+        name: credential.settings.name.as_str(),
+        client_id: credential.identity.client_id.as_str(),
     };
     Revoke {
-        tenant: credential.tenant.clone(),
-        id: credential.id,
+        tenant: credential.identity.tenant.clone(),
+        id: credential.identity.id,
         expected_version: None,
         at,
         by: actor(),
@@ -172,7 +198,7 @@ pub(super) fn revoke(credential: &Credential, at: Timestamp) -> Revoke {
 /// Of a token that was issued so many seconds after [`LATER`].
 pub(super) fn revoke_token(credential: &Credential, issued: u64, expires: u64) -> RevokeToken {
     RevokeToken {
-        credential_id: credential.id,
+        credential_id: credential.identity.id,
         token: RevokedToken {
             id: TokenId::random(&OsEntropy),
             issued_at: LATER.saturating_add(seconds(issued)),

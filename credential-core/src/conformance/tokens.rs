@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use super::fixture::{LATER, NOW, hash, inserted, keyring, latest, revoke_token, seconds};
+use super::fixture::{LATER, hash, inserted, keyring, latest, revoke_token, seconds};
 use crate::{
     clock::{Clock as _, SystemClock},
     entropy::OsEntropy,
-    id::{CredentialId, Selector},
+    id::{CredentialId, ProofId},
     secret::{hash::SecretHash, keyring::Keyring},
-    store::{CredentialStore, LastUse, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, StoreError},
+    store::{CredentialStore, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, StoreError},
     token::TokenId,
 };
 
 /// Both ways lead to the same state.
-pub async fn state_is_found_by_id_and_by_selector<S: CredentialStore + Clone>(store: &S) {
+pub async fn state_is_found_by_id_and_by_proof<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     inserted(store, "birch", "Lab", 0).await;
-    let by_id = store.state(made.id).await.unwrap().value.unwrap();
+    let by_id = store.state(made.identity.id).await.unwrap().value.unwrap();
     assert_eq!(by_id.credential, made);
     assert!(by_id.revoked_tokens.is_empty());
-    let selector = made.secrets.first().unwrap().selector;
-    let by_selector = store.state_by_selector(&selector).await.unwrap().value;
+    let selector = made.settings.secrets.first().unwrap().selector;
+    let by_selector = store.state_by_proof(&selector).await.unwrap().value;
     assert_eq!(by_selector, Some(by_id));
 }
 
@@ -29,17 +29,17 @@ pub async fn state_of_a_stranger_is_none<S: CredentialStore + Clone>(store: &S) 
     inserted(store, "alder", "Lab", 0).await;
     let unknown = CredentialId::random(&OsEntropy);
     assert_eq!(store.state(unknown).await.unwrap().value, None);
-    let unknown = Selector::random(&OsEntropy);
-    assert_eq!(store.state_by_selector(&unknown).await.unwrap().value, None);
+    let unknown = ProofId::random(&OsEntropy);
+    assert_eq!(store.state_by_proof(&unknown).await.unwrap().value, None);
 }
 
 /// Only the hash that was verified is replaced; a late or repeated call does nothing.
 pub async fn replace_hash_swaps_only_the_hash_it_knows<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
-    let secret = made.secrets.first().unwrap();
+    let secret = made.settings.secrets.first().unwrap();
     let newer = Keyring::generate(&OsEntropy);
     let change = ReplaceHash {
-        id: made.id,
+        id: made.identity.id,
         selector: secret.selector,
         old: secret.hash.clone(),
         new: SecretHash::from_parts(
@@ -50,8 +50,15 @@ pub async fn replace_hash_swaps_only_the_hash_it_knows<S: CredentialStore + Clon
     };
     store.replace_hash(change.clone()).await.unwrap();
     let stored = async || {
-        let state = store.state(made.id).await.unwrap().value.unwrap();
-        state.credential.secrets.first().unwrap().hash.clone()
+        let state = store.state(made.identity.id).await.unwrap().value.unwrap();
+        state
+            .credential
+            .settings
+            .secrets
+            .first()
+            .unwrap()
+            .hash
+            .clone()
     };
     assert_eq!(stored().await, change.new);
 
@@ -67,9 +74,9 @@ pub async fn replace_hash_swaps_only_the_hash_it_knows<S: CredentialStore + Clon
 pub async fn replace_hash_moves_neither_version_nor_log<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     let before = latest(store).await;
-    let secret = made.secrets.first().unwrap();
+    let secret = made.settings.secrets.first().unwrap();
     let change = ReplaceHash {
-        id: made.id,
+        id: made.identity.id,
         selector: secret.selector,
         old: secret.hash.clone(),
         new: SecretHash::from_parts(
@@ -80,7 +87,11 @@ pub async fn replace_hash_moves_neither_version_nor_log<S: CredentialStore + Clo
     };
     store.replace_hash(change).await.unwrap();
     assert_eq!(latest(store).await, before);
-    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
+    let found = store
+        .get(&made.identity.tenant, made.identity.id)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found.version, made.version);
 }
 
@@ -93,13 +104,13 @@ pub async fn revoked_tokens_are_in_the_state<S: CredentialStore + Clone>(store: 
     assert_eq!(latest(store).await, committed.change);
     store.revoke_token(revoke).await.unwrap();
     assert_eq!(latest(store).await, committed.change);
-    let state = store.state(made.id).await.unwrap().value.unwrap();
+    let state = store.state(made.identity.id).await.unwrap().value.unwrap();
     assert_eq!(state.revoked_tokens, [revoke.token]);
-    let state = store.state(other.id).await.unwrap().value.unwrap();
+    let state = store.state(other.identity.id).await.unwrap().value.unwrap();
     assert!(state.revoked_tokens.is_empty());
 }
 
-/// Not part of [`for_each_case!`](crate::for_each_case): for stores whose clock a test can move, or
+/// Not part of [`for_each_credential_case!`](crate::for_each_credential_case): for stores whose clock a test can move, or
 /// whose times it can set back. Records may go once the token has expired long enough ago by the
 /// store's clock, and not before.
 pub async fn revoked_tokens_are_forgotten_after_their_time<S: CredentialStore + Clone>(
@@ -116,7 +127,7 @@ pub async fn revoked_tokens_are_forgotten_after_their_time<S: CredentialStore + 
         revoke.token.id
     };
     let kept = async || -> Vec<TokenId> {
-        let state = store.state(made.id).await.unwrap().value.unwrap();
+        let state = store.state(made.identity.id).await.unwrap().value.unwrap();
         state.revoked_tokens.iter().map(|token| token.id).collect()
     };
     let short = revoked(seconds(60)).await;
@@ -141,10 +152,10 @@ pub async fn revoked_tokens_above_the_limit_end_all_older_ones<S: CredentialStor
         revoke.limit = 2;
         store.revoke_token(revoke).await.unwrap();
     }
-    let state = store.state(made.id).await.unwrap().value.unwrap();
+    let state = store.state(made.identity.id).await.unwrap().value.unwrap();
     assert!(state.revoked_tokens.is_empty());
     assert_eq!(
-        state.credential.tokens_valid_from,
+        state.credential.observed.tokens_valid_from,
         Some(LATER.saturating_add(seconds(5)))
     );
     for _ in 0..3 {
@@ -152,9 +163,9 @@ pub async fn revoked_tokens_above_the_limit_end_all_older_ones<S: CredentialStor
         revoke.limit = 2;
         store.revoke_token(revoke).await.unwrap();
     }
-    let state = store.state(made.id).await.unwrap().value.unwrap();
+    let state = store.state(made.identity.id).await.unwrap().value.unwrap();
     assert_eq!(
-        state.credential.tokens_valid_from,
+        state.credential.observed.tokens_valid_from,
         Some(LATER.saturating_add(seconds(5))),
         "it never goes back"
     );
@@ -163,50 +174,7 @@ pub async fn revoked_tokens_above_the_limit_end_all_older_ones<S: CredentialStor
 /// A token of a credential that is not there.
 pub async fn revoke_token_of_a_stranger_is_not_found<S: CredentialStore + Clone>(store: &S) {
     let mut made = inserted(store, "alder", "Lab", 0).await;
-    made.id = CredentialId::random(&OsEntropy);
+    made.identity.id = CredentialId::random(&OsEntropy);
     let refused = store.revoke_token(revoke_token(&made, 0, 60)).await;
     assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
-}
-
-/// Late reports of earlier uses, from slower nodes, take nothing back; unknown ones are passed over.
-pub async fn last_use_only_moves_forward<S: CredentialStore + Clone>(store: &S) {
-    let made = inserted(store, "alder", "Lab", 0).await;
-    let other = inserted(store, "alder", "Other", 0).await;
-    let used = |at| LastUse {
-        credential_id: made.id,
-        selector: made.secrets.first().unwrap().selector,
-        at: NOW.saturating_add(seconds(at)),
-    };
-    let unknown = LastUse {
-        credential_id: CredentialId::random(&OsEntropy),
-        selector: Selector::random(&OsEntropy),
-        at: NOW,
-    };
-    store.record_use(&[]).await.unwrap();
-    store
-        .record_use(&[used(5), unknown, used(7), used(6)])
-        .await
-        .unwrap();
-    store.record_use(&[used(3)]).await.unwrap();
-    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
-    let latest = Some(NOW.saturating_add(seconds(7)));
-    assert_eq!(found.last_used_at, latest);
-    assert_eq!(found.secrets.first().unwrap().last_used_at, latest);
-    let found = store.get(&other.tenant, other.id).await.unwrap().unwrap();
-    assert_eq!(found.last_used_at, None);
-}
-
-/// Use is not a change: no check answers differently, and no edit becomes stale.
-pub async fn last_use_moves_neither_version_nor_log<S: CredentialStore + Clone>(store: &S) {
-    let made = inserted(store, "alder", "Lab", 0).await;
-    let before = latest(store).await;
-    let used = LastUse {
-        credential_id: made.id,
-        selector: made.secrets.first().unwrap().selector,
-        at: NOW,
-    };
-    store.record_use(&[used]).await.unwrap();
-    assert_eq!(latest(store).await, before);
-    let found = store.get(&made.tenant, made.id).await.unwrap().unwrap();
-    assert_eq!(found.version, made.version);
 }

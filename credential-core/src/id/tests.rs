@@ -21,9 +21,9 @@ proptest! {
         let entropy = SeededEntropy::new(seed);
         let credential = CredentialId::random(&entropy);
         prop_assert_eq!(credential.to_string().parse(), Ok(credential));
-        let selector = Selector::random(&entropy);
+        let selector = ProofId::random(&entropy);
         prop_assert_eq!(selector.to_string().parse(), Ok(selector));
-        prop_assert_eq!(Selector::from_number(selector.to_number()), Some(selector));
+        prop_assert_eq!(ProofId::from_number(selector.to_number()), Some(selector));
 
         let environment = Environment::ALL[usize::from(production)];
         prop_assert_eq!(environment.to_string().parse(), Ok(environment));
@@ -65,7 +65,7 @@ fn other_text_is_refused() {
         "0123456789abcdefg",
         "0123456789abcde_",
     ] {
-        assert!(Selector::parse(text).is_err(), "{text:?}");
+        assert!(ProofId::parse(text).is_err(), "{text:?}");
     }
     for text in ["", "Sandbox", "staging", "sandbox "] {
         assert!(text.parse::<Environment>().is_err(), "{text:?}");
@@ -97,7 +97,7 @@ fn errors_do_not_repeat_the_text() {
 
 #[test]
 fn a_number_too_large_is_no_selector() {
-    let last = Selector::parse("zzzzzzzzzzzzzzzz").unwrap().to_number();
+    let last = ProofId::parse("zzzzzzzzzzzzzzzz").unwrap().to_number();
     assert!(last < 1 << 96);
-    assert_eq!(Selector::from_number(last + 1), None);
+    assert_eq!(ProofId::from_number(last + 1), None);
 }

@@ -276,6 +276,9 @@ pub enum ManageError {
         /// When to try again: whole seconds, 1 to 120. Follows the tenant's own queue.
         retry_after: Duration,
     },
+    /// The host has no [`TrailStore`](crate::store::TrailStore) to read the audit trail from.
+    #[error("the audit trail cannot be read here")]
+    NoTrail,
     /// The new secret could not be hashed.
     #[error("could not hash the secret")]
     Hash(#[source] VerifyError),

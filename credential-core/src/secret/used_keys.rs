@@ -11,7 +11,9 @@ use std::sync::{
 
 use super::keyring::{KeyName, KeySigner, Keyring};
 use crate::{
-    host::Credentials,
+    Credentials,
+    clock::Monotonic,
+    live::{FAILURE_HOLDS, shared},
     store::{KeyCheck, StoreError},
 };
 
@@ -24,7 +26,8 @@ pub(crate) struct UsedKeys {
     /// The ring lacks one of them.
     lacking: AtomicBool,
     /// Held while the signing key's name is kept: whoever else is about to sign waits, and asks nothing.
-    keeping: tokio::sync::Mutex<()>,
+    /// When an attempt to keep it failed last, and why.
+    keeping: tokio::sync::Mutex<Option<(Monotonic, Arc<StoreError>)>>,
 }
 
 impl UsedKeys {
@@ -81,11 +84,26 @@ impl Credentials {
         if used.signing.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _keeping = used.keeping.lock().await;
-        if !used.signing.load(Ordering::Acquire) {
-            let check = KeyCheck::from(self.keyring().signing());
-            let names = self.store().use_key(&check).await?;
-            used.learn(self.keyring(), names);
+        let asked = self.clock().monotonic();
+        let mut failed = used.keeping.lock().await;
+        if used.signing.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // Who waited for an attempt that failed does not make one more.
+        if let Some((ended, error)) = &*failed
+            && ended.saturating_add(FAILURE_HOLDS) > asked
+        {
+            return Err(shared(Arc::clone(error)));
+        }
+        let check = KeyCheck::from(self.keyring().signing());
+        match self.store().use_key(&check).await {
+            Ok(names) => used.learn(self.keyring(), names),
+            Err(error @ StoreError::KeyMismatch { .. }) => return Err(error),
+            Err(error) => {
+                let error = Arc::new(error);
+                *failed = Some((self.clock().monotonic(), Arc::clone(&error)));
+                return Err(shared(error));
+            }
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     entropy::Entropy,
     id::TenantId,
-    telemetry::Seldom,
+    log_limit::LogLimit,
     tenant_share::{self, Limits, Places, Refused},
 };
 
@@ -159,7 +159,7 @@ impl Verifier {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
-            failures: Seldom::new(),
+            failures: LogLimit::new(),
         }))
     }
 
@@ -285,21 +285,21 @@ impl Debug for Verifier {
 struct Inner {
     hasher: Arc<dyn SecretHasher>,
     key: Zeroizing<[u8; 32]>,
-    cache: Cache<Digest, (), UnitWeighter, DefaultHashBuilder>,
+    cache: Cache<SecretDigest, (), UnitWeighter, DefaultHashBuilder>,
     flights: Mutex<Flights>,
     pool: Arc<Places<TenantId>>,
     hashes: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
     skipped: AtomicU64,
-    failures: Seldom,
+    failures: LogLimit,
 }
 
-type Flights = HashMap<Digest, watch::Sender<Option<Outcome>>>;
+type Flights = HashMap<SecretDigest, watch::Sender<Option<Outcome>>>;
 
 impl Inner {
     /// What stands for "this secret matches this stored hash".
-    fn digest(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) -> Digest {
+    fn digest(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) -> SecretDigest {
         let selector = secret.selector();
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         for part in [
@@ -312,7 +312,7 @@ impl Inner {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
-        Digest(*hasher.finalize().as_bytes())
+        SecretDigest(*hasher.finalize().as_bytes())
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
@@ -323,7 +323,7 @@ impl Inner {
     /// Joins the flight of a digest or starts one; `None` if it has just landed, and well.
     fn board(
         this: &Arc<Self>,
-        digest: Digest,
+        digest: SecretDigest,
         tenant: &TenantId,
         secret: &GenuineSecret<'_>,
         stored: &SecretHash,
@@ -388,7 +388,7 @@ impl Inner {
 /// One hash that callers share, from boarding to landing.
 struct Flight {
     inner: Arc<Inner>,
-    digest: Digest,
+    digest: SecretDigest,
     sender: watch::Sender<Option<Outcome>>,
     /// Whether it still stands in the table of flights.
     listed: bool,
@@ -492,7 +492,7 @@ impl Drop for Flight {
 /// Why an ordinary comparison is good enough: without the key nobody can choose a digest, or learn one
 /// by how long it is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Digest([u8; 32]);
+struct SecretDigest([u8; 32]);
 
 /// The hash did not come to its end.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,13 @@ use std::{
 };
 
 use crate::{
-    Credentials, ScopeCatalog,
+    Credentials, CredentialsBuilder, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
     credential::Credential,
     entropy::OsEntropy,
-    host::CredentialsBuilder,
     manage::{CreateCredential, Field},
     secret::{ClientSecret, hash::HashCost, keyring::Keyring},
-    store::CredentialStore,
+    store::Stores,
     token::AccessToken,
 };
 
@@ -21,8 +20,8 @@ use crate::{
 const TENANT: &str = "test-tenant";
 
 /// Settings for tests: a keyring drawn now, cheap hashing, the defaults otherwise.
-pub fn builder(store: impl CredentialStore, catalog: ScopeCatalog) -> CredentialsBuilder {
-    Credentials::builder(store)
+pub fn builder(stores: impl Into<Stores>, catalog: ScopeCatalog) -> CredentialsBuilder {
+    Credentials::builder(stores)
         .catalog(catalog)
         .keyring(Keyring::generate(&OsEntropy))
         .hash_cost(HashCost::cheap())
@@ -61,8 +60,11 @@ pub async fn token_of(
         scopes: Field::Value(scopes.iter().map(|&scope| scope.to_owned()).collect()),
         ..CreateCredential::default()
     };
-    let created = or_panic(credentials.create(&admin, request).await);
-    let (id, secret) = (&created.credential.client_id, &created.client_secret);
+    let created = or_panic(credentials.manage(&admin).create(request).await);
+    let (id, secret) = (
+        &created.credential.identity.client_id,
+        &created.client_secret,
+    );
     let client = credentials.authenticate(id.as_str(), secret.expose_secret());
     let issued = credentials.issue(&or_panic(client.await), None);
     LiveToken {
@@ -120,7 +122,8 @@ impl LiveToken {
     pub async fn revoke(&self, credentials: &Credentials) {
         or_panic(
             credentials
-                .revoke(&self.admin, self.credential.id, None)
+                .manage(&self.admin)
+                .revoke(self.credential.identity.id, None)
                 .await,
         );
     }

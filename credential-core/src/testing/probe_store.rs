@@ -13,12 +13,12 @@ use tokio::sync::Semaphore;
 
 use crate::{
     credential::{Credential, CredentialName, CredentialState},
-    id::{CredentialId, Selector, TenantId},
+    id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow,
-        TrailPage, TrailQuery,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow, Stores,
+        TrailPage, TrailQuery, TrailStore, UsageStore,
     },
 };
 
@@ -120,7 +120,7 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe.calls_released.add_permits(count);
     }
 
-    /// Calls of `state` and `state_by_selector`.
+    /// Calls of `state` and `state_by_proof`.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.probe.reads.load(Ordering::SeqCst)
@@ -309,12 +309,12 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         state
     }
 
-    async fn state_by_selector(
+    async fn state_by_proof(
         &self,
-        selector: &Selector,
+        proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
         let (inner, _running) = self.called().await?;
-        let state = inner.state_by_selector(selector).await;
+        let state = inner.state_by_proof(proof).await;
         self.after_read().await;
         state
     }
@@ -355,6 +355,19 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         self.inner.wake_up().await;
     }
 
+    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.check_keys(keys).await
+    }
+
+    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.use_key(key).await
+    }
+}
+
+#[async_trait]
+impl<S: CredentialStore + TrailStore> TrailStore for ProbeStore<S> {
     async fn audit_events(
         &self,
         tenant: &TenantId,
@@ -377,19 +390,18 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         let (inner, _running) = self.called().await?;
         inner.trail(tenant, query).await
     }
+}
 
-    async fn record_use(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+#[async_trait]
+impl<S: CredentialStore + UsageStore> UsageStore for ProbeStore<S> {
+    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
         let (inner, _running) = self.called().await?;
-        inner.record_use(uses).await
+        inner.record(uses).await
     }
+}
 
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        let (inner, _running) = self.called().await?;
-        inner.check_keys(keys).await
-    }
-
-    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
-        let (inner, _running) = self.called().await?;
-        inner.use_key(key).await
+impl<S: CredentialStore + TrailStore + UsageStore> From<ProbeStore<S>> for Stores {
+    fn from(store: ProbeStore<S>) -> Self {
+        Self::all(store)
     }
 }

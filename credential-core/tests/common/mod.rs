@@ -13,11 +13,10 @@ use std::{
 };
 
 use credential_core::{
-    Credentials, ScopeCatalog,
+    Credentials, CredentialsBuilder, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
     authenticate::AuthenticateError,
     entropy::OsEntropy,
-    host::CredentialsBuilder,
     manage::{CreateCredential, Created, Expected, Field, ScopeChoice, SetScopes},
     secret::{
         hash::{Argon2Hasher, HashCost, HashError, SecretHash, SecretHasher, Verdict},
@@ -94,12 +93,13 @@ impl Deployment {
             client_secret,
         } = self
             .node
-            .create(&admin(tenant), request(name, api_type, scopes))
+            .manage(&admin(tenant))
+            .create(request(name, api_type, scopes))
             .await
             .unwrap();
         Key {
-            id: credential.id,
-            client_id: credential.client_id.as_str().to_owned(),
+            id: credential.identity.id,
+            client_id: credential.identity.client_id.as_str().to_owned(),
             secret: client_secret.expose_secret().to_owned(),
         }
     }
@@ -111,14 +111,16 @@ impl Deployment {
             ..SetScopes::default()
         };
         self.node
-            .set_scopes(&admin("alder"), key.id, Some(&Expected::Any), request)
+            .manage(&admin("alder"))
+            .set_scopes(key.id, Some(&Expected::Any), request)
             .await
             .unwrap();
     }
 
     pub async fn revoke(&self, key: &Key) {
         self.node
-            .revoke(&admin("alder"), key.id, None)
+            .manage(&admin("alder"))
+            .revoke(key.id, None)
             .await
             .unwrap();
     }

@@ -128,7 +128,8 @@ pub async fn create(node: &Credentials, tenant: &str, name: &str) -> Credential 
         scopes: vec!["system/patients.read".to_owned()].into(),
         ..CreateCredential::default()
     };
-    node.create(&admin(tenant), request)
+    node.manage(&admin(tenant))
+        .create(request)
         .await
         .unwrap()
         .credential

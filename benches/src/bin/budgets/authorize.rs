@@ -39,7 +39,7 @@ async fn of(
         let allowed = ready(node.verify(token)).is_ok_and(|it| may_get(&api_type, &it, PATH));
         assert!(allowed, "a live token was refused");
     };
-    let at_once = |token: &str| match node.verify_known(token) {
+    let at_once = |token: &str| match node.bearer(token).verify_known() {
         Some(access) => {
             let allowed = access.is_ok_and(|it| may_get(&api_type, &it, PATH));
             assert!(allowed, "a live token was refused");

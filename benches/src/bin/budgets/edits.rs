@@ -151,7 +151,8 @@ async fn edit(
                 choice: ScopeChoice::Named(choice).into(),
                 ..SetScopes::default()
             };
-            node.set_scopes(&admin, *id, Some(&Expected::Any), request)
+            node.manage(&admin)
+                .set_scopes(*id, Some(&Expected::Any), request)
                 .await?;
             editing.done.fetch_add(1, Ordering::Relaxed);
         }

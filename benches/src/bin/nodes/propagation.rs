@@ -58,7 +58,7 @@ pub async fn measure(
         // Coprime, so that the shares are spread evenly, in no order.
         tokio::time::sleep(spread * u32::try_from(n * 37 % 100)? / 100).await;
         let outcome: Changed = if n % 2 == 0 {
-            first.revoke(&admin(), client.id, None).await?
+            first.manage(&admin()).revoke(client.id, None).await?
         } else {
             set_scopes(first, &client, &[]).await?
         };
@@ -162,7 +162,8 @@ pub async fn set_scopes(
         ..SetScopes::default()
     };
     Ok(node
-        .set_scopes(&admin(), client.id, Some(&Expected::Any), request)
+        .manage(&admin())
+        .set_scopes(client.id, Some(&Expected::Any), request)
         .await?)
 }
 

@@ -202,12 +202,12 @@ async fn measure(
     progress("calls");
     for n in 0..calls + calls / 10 {
         let one = listed.get(n % listed.len()).ok_or("nothing is listed")?;
-        let selector = one.secrets.first().ok_or("no secret")?.selector;
+        let selector = one.settings.secrets.first().ok_or("no secret")?.selector;
         let took = [
             timed(sqlx::query("select 1").execute(pool)).await?,
             timed(store.list(tenant, &query)).await?,
-            timed(store.get(tenant, one.id)).await?,
-            timed(store.state_by_selector(&selector)).await?,
+            timed(store.get(tenant, one.identity.id)).await?,
+            timed(store.state_by_proof(&selector)).await?,
         ];
         if n >= calls / 10 {
             for (cost, took) in costs.iter_mut().zip(took) {

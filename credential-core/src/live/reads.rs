@@ -27,7 +27,7 @@ pub(super) type SharedRead<V> = Result<Arc<V>, Arc<StoreError>>;
 
 /// Reads of the store, one at a time per key; whoever waits meanwhile shares the result.
 #[derive(Debug)]
-pub(super) struct SharedReads<K, V> {
+pub(super) struct Reads<K, V> {
     flights: Mutex<HashMap<K, Arc<Flight<V>>>>,
     places: Semaphore,
     waiting: AtomicUsize,
@@ -46,7 +46,7 @@ impl<V> Default for Flight<V> {
     }
 }
 
-impl<K: Copy + Eq + Hash, V> SharedReads<K, V> {
+impl<K: Copy + Eq + Hash, V> Reads<K, V> {
     pub(super) fn new() -> Self {
         Self {
             flights: Mutex::default(),
@@ -97,7 +97,7 @@ impl<K: Copy + Eq + Hash, V> SharedReads<K, V> {
 
 /// A caller's share in a flight; the last one to leave takes the flight out of the table.
 struct Seat<'a, K: Copy + Eq + Hash, V> {
-    reads: &'a SharedReads<K, V>,
+    reads: &'a Reads<K, V>,
     key: K,
     flight: Option<Arc<Flight<V>>>,
 }

@@ -31,13 +31,9 @@
 //! [`Credentials::report_metrics`](crate::Credentials::report_metrics): call it when metrics are
 //! asked for.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use metrics::{counter, gauge, histogram};
-use tokio::time::Instant;
+use ::metrics::{counter, gauge, histogram};
 
 use crate::{
     clock::Clock,
@@ -125,35 +121,6 @@ pub(crate) fn report(
     gauge!("credential_freshness_age_seconds").set(age);
 }
 
-/// Lets one log line through in ten seconds: for what fails again and again while something is down
-/// or overloaded. The number of the others goes with it.
-#[derive(Debug, Default)]
-pub struct Seldom(Mutex<(Option<Instant>, u64)>);
-
-impl Seldom {
-    /// From one line to the next.
-    const EVERY: Duration = Duration::from_secs(10);
-
-    /// None yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(Mutex::new((None, 0)))
-    }
-
-    /// Whether to log this one, and how many were not logged since the last.
-    #[must_use]
-    pub fn is_due(&self) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (latest, unlogged) = &mut *state;
-        if latest.is_some_and(|latest| latest.elapsed() < Self::EVERY) {
-            *unlogged += 1;
-            return None;
-        }
-        *latest = Some(Instant::now());
-        Some(std::mem::take(unlogged))
-    }
-}
-
 /// A hasher whose every hash is timed.
 #[derive(Debug)]
 pub(crate) struct Timed {
@@ -178,22 +145,5 @@ impl SecretHasher for Timed {
 
     fn verify(&self, secret: &str, stored: &SecretHash) -> Result<Verdict, HashError> {
         self.time(|| self.hasher.verify(secret, stored))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn one_line_in_ten_seconds_says_how_many_it_stands_for() {
-        let seldom = Seldom::new();
-        let asked: Vec<_> = (0..1_000).map(|_| seldom.is_due()).collect();
-        assert_eq!(
-            (asked[0], asked[1..].iter().flatten().count()),
-            (Some(0), 0)
-        );
-        tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!((seldom.is_due(), seldom.is_due()), (Some(999), None));
     }
 }

@@ -1,4 +1,4 @@
-//! Turns in time: whoever comes takes the next one and waits for it.
+//! The generic cell rate algorithm (GCRA): whoever comes takes the next turn and waits for it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,7 +7,7 @@ use std::{
 
 /// When the latest turn that was taken is, in nanoseconds from wherever its callers count.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(AtomicU64);
+pub(crate) struct Gcra(AtomicU64);
 
 /// How turns follow one another.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +20,7 @@ pub(crate) struct Pace {
     pub(crate) longest: Duration,
 }
 
-impl Turns {
+impl Gcra {
     /// Takes the next turn and says how far away it is.
     pub(crate) fn take(&self, now: Duration, pace: Pace) -> Duration {
         let kept = pace.every.saturating_mul(pace.at_once);

@@ -1,7 +1,7 @@
 //! One catch-up at a time, shared by all who wait for one (single-flight).
 //!
 //! Each attempt is a task of its own: whoever waits may go away, and the attempt goes on for the
-//! others. What an attempt does is in [`freshness`](super::freshness).
+//! others. What an attempt does is in [`live`](super).
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,8 +15,8 @@ use crate::{
     store::StoreError,
 };
 
-/// How long after a failed attempt checks fail at once in place of trying for themselves.
-const FAILURE_HOLDS: Duration = Duration::from_millis(250);
+/// How long after a failed attempt others fail at once in place of trying for themselves.
+pub(crate) const FAILURE_HOLDS: Duration = Duration::from_millis(250);
 /// How old an attempt may be before checks no longer wait for it. It goes on, for as long as a call of
 /// the store may take.
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 /// What a catch-up found out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CaughtUp {
+    /// The number of the latest change.
+    pub(crate) upto: u64,
     /// The largest `max_staleness` of the nodes that are alive.
     pub(crate) largest_max_staleness: Duration,
 }

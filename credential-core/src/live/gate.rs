@@ -1,6 +1,6 @@
 //! What may be believed and cached, and until when the cache may answer: the rule of the freshness
 //! proof, apart from I/O. A model checker walks every interleaving of this very file
-//! (`tests/ledger_model.rs`), and random walks try it on histories that were cut by restores and
+//! (`tests/gate_model.rs`), and random walks try it on histories that were cut by restores and
 //! failovers (`tests/history_walk.rs`).
 //!
 //! Only a catch-up says which history counts. A read may come from a primary that has lost its place,
@@ -20,7 +20,7 @@ use super::sync::{
 /// made while a read is on its way.
 const RECENT: usize = 1024;
 
-/// What the ledger keeps in step with the change log.
+/// What the gate keeps in step with the change log.
 pub(crate) trait Cache {
     /// What was read, on its way into the cache and to whoever waits for it.
     type Read;
@@ -52,7 +52,7 @@ pub(crate) enum Refused {
 
 /// The node's place in the change log, and the reads that wait for its confirmation.
 #[derive(Debug)]
-pub(crate) struct Ledger<R> {
+pub(crate) struct Gate<R> {
     inner: Mutex<Inner<R>>,
     /// Monotonic nanoseconds at which the latest complete catch-up began; 0: never caught up.
     proven_at: AtomicU64,
@@ -120,7 +120,7 @@ impl Known {
     }
 }
 
-impl<R> Ledger<R> {
+impl<R> Gate<R> {
     pub(crate) fn new() -> Self {
         Self {
             inner: Mutex::new(Inner {

@@ -9,26 +9,50 @@
 //! write, so a primary that was cut off from its synchronous standby cannot complete it, while it
 //! would go on answering reads.
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+mod catch_up;
+mod credential;
+mod gate;
+mod reads;
+mod versions;
+
+/// What [`gate`] and [`versions`] are built on; their model test puts a model checker's types in
+/// their place.
+mod sync {
+    pub(super) use std::sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    pub(super) use crate::store::{Change, ChangeId, Changes, LoggedChange};
+}
+
+use std::{future::Future, sync::Arc, time::Duration};
 
 use quick_cache::sync::Cache;
 use tokio::sync::oneshot;
 
-use super::{
+#[cfg(feature = "conformance")]
+pub(crate) use self::gate::follows;
+pub(crate) use self::{
+    catch_up::FAILURE_HOLDS,
+    credential::{LiveCredential, NotLive},
+    versions::Stamp,
+};
+use self::{
     catch_up::{CatchUps, CaughtUp},
-    ledger::{self, Known, Ledger, Refused},
-    links::{self, Link, Links},
-    shared_reads::{SharedRead, SharedReads},
+    gate::{Gate, Known, Refused},
+    reads::{Reads, SharedRead},
+    versions::Versions,
 };
 use crate::{
-    catalog::{ApiType, ScopeCatalog, ScopeSet},
-    clock::{Clock, Monotonic, Timestamp},
-    credential::{Credential, CredentialState},
-    id::{CredentialId, Selector, TenantId},
-    store::{AsOf, Change, ChangeId, CredentialStore, Heartbeat, NodeId, StoreError},
-    telemetry::{self, Seldom},
-    token::TokenId,
-    usage::{UseLog, UseNote},
+    catalog::ScopeCatalog,
+    clock::{Clock, Monotonic},
+    credential::Credential,
+    id::{CredentialId, ProofId, TenantId},
+    log_limit::LogLimit,
+    metrics,
+    store::{AsOf, Change, ChangeId, Heartbeat, NodeId, StoreError, Stores},
+    usage::UseLog,
 };
 
 /// How long a call of the store may take before the check is refused with "no answer".
@@ -37,68 +61,19 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// what may be configured.
 pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
 
-static CONTRADICTED: Seldom = Seldom::new();
-static UNCONFIRMED: Seldom = Seldom::new();
-
-/// A credential as checks see it: its record resolved against the catalogue once.
-#[derive(Debug)]
-pub(crate) struct LiveCredential {
-    pub(crate) credential: Credential,
-    pub(crate) api_type: Arc<ApiType>,
-    /// What it holds by name.
-    pub(crate) held: ScopeSet,
-    /// What that confers.
-    pub(crate) rights: ScopeSet,
-    pub(crate) revoked_tokens: HashSet<TokenId>,
-    /// Of each secret, in the order of `credential.secrets`.
-    uses: Vec<Arc<UseNote>>,
-}
-
-impl LiveCredential {
-    /// `None` if the catalogue does not offer the credential's API type: it confers nothing.
-    pub(super) fn resolve(
-        state: CredentialState,
-        catalog: &ScopeCatalog,
-        uses: &UseLog,
-    ) -> Option<Self> {
-        let api_type = Arc::clone(catalog.api_type(state.credential.api_type.as_str())?);
-        let held = api_type.resolve(state.credential.scopes.iter().map(String::as_str));
-        Some(Self {
-            rights: api_type.rights(&held),
-            held,
-            api_type,
-            revoked_tokens: state.revoked_tokens.iter().map(|token| token.id).collect(),
-            uses: uses.notes_of(&state.credential),
-            credential: state.credential,
-        })
-    }
-
-    /// Where uses through that secret are noted; `None` if the credential no longer has it.
-    pub(crate) fn note_of(&self, selector: &Selector) -> Option<&Arc<UseNote>> {
-        let secrets = self.credential.secrets.iter();
-        let mut noted = secrets.zip(&self.uses);
-        let (_, note) = noted.find(|(secret, _)| secret.selector == *selector)?;
-        Some(note)
-    }
-
-    /// Notes that the credential was used through that secret.
-    pub(crate) fn note_use(&self, selector: &Selector, at: Timestamp) {
-        if let Some(note) = self.note_of(selector) {
-            note.note(at);
-        }
-    }
-}
+static CONTRADICTED: LogLimit = LogLimit::new();
+static UNCONFIRMED: LogLimit = LogLimit::new();
 
 /// What one read of the store found.
 #[derive(Debug)]
-struct Entry {
+struct CachedState {
     live: Option<Arc<LiveCredential>>,
 }
 
 /// What is believed, for all who share the read.
 #[derive(Debug)]
 struct Believed {
-    entry: Arc<Entry>,
+    state: Arc<CachedState>,
     /// How much this node knew by then.
     known: Known,
 }
@@ -106,69 +81,70 @@ struct Believed {
 /// A read on its way into the cache.
 #[derive(Debug)]
 struct PendingRead {
-    /// `None`: no credential has that selector.
+    /// `None`: no credential has that proof.
     id: Option<CredentialId>,
-    entry: Arc<Entry>,
+    state: Arc<CachedState>,
     settled: oneshot::Sender<Settled>,
 }
 
 /// What became of a read: up to where it is true, or why it is not believed.
 type Settled = Result<Known, Refused>;
 
-/// A credential's live state, and the link to it if it was cached.
-type Found = Option<(Arc<LiveCredential>, Option<Link>)>;
+/// A credential's live state, and its stamp if it was cached.
+type Found = Option<(Arc<LiveCredential>, Option<Stamp>)>;
 
 /// The state of credentials on this node. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct States(Arc<Inner>);
+pub(crate) struct LiveStates(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Arc<dyn CredentialStore>,
+    stores: Stores,
     catalog: ScopeCatalog,
     clock: Arc<dyn Clock>,
     node: NodeId,
     issuer: Arc<str>,
     max_staleness: Duration,
-    ledger: Ledger<PendingRead>,
-    entries: Entries,
-    /// A selector belongs to one credential for ever, so this says nothing that can go stale.
-    owner: Cache<Selector, CredentialId>,
+    gate: Gate<PendingRead>,
+    cache: StateCache,
+    /// A proof belongs to one credential for ever, so this says nothing that can go stale.
+    owner: Cache<ProofId, CredentialId>,
     uses: UseLog,
-    reads: SharedReads<ReadKey, Believed>,
+    reads: Reads<ReadKey, Believed>,
     catch_ups: CatchUps,
 }
 
-/// The cached states, and which token entries still speak for them.
+/// The cached states, and the versions that stamps are held against.
 #[derive(Debug)]
-struct Entries {
-    by_id: Cache<CredentialId, Arc<Entry>>,
-    links: Links,
+struct StateCache {
+    by_id: Cache<CredentialId, Arc<CachedState>>,
+    versions: Versions,
 }
 
-impl Entries {
+impl StateCache {
     fn get(&self, id: CredentialId) -> Option<Found> {
-        let (entry, link) = self.links.link(id.as_bytes(), || self.by_id.get(&id));
-        Some(entry?.live.clone().map(|live| (live, Some(link))))
+        let look_up = || self.by_id.get(&id);
+        let (state, stamp) = self.versions.stamp(id.as_bytes(), look_up);
+        Some(state?.live.clone().map(|live| (live, Some(stamp))))
     }
 
     fn drop_one(&self, id: CredentialId) {
-        self.links.cut(id.as_bytes(), || {
+        self.versions.drop_one(id.as_bytes(), || {
             self.by_id.remove(&id);
         });
     }
 
     fn drop_tenant(&self, tenant: &TenantId) {
-        let others = |entry: &Arc<Entry>| {
-            let live = entry.live.as_ref();
-            live.is_some_and(|live| live.credential.tenant != *tenant)
+        let others = |state: &Arc<CachedState>| {
+            let live = state.live.as_ref();
+            live.is_some_and(|live| live.credential.identity.tenant != *tenant)
         };
-        self.links
-            .cut_all(|| self.by_id.retain(|_, entry| others(entry)));
+        self.versions
+            .drop_all(|| self.by_id.retain(|_, state| others(state)));
     }
 }
 
-impl ledger::Cache for Entries {
+impl gate::Cache for StateCache {
     type Read = PendingRead;
 
     fn concerns(change: &Change, read: &PendingRead) -> bool {
@@ -176,10 +152,10 @@ impl ledger::Cache for Entries {
             Change::Credential(id) => read.id == Some(*id),
             // An unknown credential may be that tenant's.
             Change::Tenant(tenant) => read
-                .entry
+                .state
                 .live
                 .as_ref()
-                .is_none_or(|live| live.credential.tenant == *tenant),
+                .is_none_or(|live| live.credential.identity.tenant == *tenant),
             Change::Everything => true,
         }
     }
@@ -193,14 +169,15 @@ impl ledger::Cache for Entries {
     }
 
     fn drop_all(&self) {
-        self.links.cut_all(|| self.by_id.clear());
+        self.versions.drop_all(|| self.by_id.clear());
     }
 
     fn keep(&self, read: PendingRead, known: Known) {
         if let Some(id) = read.id {
-            // Why cut: a token may be linked to a state that was evicted, and this one is another.
-            self.links.cut(id.as_bytes(), || {
-                self.by_id.insert(id, read.entry);
+            // Why move the version on: a token's stamp may be of a state that was evicted, and this one is
+            // another.
+            self.versions.drop_one(id.as_bytes(), || {
+                self.by_id.insert(id, read.state);
             });
         }
         let _gone = read.settled.send(Ok(known)); // whoever asked may have given up
@@ -214,12 +191,12 @@ impl ledger::Cache for Entries {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum ReadKey {
     Id(CredentialId),
-    Selector(Selector),
+    Proof(ProofId),
 }
 
-impl States {
+impl LiveStates {
     pub(crate) fn new(
-        store: Arc<dyn CredentialStore>,
+        stores: Stores,
         catalog: ScopeCatalog,
         clock: Arc<dyn Clock>,
         node: NodeId,
@@ -228,40 +205,42 @@ impl States {
         capacity: usize,
     ) -> Self {
         Self(Arc::new(Inner {
-            store,
+            stores,
             catalog,
             clock,
             node,
             issuer,
             max_staleness,
-            ledger: Ledger::new(),
-            entries: Entries {
+            gate: Gate::new(),
+            cache: StateCache {
                 by_id: Cache::new(capacity),
-                links: Links::new(links::SLOTS),
+                versions: Versions::new(versions::SLOTS),
             },
             owner: Cache::new(capacity),
             uses: UseLog::default(),
-            reads: SharedReads::new(),
+            reads: Reads::new(),
             catch_ups: CatchUps::default(),
         }))
     }
 
-    /// Whether the state that was linked to is the latest, for a check that began then: no I/O, no
-    /// allocation, no lock.
+    /// Whether a stamp is of the latest state, for a check that began then: no I/O, no allocation, no
+    /// lock.
     #[inline]
-    pub(crate) fn holds(&self, link: Option<Link>, check_began: Monotonic) -> bool {
-        // INVARIANT: clock, then gate, then link (see `Ledger::proven_at`, `Links::holds`).
-        link.is_some_and(|link| self.is_proven(check_began) && self.0.entries.links.holds(link))
+    pub(crate) fn holds(&self, stamp: Option<Stamp>, check_began: Monotonic) -> bool {
+        // INVARIANT: clock, then gate, then version (see `Gate::proven_at`, `Versions::is_current`).
+        stamp.is_some_and(|stamp| {
+            self.is_proven(check_began) && self.0.cache.versions.is_current(stamp)
+        })
     }
 
     /// The credential's live state if it is cached and proven fresh: no I/O, no allocation.
     #[inline]
     fn cached(&self, id: CredentialId) -> Option<Found> {
-        // INVARIANT: clock, then gate, then entry (see `Ledger::proven_at`).
+        // INVARIANT: clock, then gate, then entry (see `Gate::proven_at`).
         if !self.is_proven(self.0.clock.monotonic()) {
             return None;
         }
-        self.0.entries.get(id)
+        self.0.cache.get(id)
     }
 
     /// The credential's live state, proven fresh as of now or `max_staleness` before.
@@ -275,21 +254,18 @@ impl States {
         }
     }
 
-    /// As [`get`](Self::get), for the owner of a secret, live or ended.
-    pub(crate) async fn get_by_selector(
-        &self,
-        selector: Selector,
-    ) -> Result<Found, Arc<StoreError>> {
-        match self.0.owner.get(&selector) {
+    /// As [`get`](Self::get), for the owner of a proof, live or ended.
+    pub(crate) async fn get_by_proof(&self, proof: ProofId) -> Result<Found, Arc<StoreError>> {
+        match self.0.owner.get(&proof) {
             Some(id) => self.get(id).await,
-            None => self.look_up(None, ReadKey::Selector(selector)).await,
+            None => self.look_up(None, ReadKey::Proof(proof)).await,
         }
     }
 
     /// Whether what is cached is true as of `check_began`, or of at most `max_staleness` before.
     #[inline]
     fn is_proven(&self, check_began: Monotonic) -> bool {
-        let proven = self.0.ledger.proven_at();
+        let proven = self.0.gate.proven_at();
         proven != 0 && self.0.serves(Monotonic::from_nanos(proven), check_began)
     }
 
@@ -300,12 +276,12 @@ impl States {
     ) -> Result<Found, Arc<StoreError>> {
         let check_began = self.0.clock.monotonic();
         self.prove(check_began).await?;
-        if let Some(found) = id.and_then(|id| self.0.entries.get(id)) {
+        if let Some(found) = id.and_then(|id| self.0.cache.get(id)) {
             return Ok(found);
         }
         // A read that others began may answer this check only if it saw all that this node knew
         // when the check began.
-        let known = self.0.ledger.known();
+        let known = self.0.gate.known();
         let shared = self
             .0
             .reads
@@ -315,7 +291,7 @@ impl States {
                 || self.read_believed(key),
             )
             .await?;
-        Ok(shared.entry.live.clone().map(|live| (live, None)))
+        Ok(shared.state.live.clone().map(|live| (live, None)))
     }
 
     /// Returns once what is cached is proven for a check that began then.
@@ -338,12 +314,12 @@ impl States {
     async fn read_believed(&self, key: ReadKey) -> SharedRead<Believed> {
         for _ in 0..2 {
             let (settled, outcome) = oneshot::channel();
-            let ticket = self.0.ledger.begin_read();
+            let ticket = self.0.gate.begin_read();
             let (upto, read) = self.read_once(key, settled).await?;
-            let entry = Arc::clone(&read.entry);
-            self.0.ledger.offer(ticket, upto, read, &self.0.entries);
+            let state = Arc::clone(&read.state);
+            self.0.gate.offer(ticket, upto, read, &self.0.cache);
             match self.settled(outcome).await? {
-                Ok(known) => return Ok(Arc::new(Believed { entry, known })),
+                Ok(known) => return Ok(Arc::new(Believed { state, known })),
                 Err(Refused::Outrun) => {}
                 Err(Refused::Contradicted) => {
                     if let Some(unlogged) = CONTRADICTED.is_due() {
@@ -354,7 +330,7 @@ impl States {
                          restored or failed over, and connections to the old one are still open"
                         );
                     }
-                    self.0.store.retire_connections();
+                    self.0.stores.credentials.retire_connections();
                 }
             }
         }
@@ -381,15 +357,15 @@ impl States {
     ) -> Result<(ChangeId, PendingRead), Arc<StoreError>> {
         let read = async {
             match key {
-                ReadKey::Id(id) => self.0.store.state(id).await,
-                ReadKey::Selector(selector) => self.0.store.state_by_selector(&selector).await,
+                ReadKey::Id(id) => self.0.stores.credentials.state(id).await,
+                ReadKey::Proof(proof) => self.0.stores.credentials.state_by_proof(&proof).await,
             }
         };
         let AsOf { value, upto } = in_time(read)
             .await
-            .inspect(|_| telemetry::state_read(true))
-            .inspect_err(|_| telemetry::state_read(false))?;
-        let owned = value.as_ref().map(|state| state.credential.id);
+            .inspect(|_| metrics::state_read(true))
+            .inspect_err(|_| metrics::state_read(false))?;
+        let owned = value.as_ref().map(|state| state.credential.identity.id);
         tracing::debug!(
             credential = owned.map(tracing::field::display),
             upto = upto.number,
@@ -397,9 +373,9 @@ impl States {
         );
         let id = match key {
             ReadKey::Id(id) => Some(id),
-            ReadKey::Selector(selector) => {
+            ReadKey::Proof(proof) => {
                 if let Some(id) = owned {
-                    self.0.owner.insert(selector, id);
+                    self.0.owner.insert(proof, id);
                 }
                 owned
             }
@@ -407,15 +383,13 @@ impl States {
         let live = value
             .and_then(|state| LiveCredential::resolve(state, &self.0.catalog, &self.0.uses))
             .map(Arc::new);
-        let entry = Arc::new(Entry { live });
-        Ok((upto, PendingRead { id, entry, settled }))
+        let state = Arc::new(CachedState { live });
+        Ok((upto, PendingRead { id, state, settled }))
     }
 
     /// This node committed `change` on `id`: its own cache must not answer from before.
     pub(crate) fn own_change(&self, id: CredentialId, change: ChangeId) {
-        self.0
-            .ledger
-            .own_commit(change, || self.0.entries.drop_one(id));
+        self.0.gate.own_commit(change, || self.0.cache.drop_one(id));
     }
 
     /// Asks the store what changed and drops it from the cache; begins after this call.
@@ -434,11 +408,11 @@ impl States {
     /// place to another.
     pub(crate) async fn confirm(&self, change: ChangeId) -> Result<Duration, StoreError> {
         match self.catch_up().await {
-            Ok(caught_up) if self.0.ledger.shows::<Entries>(change) => {
+            Ok(caught_up) if self.0.gate.shows::<StateCache>(change) => {
                 Ok(caught_up.largest_max_staleness)
             }
             Ok(_) => {
-                self.0.store.retire_connections();
+                self.0.stores.credentials.retire_connections();
                 Err(unproven())
             }
             Err(error) => {
@@ -461,7 +435,7 @@ impl States {
         credential: &Credential,
     ) -> Result<(bool, Duration), StoreError> {
         let caught_up = self.catch_up().await.map_err(shared)?;
-        let found = self.get(credential.id).await.map_err(shared)?;
+        let found = self.get(credential.identity.id).await.map_err(shared)?;
         // `None`: this node's catalogue does not offer its API type, so it confers nothing here.
         let same = found.is_none_or(|(live, _)| live.credential.version == credential.version);
         Ok((same, caught_up.largest_max_staleness))
@@ -469,12 +443,12 @@ impl States {
 
     /// Writes the uses that the store does not know of yet.
     pub(crate) async fn flush_uses(&self) -> Result<usize, StoreError> {
-        self.0.uses.flush(&*self.0.store).await
+        self.0.uses.flush(self.0.stores.usage.as_deref()).await
     }
 
     /// How long ago the latest complete catch-up began; `None` before the first.
     pub(crate) fn age(&self) -> Option<Duration> {
-        let proven = self.0.ledger.proven_at();
+        let proven = self.0.gate.proven_at();
         (proven != 0).then(|| {
             self.0
                 .clock
@@ -495,49 +469,51 @@ impl Inner {
     /// One catch-up.
     async fn attempt(self: Arc<Self>) -> Result<CaughtUp, Arc<StoreError>> {
         let began = self.clock.monotonic();
-        let ticket = self.ledger.begin_catch_up();
+        let ticket = self.gate.begin_catch_up();
         let heartbeat = Heartbeat {
             node: self.node,
             applied: ticket.applied,
             max_staleness: self.max_staleness,
             issuer: Arc::clone(&self.issuer),
         };
-        let answer = tokio::time::timeout(STORE_TIMEOUT, self.store.catch_up(&heartbeat)).await;
+        let answer =
+            tokio::time::timeout(STORE_TIMEOUT, self.stores.credentials.catch_up(&heartbeat)).await;
         let changes = match answer {
             Ok(Ok(changes)) => changes,
             Ok(Err(error)) => {
-                telemetry::catch_up(false);
+                metrics::catch_up(false);
                 return Err(Arc::new(error));
             }
             Err(elapsed) => {
-                telemetry::catch_up(false);
+                metrics::catch_up(false);
                 // Where connections die silently, each would cost its caller as long.
-                self.store.retire_connections();
+                self.stores.credentials.retire_connections();
                 return Err(Arc::new(too_late(elapsed)));
             }
         };
-        telemetry::catch_up(true);
-        let followed = self.ledger.apply(ticket, &changes, &self.entries);
-        self.ledger.publish(began.as_nanos());
+        metrics::catch_up(true);
+        let followed = self.gate.apply(ticket, &changes, &self.cache);
+        self.gate.publish(began.as_nanos());
         let items = changes.items.as_ref().map_or(0, Vec::len);
         if followed {
-            telemetry::changes_applied(items);
+            metrics::changes_applied(items);
         } else if let Some(applied) = ticket.applied {
-            telemetry::caches_dropped();
+            metrics::caches_dropped();
             tracing::warn!(
                 applied = applied.number,
                 upto = changes.upto.number,
                 "the change log does not follow on what this node knows: everything cached was dropped"
             );
             // What is open may lead to the server whose log this is not.
-            self.store.retire_connections();
+            self.stores.credentials.retire_connections();
         }
         if items > 0 {
             let took = self.clock.monotonic().saturating_since(began);
-            telemetry::change_delay(changes.waited.saturating_add(took));
+            metrics::change_delay(changes.waited.saturating_add(took));
         }
         tracing::trace!(upto = changes.upto.number, "caught up");
         Ok(CaughtUp {
+            upto: changes.upto.number,
             largest_max_staleness: changes.largest_max_staleness,
         })
     }

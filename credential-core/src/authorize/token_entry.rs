@@ -6,14 +6,12 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use super::{
-    TokenRefusal, freshness::LiveCredential, links::Link, table::Entry, token_cache::Digest,
-};
+use super::{TokenRefusal, table::Entry, token_cache::TokenDigest};
 use crate::{
     catalog::{ApiType, ScopeSet},
     clock::Timestamp,
-    credential::Status,
-    id::{CredentialId, Selector},
+    id::{CredentialId, ProofId},
+    live::{LiveCredential, Stamp},
     token::{TokenClaims, TokenId, TokenScopes},
     usage::{self, UseNote},
 };
@@ -24,7 +22,7 @@ pub(crate) struct OpenToken {
     pub(super) credential: CredentialId,
     pub(super) issued_at: Timestamp,
     pub(super) expires_at: Timestamp,
-    selector: Selector,
+    proof: ProofId,
     id: TokenId,
     /// What it was issued with; `None`: it follows its credential.
     named: Option<Box<Named>>,
@@ -50,7 +48,7 @@ impl OpenToken {
         };
         Self {
             credential: claims.credential,
-            selector: claims.selector,
+            proof: claims.proof,
             id: claims.id,
             issued_at: claims.issued_at,
             expires_at: claims.expires_at,
@@ -65,11 +63,11 @@ impl OpenToken {
 /// each line that is not in a cache costs more than most of the computing.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Admission {
+pub(crate) struct TokenEntry {
     /// Of the token's text.
-    digest: Digest,
+    digest: TokenDigest,
     /// Whether that is still the credential's state; `None`: to be found out by a look-up.
-    pub(super) link: Option<Link>,
+    pub(super) stamp: Option<Stamp>,
     /// The check is allowed before that moment, if nothing changes.
     live_until: Timestamp,
     /// When a use was last noted through this entry, in microseconds since the Unix epoch: a note
@@ -77,18 +75,18 @@ pub(crate) struct Admission {
     noted: AtomicI64,
     /// Issued ∩ held.
     pub(super) rights: ScopeSet,
-    /// Where uses of the token's secret are noted; `None` if the secret has ended.
+    /// Where uses of the token's proof are noted; `None` if the credential no longer has it.
     note: Option<Arc<UseNote>>,
     pub(super) live: Arc<LiveCredential>,
     pub(super) token: OpenToken,
 }
 
-impl Admission {
+impl TokenEntry {
     pub(super) fn new(
-        digest: Digest,
+        digest: TokenDigest,
         token: OpenToken,
         live: Arc<LiveCredential>,
-        link: Option<Link>,
+        stamp: Option<Stamp>,
     ) -> Self {
         let rights = match &token.named {
             None => live.rights,
@@ -96,11 +94,11 @@ impl Admission {
         };
         Self {
             digest,
-            link,
+            stamp,
             live_until: live_until(&token, &live),
             noted: AtomicI64::new(usage::NEVER),
             rights,
-            note: live.note_of(&token.selector).cloned(),
+            note: live.note_of(&token.proof).cloned(),
             live,
             token,
         }
@@ -119,7 +117,7 @@ impl Admission {
         Err(refusal(&self.token, &self.live, now).unwrap_or(TokenRefusal::Expired))
     }
 
-    /// Notes that the token's credential and secret were used.
+    /// Notes that the token's credential and proof were used.
     #[inline]
     pub(super) fn note_use(&self, at: Timestamp) {
         let micros = at.as_micros();
@@ -145,9 +143,9 @@ impl Admission {
     }
 }
 
-impl Entry for Admission {
+impl Entry for TokenEntry {
     #[inline]
-    fn digest(&self) -> Digest {
+    fn digest(&self) -> TokenDigest {
         self.digest
     }
 
@@ -158,14 +156,9 @@ impl Entry for Admission {
 
 /// The first moment at which [`refusal`] refuses.
 fn live_until(token: &OpenToken, live: &LiveCredential) -> Timestamp {
-    let ends = [
-        Some(token.expires_at),
-        live.credential.expires_at,
-        live.credential
-            .secret(&token.selector)
-            .and_then(|secret| secret.expires_at),
-    ];
-    let ends = ends.into_iter().flatten().min().unwrap_or(Timestamp::MIN);
+    let ends = live
+        .ends(&token.proof)
+        .map_or(token.expires_at, |end| end.min(token.expires_at));
     // What is refused just before its end is refused always.
     let just_before = Timestamp::from_micros(ends.as_micros().saturating_sub(1));
     match refusal(token, live, just_before) {
@@ -175,25 +168,15 @@ fn live_until(token: &OpenToken, live: &LiveCredential) -> Timestamp {
 }
 
 fn refusal(token: &OpenToken, live: &LiveCredential, now: Timestamp) -> Option<TokenRefusal> {
-    let credential = &live.credential;
-    match credential.status(now) {
-        Status::Revoked => return Some(TokenRefusal::CredentialRevoked),
-        Status::Expired => return Some(TokenRefusal::CredentialExpired),
-        Status::Active => {}
+    if let Err(why) = live.check(&token.proof, now) {
+        return Some(why.into());
     }
     if token.expires_at <= now {
         return Some(TokenRefusal::Expired);
     }
-    if credential
-        .secret(&token.selector)
-        .is_none_or(|secret| !secret.is_live(now))
-    {
-        return Some(TokenRefusal::SecretEnded);
-    }
+    let valid_from = live.credential.observed.tokens_valid_from;
     if live.revoked_tokens.contains(&token.id)
-        || credential
-            .tokens_valid_from
-            .is_some_and(|from| token.issued_at <= from)
+        || valid_from.is_some_and(|from| token.issued_at <= from)
     {
         return Some(TokenRefusal::Revoked);
     }
@@ -207,7 +190,10 @@ mod tests {
     use super::*;
     use crate::{
         catalog::ScopeCatalog,
-        credential::{Credential, CredentialName, CredentialState, Revocation, RevokedToken},
+        credential::{
+            Credential, CredentialName, CredentialState, Identity, Observed, Revocation,
+            RevokedToken, Settings, StoredSecret,
+        },
         id::{ClientId, ClientIdPrefix, Environment},
         secret::{
             hash::{Argon2Hasher, HashCost, SecretHasher as _},
@@ -234,8 +220,8 @@ mod tests {
             HashCost::cheap(),
             Arc::new(SeededEntropy::new(8)),
         );
-        let secret = crate::credential::StoredSecret {
-            selector: Selector::random(&entropy),
+        let secret = StoredSecret {
+            selector: ProofId::random(&entropy),
             hash: hasher.hash("secret").unwrap(),
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: secret_ends,
@@ -243,25 +229,31 @@ mod tests {
         };
         CredentialState {
             credential: Credential {
-                id: CredentialId::random(&entropy),
-                tenant: "alder".parse().unwrap(),
-                name: CredentialName::new("Lab").unwrap(),
-                api_type: "apiv2".parse().unwrap(),
-                client_id: ClientId::generate(
-                    &ClientIdPrefix::default(),
-                    Environment::Sandbox,
-                    &entropy,
-                ),
-                environment: Environment::Sandbox,
-                scopes: vec!["system/patients.read".to_owned()],
-                created_at: Timestamp::UNIX_EPOCH,
-                created_by: "lee".parse().unwrap(),
-                expires_at: credential_ends,
+                identity: Identity {
+                    id: CredentialId::random(&entropy),
+                    tenant: "alder".parse().unwrap(),
+                    api_type: "apiv2".parse().unwrap(),
+                    client_id: ClientId::generate(
+                        &ClientIdPrefix::default(),
+                        Environment::Sandbox,
+                        &entropy,
+                    ),
+                    environment: Environment::Sandbox,
+                    created_at: Timestamp::UNIX_EPOCH,
+                    created_by: "lee".parse().unwrap(),
+                },
+                settings: Settings {
+                    name: CredentialName::new("Lab").unwrap(),
+                    scopes: vec!["system/patients.read".to_owned()],
+                    expires_at: credential_ends,
+                    secrets: vec![secret],
+                },
+                observed: Observed {
+                    tokens_valid_from,
+                    last_used_at: None,
+                },
                 revoked: None,
                 version: 1,
-                tokens_valid_from,
-                last_used_at: None,
-                secrets: vec![secret],
             },
             revoked_tokens: Vec::new(),
         }
@@ -288,13 +280,13 @@ mod tests {
             );
             let expires_at = token_ends.unwrap_or(Timestamp::from_micros(40));
             let token = OpenToken {
-                credential: state.credential.id,
+                credential: state.credential.identity.id,
                 issued_at: Timestamp::from_micros(3),
                 expires_at,
-                selector: if other_secret {
-                    Selector::random(&SeededEntropy::new(9))
+                proof: if other_secret {
+                    ProofId::random(&SeededEntropy::new(9))
                 } else {
-                    state.credential.secrets[0].selector
+                    state.credential.settings.secrets[0].selector
                 },
                 id: TokenId::random(&SeededEntropy::new(10)),
                 named: None,
@@ -307,10 +299,10 @@ mod tests {
             }
             let catalog = ScopeCatalog::elation();
             let live = LiveCredential::resolve(state, &catalog, &UseLog::default()).unwrap();
-            let admission = Admission::new(0, token, Arc::new(live), None);
+            let entry = TokenEntry::new(0, token, Arc::new(live), None);
             for now in (-1..45).map(Timestamp::from_micros) {
-                let rule = refusal(&admission.token, &admission.live, now);
-                prop_assert_eq!(admission.check(now).err(), rule, "at {}", now);
+                let rule = refusal(&entry.token, &entry.live, now);
+                prop_assert_eq!(entry.check(now).err(), rule, "at {}", now);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::fixture::{
 use crate::{
     audit::{Action, AuditEvent, Details, Heads, Subject, TrailReport, verify_trails},
     id::TenantId,
-    store::{AuditQuery, CredentialStore, Edit, StoredHead, StoredRow, TrailQuery},
+    store::{AuditQuery, CredentialStore, Edit, StoredHead, StoredRow, TrailQuery, TrailStore},
 };
 
 const ALL: AuditQuery = AuditQuery {
@@ -16,7 +16,7 @@ const ALL: AuditQuery = AuditQuery {
 };
 
 /// Verifies all trails, which must be intact.
-async fn verified(store: &impl CredentialStore) -> Vec<TrailReport> {
+async fn verified(store: &impl TrailStore) -> Vec<TrailReport> {
     let mut reports = Vec::new();
     verify_trails(store, &keyring(), &Heads::default(), |report| {
         assert!(report.is_intact(), "{report}");
@@ -27,18 +27,21 @@ async fn verified(store: &impl CredentialStore) -> Vec<TrailReport> {
     reports
 }
 
-async fn chain(store: &impl CredentialStore, owner: &TenantId) -> Vec<AuditEvent> {
+async fn chain(store: &impl TrailStore, owner: &TenantId) -> Vec<AuditEvent> {
     let rows = store.audit_events(owner, &ALL).await.unwrap();
     let events = rows.iter().rev().map(|row| row.event().cloned());
     events.collect::<Option<_>>().unwrap()
 }
 
 /// Each change writes its event with who, when, what and the details, to the byte.
-pub async fn audit_rows_come_with_their_change<S: CredentialStore + Clone>(store: &S) {
+pub async fn audit_rows_come_with_their_change<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     let made = inserted(store, "alder", "Lab", 0).await;
     let made = store.replace(rename(&made, "Imaging")).await.unwrap().value;
     store.revoke(revoke(&made, NOW)).await.unwrap();
-    let rows = chain(store, &made.tenant).await;
+    let rows = chain(store, &made.identity.tenant).await;
     let actions: Vec<_> = rows.iter().map(|row| row.action.clone()).collect();
     assert_eq!(actions, [Action::Created, Action::Renamed, Action::Revoked]);
     let renamed = rows.get(1).unwrap();
@@ -47,13 +50,39 @@ pub async fn audit_rows_come_with_their_change<S: CredentialStore + Clone>(store
         assert_eq!(row.seq, seq);
         assert_eq!(row.at, NOW);
         assert_eq!(row.actor, actor());
-        assert_eq!(row.subject, Subject::Credential(made.id));
+        assert_eq!(row.subject, Subject::Credential(made.identity.id));
     }
     assert_eq!(verified(store).await.len(), 1);
 }
 
+/// What was refused, or changed nothing, leaves no row.
+pub async fn audit_has_no_row_of_what_did_not_happen<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let owner = made.identity.tenant.clone();
+    let taken = credential(&owner, "lab", 0);
+    store.insert(new(&taken, 100)).await.unwrap_err();
+    let mut stale = rename(&made, "Imaging");
+    stale.expected_version = 9;
+    store.replace(stale).await.unwrap_err();
+    at_once(16, |_| {
+        let (store, revoke) = (store.clone(), revoke(&made, NOW));
+        async move { store.revoke(revoke).await.unwrap() }
+    })
+    .await;
+    store.replace(rename(&made, "Imaging")).await.unwrap_err();
+    let rows = chain(store, &owner).await;
+    let actions: Vec<_> = rows.iter().map(|row| row.action.clone()).collect();
+    assert_eq!(actions, [Action::Created, Action::Revoked]);
+}
+
 /// An event about the tenant as a whole comes back as such, and is none of a credential's.
-pub async fn audit_keeps_what_an_event_is_about<S: CredentialStore + Clone>(store: &S) {
+pub async fn audit_keeps_what_an_event_is_about<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     let made = inserted(store, "alder", "Lab", 0).await;
     let details = Details::Revoked {
         name: "all of them",
@@ -64,24 +93,30 @@ pub async fn audit_keeps_what_an_event_is_about<S: CredentialStore + Clone>(stor
         ..rename(&made, "Imaging")
     };
     store.replace(edit).await.unwrap();
-    let rows = chain(store, &made.tenant).await;
+    let rows = chain(store, &made.identity.tenant).await;
     assert_eq!(rows.get(1).unwrap().subject, Subject::Tenant);
     let of_it = AuditQuery {
-        credential_id: Some(made.id),
+        credential_id: Some(made.identity.id),
         ..ALL
     };
-    let rows = store.audit_events(&made.tenant, &of_it).await.unwrap();
+    let rows = store
+        .audit_events(&made.identity.tenant, &of_it)
+        .await
+        .unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(verified(store).await.len(), 1);
 }
 
 /// For verification: the same rows, with the head that the next one will build on.
-pub async fn trail_is_paged_beside_its_head<S: CredentialStore + Clone>(store: &S) {
+pub async fn trail_is_paged_beside_its_head<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     let made = inserted(store, "alder", "Lab", 0).await;
     inserted(store, "birch", "Lab", 0).await;
     let made = store.replace(rename(&made, "Imaging")).await.unwrap().value;
     store.revoke(revoke(&made, NOW)).await.unwrap();
-    let mut events = chain(store, &made.tenant).await;
+    let mut events = chain(store, &made.identity.tenant).await;
     let newest = events.last().unwrap();
     let head = StoredHead {
         seq: newest.seq,
@@ -92,7 +127,7 @@ pub async fn trail_is_paged_beside_its_head<S: CredentialStore + Clone>(store: &
     let mut rows = Vec::new();
     for length in [2, 1, 0] {
         let query = TrailQuery { before, limit: 2 };
-        let page = store.trail(&made.tenant, &query).await.unwrap();
+        let page = store.trail(&made.identity.tenant, &query).await.unwrap();
         assert_eq!(page.head.as_ref(), Some(&head));
         assert_eq!(page.rows.len(), length);
         before = page.rows.last().map(StoredRow::seq);
@@ -109,7 +144,10 @@ pub async fn trail_is_paged_beside_its_head<S: CredentialStore + Clone>(store: &
 }
 
 /// Racing writers of one tenant leave one unbroken chain.
-pub async fn audit_chain_holds_under_concurrency<S: CredentialStore + Clone>(store: &S) {
+pub async fn audit_chain_holds_under_concurrency<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     at_once(24, |n| {
         let store = store.clone();
         async move {
@@ -129,12 +167,18 @@ pub async fn audit_chain_holds_under_concurrency<S: CredentialStore + Clone>(sto
 }
 
 /// Newest first, behind a place, of one credential.
-pub async fn audit_is_paged_and_filtered<S: CredentialStore + Clone>(store: &S) {
+pub async fn audit_is_paged_and_filtered<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     let first = inserted(store, "alder", "Lab", 0).await;
     let second = inserted(store, "alder", "Imaging", 0).await;
     store.revoke(revoke(&first, NOW)).await.unwrap();
     let seqs = async |query: AuditQuery| -> Vec<u64> {
-        let rows = store.audit_events(&first.tenant, &query).await.unwrap();
+        let rows = store
+            .audit_events(&first.identity.tenant, &query)
+            .await
+            .unwrap();
         rows.iter().map(StoredRow::seq).collect()
     };
     assert_eq!(seqs(ALL).await, [3, 2, 1]);
@@ -145,15 +189,18 @@ pub async fn audit_is_paged_and_filtered<S: CredentialStore + Clone>(store: &S) 
         credential_id: Some(id),
         ..ALL
     };
-    assert_eq!(seqs(of(first.id)).await, [3, 1]);
-    assert_eq!(seqs(of(second.id)).await, [2]);
+    assert_eq!(seqs(of(first.identity.id)).await, [3, 1]);
+    assert_eq!(seqs(of(second.identity.id)).await, [2]);
 }
 
 /// A tenant reads its own trail only.
-pub async fn audit_is_invisible_across_tenants<S: CredentialStore + Clone>(store: &S) {
+pub async fn audit_is_invisible_across_tenants<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     let made = inserted(store, "alder", "Lab", 0).await;
     let query = AuditQuery {
-        credential_id: Some(made.id),
+        credential_id: Some(made.identity.id),
         ..ALL
     };
     let rows = store.audit_events(&tenant("birch"), &query).await.unwrap();
@@ -161,7 +208,10 @@ pub async fn audit_is_invisible_across_tenants<S: CredentialStore + Clone>(store
 }
 
 /// Every tenant with a trail, once, page by page.
-pub async fn audited_tenants_are_paged_in_order<S: CredentialStore + Clone>(store: &S) {
+pub async fn audited_tenants_are_paged_in_order<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
     for owner in ["birch", "alder", "Cedar", "dogwood"] {
         inserted(store, owner, "Lab", 0).await;
         inserted(store, owner, "Imaging", 0).await;

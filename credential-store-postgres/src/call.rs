@@ -17,9 +17,9 @@ use tokio::{
 
 use crate::{
     error::{TookTooLong, backend, is_conflict, store_error},
+    executor::On,
     pooler::Pooler,
     sessions::{Session, Sessions},
-    unnamed::On,
 };
 
 /// How long one call of the store may take, waiting for a connection included.
@@ -41,9 +41,9 @@ pub(crate) const BEGIN: &str = "begin isolation level read committed read write;
 
 /// Runs a call within [`CALL_TIMEOUT`].
 pub(crate) async fn in_time<T>(
-    call: impl Future<Output = Result<T, StoreError>>,
+    work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    tokio::time::timeout(CALL_TIMEOUT, call)
+    tokio::time::timeout(CALL_TIMEOUT, work)
         .await
         .unwrap_or_else(|_| Err(backend(TookTooLong(CALL_TIMEOUT))))
 }
@@ -51,14 +51,14 @@ pub(crate) async fn in_time<T>(
 /// Runs a call that is one statement and may be repeated. If the server could not serialize it, the call
 /// runs once more, in a READ COMMITTED transaction: the default level of the connections has changed since
 /// they were asked for it.
-pub(crate) async fn once_more<T, F>(pool: &Pool, call: impl Fn() -> F) -> Result<T, StoreError>
+pub(crate) async fn once_more<T, F>(pool: &Pool, work: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    match call().await {
+    match work().await {
         Err(error) if is_conflict(&error) => {
             pool.sessions.forget();
-            call().await
+            work().await
         }
         done => done,
     }
@@ -113,7 +113,7 @@ impl Pool {
 /// disconnected, its statement must neither stay on the server nor meet the next call: see
 /// [`Sessions::settle`].
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct Call {
     /// `None` once the call has ended.
     connection: Option<(PoolConnection<Postgres>, OwnedSemaphorePermit)>,
     pool: Pool,
@@ -126,26 +126,26 @@ pub(crate) struct Lease {
     in_transaction: bool,
 }
 
-impl Lease {
+impl Call {
     /// For one statement, which is its own transaction. End it with [`end`](Self::end).
     ///
     /// Behind a pooler the transaction is explicit: only within one does a statement run in the session
     /// in which it was prepared. It is also explicit where the default level is not READ COMMITTED: a
     /// serializable heartbeat would fail whenever another node's runs beside it.
     pub(crate) async fn take(pool: &Pool) -> Result<Self, StoreError> {
-        let mut lease = Self::acquire(pool).await?;
-        if lease.begins {
-            lease.start().await?;
+        let mut call = Self::acquire(pool).await?;
+        if call.begins {
+            call.start().await?;
         }
-        Ok(lease)
+        Ok(call)
     }
 
     /// For several statements in one transaction. End it with [`commit`](Self::commit) or
     /// [`roll_back`](Self::roll_back).
     pub(crate) async fn begin(pool: &Pool) -> Result<Self, StoreError> {
-        let mut lease = Self::acquire(pool).await?;
-        lease.start().await?;
-        Ok(lease)
+        let mut call = Self::acquire(pool).await?;
+        call.start().await?;
+        Ok(call)
     }
 
     async fn start(&mut self) -> Result<(), StoreError> {
@@ -163,7 +163,7 @@ impl Lease {
         let acquired = tokio::spawn(async move { (connection.await, place) }).await;
         let (connection, place) = acquired.map_err(backend)?;
         let connection = connection.map_err(store_error)?;
-        let mut lease = Self {
+        let mut call = Self {
             connection: Some((connection, place)),
             pool: pool.clone(),
             generation,
@@ -172,12 +172,12 @@ impl Lease {
             in_transaction: false,
         };
         if pool.pooler == Pooler::None {
-            let met = pool.sessions.of(lease.connection()).await;
+            let met = pool.sessions.of(call.connection()).await;
             let met = met.map_err(store_error)?;
-            lease.session = Some(met.session);
-            lease.begins = !met.read_committed;
+            call.session = Some(met.session);
+            call.begins = !met.read_committed;
         }
-        Ok(lease)
+        Ok(call)
     }
 
     fn connection(&mut self) -> &mut PgConnection {
@@ -235,7 +235,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Call {
     fn drop(&mut self) {
         let Some((mut connection, place)) = self.connection.take() else {
             return;

@@ -1,8 +1,8 @@
-//! Every interleaving of filling, linking and invalidating, walked by a model checker over the very
-//! files that core runs (`src/authorize/ledger.rs`, `links.rs`), with loom's types in the place of
+//! Every interleaving of filling, stamping and invalidating, walked by a model checker over the very
+//! files that core runs (`src/live/gate.rs`, `versions.rs`), with loom's types in the place of
 //! std's.
 
-#![expect(dead_code, reason = "the models use part of the ledger")]
+#![expect(dead_code, reason = "the models use part of the gate")]
 #![expect(clippy::unwrap_used, reason = "a poisoned lock fails the model")]
 
 mod sync {
@@ -13,10 +13,10 @@ mod sync {
     };
 }
 
-#[path = "../src/authorize/ledger.rs"]
-mod ledger;
-#[path = "../src/authorize/links.rs"]
-mod links;
+#[path = "../src/live/gate.rs"]
+mod gate;
+#[path = "../src/live/versions.rs"]
+mod versions;
 
 use std::time::Duration;
 
@@ -24,24 +24,24 @@ use credential_core::{
     id::CredentialId,
     store::{Change, ChangeId, Changes, LoggedChange, Mark},
 };
-use ledger::{Cache, Known, Ledger, Refused};
-use links::{Link, Links};
+use gate::{Cache, Gate, Known, Refused};
 use loom::{sync::Arc, thread};
+use versions::{Stamp, Versions};
 
 /// A store with one credential and a cache with one entry.
 struct World {
-    ledger: Ledger<u64>,
+    gate: Gate<u64>,
     /// The store: (number of the latest change, state as of it). State n is written by change n.
     store: loom::sync::Mutex<u64>,
     cached: Cached,
-    /// A token's entry: the state that it was linked to.
-    linked: loom::sync::Mutex<Option<(u64, Link)>>,
+    /// A token's entry: the state that it was made of.
+    token: loom::sync::Mutex<Option<(u64, Stamp)>>,
 }
 
 struct Cached {
     /// The state that was read, if any.
     entry: loom::sync::Mutex<Option<u64>>,
-    links: Links,
+    versions: Versions,
 }
 
 impl Cache for Cached {
@@ -56,13 +56,13 @@ impl Cache for Cached {
     }
 
     fn drop_all(&self) {
-        self.links
-            .cut(&CREDENTIAL, || *self.entry.lock().unwrap() = None);
+        self.versions
+            .drop_one(&CREDENTIAL, || *self.entry.lock().unwrap() = None);
     }
 
     fn keep(&self, read: u64, _: Known) {
-        self.links
-            .cut(&CREDENTIAL, || *self.entry.lock().unwrap() = Some(read));
+        self.versions
+            .drop_one(&CREDENTIAL, || *self.entry.lock().unwrap() = Some(read));
     }
 
     fn refuse(&self, _: u64, _: Refused) {}
@@ -82,13 +82,13 @@ impl World {
     /// The node has applied change 1.
     fn new() -> Arc<Self> {
         let world = Self {
-            ledger: Ledger::new(),
+            gate: Gate::new(),
             store: loom::sync::Mutex::new(1),
             cached: Cached {
                 entry: loom::sync::Mutex::new(None),
-                links: Links::new(1),
+                versions: Versions::new(1),
             },
-            linked: loom::sync::Mutex::new(None),
+            token: loom::sync::Mutex::new(None),
         };
         world.catch_up(1);
         Arc::new(world)
@@ -100,10 +100,10 @@ impl World {
 
     /// Load, then offer: what a cache miss does.
     fn load_and_fill(&self, history: u8) {
-        let ticket = self.ledger.begin_read();
+        let ticket = self.gate.begin_read();
         let state = self.read_store();
         let upto = change(state, history);
-        self.ledger.offer(ticket, upto, state, &self.cached);
+        self.gate.offer(ticket, upto, state, &self.cached);
     }
 
     fn change(&self) -> u64 {
@@ -116,19 +116,19 @@ impl World {
         *self.cached.entry.lock().unwrap()
     }
 
-    /// What a check without a link does.
-    fn link(&self) {
+    /// What a check without a stamp does.
+    fn stamp(&self) {
         let look_up = || self.entry();
-        if let (Some(state), link) = self.cached.links.link(&CREDENTIAL, look_up) {
-            *self.linked.lock().unwrap() = Some((state, link));
+        if let (Some(state), stamp) = self.cached.versions.stamp(&CREDENTIAL, look_up) {
+            *self.token.lock().unwrap() = Some((state, stamp));
         }
     }
 
-    /// What a check with a link answers from: the gate first, the link after.
-    fn check_by_link(&self) -> Option<(u64, u64)> {
-        let proven = self.ledger.proven_at();
-        let linked = *self.linked.lock().unwrap();
-        let (state, _) = linked.filter(|(_, link)| self.cached.links.holds(*link))?;
+    /// What a check with a stamp answers from: the gate first, the stamp after.
+    fn check_by_stamp(&self) -> Option<(u64, u64)> {
+        let proven = self.gate.proven_at();
+        let token = *self.token.lock().unwrap();
+        let (state, _) = token.filter(|(_, stamp)| self.cached.versions.is_current(*stamp))?;
         Some((proven, state))
     }
 
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn catch_up_in(&self, history: u8, began: u64) {
-        let ticket = self.ledger.begin_catch_up();
+        let ticket = self.gate.begin_catch_up();
         let upto = self.read_store();
         let after = ticket.applied.map_or(upto, |applied| applied.number);
         let items = (after + 1..=upto).map(|number| LoggedChange {
@@ -151,8 +151,8 @@ impl World {
             waited: Duration::ZERO,
             largest_max_staleness: Duration::ZERO,
         };
-        self.ledger.apply(ticket, &changes, &self.cached);
-        self.ledger.publish(began);
+        self.gate.apply(ticket, &changes, &self.cached);
+        self.gate.publish(began);
     }
 }
 
@@ -168,7 +168,7 @@ fn own_change_against_fill() {
         };
         let number = world.change();
         let own = change(number, 0);
-        world.ledger.own_commit(own, || world.cached.drop_all());
+        world.gate.own_commit(own, || world.cached.drop_all());
         let seen = world.entry();
         assert!(seen.is_none_or(|state| state >= number), "stale: {seen:?}");
         filler.join().unwrap();
@@ -195,7 +195,7 @@ fn catch_up_against_fills() {
             })
         };
         // A check: gate first, entry after.
-        let proven = world.ledger.proven_at();
+        let proven = world.gate.proven_at();
         if let Some(state) = world.entry() {
             assert!(state >= proven, "state {state} under the proof of {proven}");
         }
@@ -220,30 +220,30 @@ fn lost_history_against_fill() {
                 thread::spawn(move || world.load_and_fill(0))
             };
             *world.store.lock().unwrap() = 100 + kept; // what the filler may read by then is told apart
-            let ticket = world.ledger.begin_catch_up();
+            let ticket = world.gate.begin_catch_up();
             let changes = Changes {
                 upto: change(kept, 1),
                 items: None,
                 waited: Duration::ZERO,
                 largest_max_staleness: Duration::ZERO,
             };
-            world.ledger.apply(ticket, &changes, &world.cached);
+            world.gate.apply(ticket, &changes, &world.cached);
             filler.join().unwrap();
             assert_eq!(world.entry(), None);
         });
     }
 }
 
-/// The node catches up with another node's change while a check links a token to the state from
-/// before it and another check answers by that link.
+/// The node catches up with another node's change while a check stamps a token with the state from
+/// before it and another check answers by that stamp.
 #[test]
-fn catch_up_against_links() {
+fn catch_up_against_stamps() {
     loom::model(|| {
         let world = World::new();
         world.load_and_fill(0);
-        let linker = {
+        let stamper = {
             let world = Arc::clone(&world);
-            thread::spawn(move || world.link())
+            thread::spawn(move || world.stamp())
         };
         let catcher = {
             let world = Arc::clone(&world);
@@ -252,14 +252,18 @@ fn catch_up_against_links() {
                 world.catch_up(number);
             })
         };
-        if let Some((proven, state)) = world.check_by_link() {
+        if let Some((proven, state)) = world.check_by_stamp() {
             assert!(
                 state >= proven,
-                "link to {state} under the proof of {proven}"
+                "stamp of {state} under the proof of {proven}"
             );
         }
-        linker.join().unwrap();
+        stamper.join().unwrap();
         catcher.join().unwrap();
-        assert_eq!(world.check_by_link(), None, "nothing newer was ever linked");
+        assert_eq!(
+            world.check_by_stamp(),
+            None,
+            "nothing newer was ever stamped"
+        );
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! Clients that are proven to exist have a share of their own, so that names which anybody makes up
 //! crowd out nobody; and no tenant has more than half of it. Every refusal is counted by
-//! [`telemetry`](crate::telemetry), logged or not.
+//! [`metrics`](crate::metrics), logged or not.
 
 use std::{
     collections::HashMap,
@@ -60,10 +60,13 @@ impl RefusalLog {
     /// Logs that a client was refused which exists, and has shown that it is the one: by a secret or a
     /// token of its own.
     pub(crate) fn log_known(&self, credential: &Credential, reason: &'static str) {
-        let client_id = &credential.client_id;
+        let client_id = &credential.identity.client_id;
         let who = Who::Client(client_id.clone());
         let now = self.clock.monotonic();
-        if self.known.is_due(who, Some(&credential.tenant), now) {
+        if self
+            .known
+            .is_due(who, Some(&credential.identity.tenant), now)
+        {
             log_client(client_id.as_str(), reason);
         }
     }

@@ -11,9 +11,9 @@ use quick_cache::sync::Cache;
 
 use crate::{
     clock::Clock,
-    id::Selector,
-    telemetry,
-    turns::{Pace, Turns},
+    id::ProofId,
+    metrics,
+    pacing::{Gcra, Pace},
 };
 
 /// The first hundred refusals of one secret are answered at once. From then on, and until it was left
@@ -28,12 +28,12 @@ const SECRETS: usize = 4096;
 
 /// When each secret's next refusal may be answered.
 #[derive(Debug)]
-pub(crate) struct Brake {
+pub(crate) struct RefusalDelay {
     clock: Arc<dyn Clock>,
-    turns: Cache<Selector, Arc<Turns>>,
+    turns: Cache<ProofId, Arc<Gcra>>,
 }
 
-impl Brake {
+impl RefusalDelay {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -42,20 +42,20 @@ impl Brake {
     }
 
     /// Returns once a refusal of that secret may be answered.
-    pub(crate) async fn hold(&self, selector: Selector) {
-        let wait = self.wait(selector);
+    pub(crate) async fn hold(&self, proof: ProofId) {
+        let wait = self.wait(proof);
         if !wait.is_zero() {
-            telemetry::refusal_held();
+            metrics::refusal_held();
             tokio::time::sleep(wait).await;
         }
     }
 
     /// Takes a secret's next turn and says how far away it is.
-    fn wait(&self, selector: Selector) -> Duration {
-        let turns = self.turns.get(&selector).unwrap_or_else(|| {
-            let turns = Arc::new(Turns::default());
+    fn wait(&self, proof: ProofId) -> Duration {
+        let turns = self.turns.get(&proof).unwrap_or_else(|| {
+            let turns = Arc::new(Gcra::default());
             // Two at once may each make one: a turn is then counted to the one that is lost.
-            self.turns.insert(selector, Arc::clone(&turns));
+            self.turns.insert(proof, Arc::clone(&turns));
             turns
         });
         let now = Duration::from_nanos(self.clock.monotonic().as_nanos());
@@ -68,25 +68,25 @@ mod tests {
     use super::*;
     use crate::testing::{ManualClock, SeededEntropy};
 
-    fn brake() -> (ManualClock, Brake, impl FnMut() -> Selector) {
+    fn delay_of_test() -> (ManualClock, RefusalDelay, impl FnMut() -> ProofId) {
         let clock = ManualClock::new();
         clock.advance(Duration::from_secs(60));
         let entropy = SeededEntropy::new(31);
-        let brake = Brake::new(Arc::new(clock.clone()));
-        (clock, brake, move || Selector::random(&entropy))
+        let delay = RefusalDelay::new(Arc::new(clock.clone()));
+        (clock, delay, move || ProofId::random(&entropy))
     }
 
     /// How long each of so many refusals waits.
-    fn waits(brake: &Brake, selector: Selector, count: u64) -> Vec<Duration> {
-        (0..count).map(|_| brake.wait(selector)).collect()
+    fn waits(delay: &RefusalDelay, proof: ProofId, count: u64) -> Vec<Duration> {
+        (0..count).map(|_| delay.wait(proof)).collect()
     }
 
     #[test]
     fn what_anyone_would_send_by_mistake_waits_for_nothing() {
-        let (clock, brake, mut selector) = brake();
-        let selector = selector();
+        let (clock, delay, mut proof) = delay_of_test();
+        let proof = proof();
         for _ in 0..3 {
-            let waits = waits(&brake, selector, u64::from(PACE.at_once));
+            let waits = waits(&delay, proof, u64::from(PACE.at_once));
             assert!(waits.iter().all(Duration::is_zero), "{waits:?}");
             clock.advance(Duration::from_secs(1));
         }
@@ -94,29 +94,29 @@ mod tests {
 
     #[test]
     fn what_comes_too_often_is_answered_in_turn() {
-        let (clock, brake, mut selector) = brake();
-        let selector = selector();
-        waits(&brake, selector, u64::from(PACE.at_once));
+        let (clock, delay, mut proof) = delay_of_test();
+        let proof = proof();
+        waits(&delay, proof, u64::from(PACE.at_once));
         assert_eq!(
-            waits(&brake, selector, 3),
+            waits(&delay, proof, 3),
             [PACE.every, PACE.every * 2, PACE.every * 3]
         );
         clock.advance(PACE.every * 3);
-        assert_eq!(brake.wait(selector), PACE.every, "one turn later");
+        assert_eq!(delay.wait(proof), PACE.every, "one turn later");
     }
 
     #[test]
     fn nobody_waits_for_ever() {
-        let (_, brake, mut selector) = brake();
-        let waits = waits(&brake, selector(), 10 * u64::from(PACE.at_once));
+        let (_, delay, mut proof) = delay_of_test();
+        let waits = waits(&delay, proof(), 10 * u64::from(PACE.at_once));
         assert_eq!(waits.last(), Some(&PACE.longest));
         assert_eq!(waits.iter().max(), Some(&PACE.longest));
     }
 
     #[test]
     fn one_secret_does_not_slow_another_down() {
-        let (_, brake, mut selector) = brake();
-        waits(&brake, selector(), 10 * u64::from(PACE.at_once));
-        assert_eq!(brake.wait(selector()), Duration::ZERO);
+        let (_, delay, mut proof) = delay_of_test();
+        waits(&delay, proof(), 10 * u64::from(PACE.at_once));
+        assert_eq!(delay.wait(proof()), Duration::ZERO);
     }
 }

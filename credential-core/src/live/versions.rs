@@ -1,9 +1,9 @@
-//! Which token entries still speak for their credential's state.
+//! Version stamps: which token entries still speak for their credential's state.
 //!
 //! A token's entry holds what a check needs of its credential, so that the hot path makes one
-//! look-up in place of two. A link says when it was made: the credential's version then. Dropping a
-//! credential's state moves the version on, and with that cuts every link to it, wherever the
-//! entries are.
+//! look-up in place of two. Its stamp says when the entry was made: the version of the credential's
+//! state then. Dropping a state moves the version on, and with that outdates every stamp of before,
+//! wherever the entries are.
 //!
 //! Versions are shared by the credentials of one slot. A stranger's change then costs one look-up
 //! more, never a wrong answer.
@@ -13,12 +13,12 @@ use super::sync::{AtomicU64, Ordering};
 /// As many slots as keep strangers apart at a thousand changes per second, in 32 KiB.
 pub(crate) const SLOTS: usize = 4096;
 
-/// Which slot a link is to stands in so many of its lowest bits, and the version above: 2^48 changes.
+/// Which slot a stamp is of stands in so many of its lowest bits, and the version above: 2^48 changes.
 const SLOT_BITS: u32 = 16;
 
 /// The versions of all credentials, by slot.
 #[derive(Debug)]
-pub(crate) struct Links {
+pub(crate) struct Versions {
     versions: Box<[AtomicU64]>,
 }
 
@@ -26,46 +26,50 @@ pub(crate) struct Links {
 ///
 /// Small, because a check reads it from memory that is seldom in a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Link(u64);
+pub(crate) struct Stamp(u64);
 
-impl Links {
+impl Versions {
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             versions: (0..slots.max(1)).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// Looks a credential's state up, and links to what is found.
+    /// Looks a credential's state up, and stamps what is found.
     ///
-    /// INVARIANT: the version comes first. A cut comes after the state was dropped, so a version
-    /// from after the cut means a look-up that no longer finds what was dropped.
-    pub(crate) fn link<T>(&self, credential: &[u8; 16], look_up: impl FnOnce() -> T) -> (T, Link) {
+    /// INVARIANT: the version comes first. It moves on after the state was dropped, so a version
+    /// from after that means a look-up that no longer finds what was dropped.
+    pub(crate) fn stamp<T>(
+        &self,
+        credential: &[u8; 16],
+        look_up: impl FnOnce() -> T,
+    ) -> (T, Stamp) {
         let slot = self.slot(credential);
-        let link = Link(self.version(slot) << SLOT_BITS | u64::from(slot));
-        (look_up(), link)
+        let stamp = Stamp(self.version(slot) << SLOT_BITS | u64::from(slot));
+        (look_up(), stamp)
     }
 
-    /// Whether nothing was dropped since the link was made.
+    /// Whether nothing was dropped since the stamp was made.
     ///
-    /// INVARIANT: called after the gate was read. The gate opens after the cut, so whoever reads it
-    /// open sees the cut.
+    /// INVARIANT: called after the gate was read. The gate opens after the version moved on, so whoever
+    /// reads it open sees the version.
     #[inline]
-    pub(crate) fn holds(&self, link: Link) -> bool {
-        let [low, high, ..] = link.0.to_le_bytes();
+    pub(crate) fn is_current(&self, stamp: Stamp) -> bool {
+        let [low, high, ..] = stamp.0.to_le_bytes();
         let slot = u16::from_le_bytes([low, high]);
-        self.version(slot) == link.0 >> SLOT_BITS
+        self.version(slot) == stamp.0 >> SLOT_BITS
     }
 
-    /// Drops a credential's state, and then cuts all links to it.
-    pub(crate) fn cut(&self, credential: &[u8; 16], drop_state: impl FnOnce()) {
+    /// Drops a credential's state, and then moves its version on.
+    pub(crate) fn drop_one(&self, credential: &[u8; 16], drop_state: impl FnOnce()) {
         drop_state();
         if let Some(version) = self.versions.get(usize::from(self.slot(credential))) {
             version.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// Drops states of many credentials, and then cuts every link.
-    pub(crate) fn cut_all(&self, drop_states: impl FnOnce()) {
+    /// Drops states of many credentials, and then moves every version on.
+    pub(crate) fn drop_all(&self, drop_states: impl FnOnce()) {
         drop_states();
         for version in &self.versions {
             version.fetch_add(1, Ordering::AcqRel);

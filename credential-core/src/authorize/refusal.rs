@@ -1,0 +1,97 @@
+//! Why a token is not accepted, or was not revoked.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{live::NotLive, store::StoreError, store_work::CallError, tenant_share::Refused};
+
+/// Why a bearer token is not accepted: always `401 invalid_token` (RFC 6750 §3.1). For logs, never
+/// for whoever sent the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Not sealed by this deployment, or altered.
+    #[error("the token is not of this deployment, or was altered")]
+    NotOurs,
+    /// It names a key that the keyring lacks.
+    #[error("the token names a key that the keyring lacks")]
+    UnknownKey,
+    /// Past its own lifetime.
+    #[error("the token has expired")]
+    Expired,
+    /// Revoked by its client (RFC 7009), alone or with all older ones.
+    #[error("the token was revoked by its client")]
+    Revoked,
+    /// The credential does not exist here, or its API type is no longer offered.
+    #[error("there is no such credential")]
+    UnknownCredential,
+    /// The credential is revoked.
+    #[error("the credential is revoked")]
+    CredentialRevoked,
+    /// The credential has expired.
+    #[error("the credential has expired")]
+    CredentialExpired,
+    /// The secret that it was issued for has ended.
+    #[error("the secret that the token was issued for has ended")]
+    SecretEnded,
+}
+
+impl TokenRefusal {
+    /// A word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotOurs => "not_ours",
+            Self::UnknownKey => "unknown_key",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::UnknownCredential => "unknown_credential",
+            Self::CredentialRevoked => "credential_revoked",
+            Self::CredentialExpired => "credential_expired",
+            Self::SecretEnded => "secret_ended",
+        }
+    }
+}
+
+/// Why there is no [`Access`].
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorizeError {
+    /// `401`.
+    #[error("the access token is not valid")]
+    Refused(#[source] TokenRefusal),
+    /// Nothing can be proven now: `503`, never "probably still valid".
+    #[error("could not read the credential")]
+    Store(#[source] Arc<StoreError>),
+}
+
+/// Why a token was not revoked: it is still live.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeTokenError {
+    /// Too many requests of this tenant's clients are waiting already: `503` with `Retry-After`
+    /// (RFC 7009 §2.2.1).
+    #[error("too many requests of this tenant are waiting; try again in {} s", .retry_after.as_secs())]
+    Busy {
+        /// When to try again: whole seconds, 1 to 120. Follows the tenant's own queue.
+        retry_after: Duration,
+    },
+    /// It could not be recorded: `503`.
+    #[error("the store did not answer")]
+    Store(#[source] StoreError),
+}
+
+impl From<NotLive> for TokenRefusal {
+    fn from(why: NotLive) -> Self {
+        match why {
+            NotLive::Revoked => Self::CredentialRevoked,
+            NotLive::Expired => Self::CredentialExpired,
+            NotLive::NoSuchProof | NotLive::ProofEnded => Self::SecretEnded,
+        }
+    }
+}
+
+impl From<CallError> for RevokeTokenError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(Refused { retry_after }) => Self::Busy { retry_after },
+            CallError::Store(error) => Self::Store(error),
+        }
+    }
+}

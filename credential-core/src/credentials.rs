@@ -1,0 +1,199 @@
+//! [`Credentials`], the façade that a host holds.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    authorize::token_cache::TokenCache,
+    builder::CredentialsBuilder,
+    catalog::ScopeCatalog,
+    clock::Clock,
+    entropy::Entropy,
+    id::{ClientIdPrefix, Environment},
+    issuer::Issuer,
+    live::{LiveStates, shared},
+    metrics,
+    refusal_delay::RefusalDelay,
+    refusal_log::RefusalLog,
+    secret::{
+        keyring::Keyring,
+        used_keys::UsedKeys,
+        verify::{Verifier, VerifierStats},
+    },
+    store::{CredentialStore, StoreError, Stores, TrailStore},
+    store_work::StoreWork,
+    token::{TokenIds, TokenSealer},
+};
+
+/// Everything that a host asks of this library. Cheap to clone.
+///
+/// The use cases live beside their types: management in [`manage`](crate::manage), clients and
+/// tokens in [`authenticate`](crate::authenticate), checks in [`authorize`](crate::authorize).
+#[derive(Debug, Clone)]
+pub struct Credentials(Arc<Parts>);
+
+/// What a [`Credentials`] is made of; put together by its builder.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) stores: Stores,
+    pub(crate) catalog: ScopeCatalog,
+    pub(crate) keyring: Keyring,
+    pub(crate) used_keys: UsedKeys,
+    pub(crate) environment: Environment,
+    pub(crate) self_service: bool,
+    pub(crate) prefix: ClientIdPrefix,
+    pub(crate) issuer: Issuer,
+    pub(crate) limit: u32,
+    pub(crate) max_staleness: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) verifier: Verifier,
+    pub(crate) sealer: TokenSealer,
+    pub(crate) token_ids: TokenIds,
+    pub(crate) states: LiveStates,
+    pub(crate) tokens: TokenCache,
+    pub(crate) refusals: RefusalLog,
+    pub(crate) refusal_delay: RefusalDelay,
+    pub(crate) store_work: StoreWork,
+}
+
+impl Credentials {
+    pub(crate) fn of(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Starts with what the data is kept in; everything else has a default or is asked for at
+    /// [`build`](CredentialsBuilder::build).
+    #[must_use]
+    pub fn builder(stores: impl Into<Stores>) -> CredentialsBuilder {
+        CredentialsBuilder::new(stores.into())
+    }
+
+    /// Learns now of all that changed, in place of with the next catch-up: for programs that do not
+    /// [`start`](Self::start), and for tests. A readiness probe asks
+    /// [`freshness_age`](Self::freshness_age) instead, which costs the store nothing.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        self.states().catch_up().await.map(|_| ()).map_err(shared)
+    }
+
+    /// How long ago the latest complete catch-up began; `None`: there was none yet.
+    #[must_use]
+    pub fn freshness_age(&self) -> Option<Duration> {
+        self.states().age()
+    }
+
+    /// How long this node may answer from its cache after its last proof that it is fresh; zero: not
+    /// at all.
+    #[must_use]
+    pub fn max_staleness(&self) -> Duration {
+        self.0.max_staleness
+    }
+
+    /// Counters of secret checks since the start.
+    #[must_use]
+    pub fn verifier_stats(&self) -> VerifierStats {
+        self.verifier().stats()
+    }
+
+    /// Brings the metrics that are read on demand up to date; see
+    /// [`metrics`](crate::metrics).
+    pub fn report_metrics(&self) {
+        metrics::report(
+            &self.verifier_stats(),
+            self.store_work().refused(),
+            self.freshness_age(),
+        );
+    }
+
+    /// The scopes and API types on offer.
+    #[must_use]
+    pub fn catalog(&self) -> &ScopeCatalog {
+        &self.0.catalog
+    }
+
+    /// Where this deployment works.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.0.environment
+    }
+
+    /// Whether admins may create and change credentials here. They may always revoke.
+    #[must_use]
+    pub fn self_service(&self) -> bool {
+        self.0.self_service
+    }
+
+    /// The public base URL (RFC 8414 `issuer`), without a trailing slash.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.0.issuer.as_str()
+    }
+
+    /// The clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn store(&self) -> &dyn CredentialStore {
+        &*self.0.stores.credentials
+    }
+
+    pub(crate) fn trail(&self) -> Option<&dyn TrailStore> {
+        self.0.stores.trail.as_deref()
+    }
+
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.0.keyring
+    }
+
+    pub(crate) fn used_keys(&self) -> &UsedKeys {
+        &self.0.used_keys
+    }
+
+    pub(crate) fn prefix(&self) -> &ClientIdPrefix {
+        &self.0.prefix
+    }
+
+    pub(crate) fn limit(&self) -> u32 {
+        self.0.limit
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.0.entropy
+    }
+
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.0.verifier
+    }
+
+    pub(crate) fn sealer(&self) -> &TokenSealer {
+        &self.0.sealer
+    }
+
+    pub(crate) fn token_ids(&self) -> &TokenIds {
+        &self.0.token_ids
+    }
+
+    pub(crate) fn states(&self) -> &LiveStates {
+        &self.0.states
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenCache {
+        &self.0.tokens
+    }
+
+    pub(crate) fn refusals(&self) -> &RefusalLog {
+        &self.0.refusals
+    }
+
+    pub(crate) fn store_work(&self) -> &StoreWork {
+        &self.0.store_work
+    }
+
+    pub(crate) fn refusal_delay(&self) -> &RefusalDelay {
+        &self.0.refusal_delay
+    }
+}

@@ -1,0 +1,93 @@
+//! A credential as checks see it, and the one rule that says whether it and its proof are live.
+
+use std::{collections::HashSet, sync::Arc};
+
+use crate::{
+    catalog::{ApiType, ScopeCatalog, ScopeSet},
+    clock::Timestamp,
+    credential::{Credential, CredentialState, Status, StoredSecret},
+    id::ProofId,
+    token::TokenId,
+    usage::{UseLog, UseNote},
+};
+
+/// A credential as checks see it: its record resolved against the catalogue once.
+#[derive(Debug)]
+pub(crate) struct LiveCredential {
+    pub(crate) credential: Credential,
+    pub(crate) api_type: Arc<ApiType>,
+    /// What it holds by name.
+    pub(crate) held: ScopeSet,
+    /// What that confers.
+    pub(crate) rights: ScopeSet,
+    pub(crate) revoked_tokens: HashSet<TokenId>,
+    /// Of each secret, in the order of `credential.settings.secrets`.
+    uses: Vec<Arc<UseNote>>,
+}
+
+impl LiveCredential {
+    /// `None` if the catalogue does not offer the credential's API type: it confers nothing.
+    pub(crate) fn resolve(
+        state: CredentialState,
+        catalog: &ScopeCatalog,
+        uses: &UseLog,
+    ) -> Option<Self> {
+        let api_type = Arc::clone(catalog.api_type(state.credential.identity.api_type.as_str())?);
+        let held = api_type.resolve(state.credential.settings.scopes.iter().map(String::as_str));
+        Some(Self {
+            rights: api_type.rights(&held),
+            held,
+            api_type,
+            revoked_tokens: state.revoked_tokens.iter().map(|token| token.id).collect(),
+            uses: uses.notes_of(&state.credential),
+            credential: state.credential,
+        })
+    }
+
+    /// Whether the credential and that proof of it are live: asked of tokens and of clients alike.
+    ///
+    /// # Errors
+    /// The first rule that says no.
+    pub(crate) fn check(&self, proof: &ProofId, now: Timestamp) -> Result<&StoredSecret, NotLive> {
+        match self.credential.status(now) {
+            Status::Revoked => return Err(NotLive::Revoked),
+            Status::Expired => return Err(NotLive::Expired),
+            Status::Active => {}
+        }
+        let (secret, _) = self.proof(proof).ok_or(NotLive::NoSuchProof)?;
+        if !secret.is_live(now) {
+            return Err(NotLive::ProofEnded);
+        }
+        Ok(secret)
+    }
+
+    /// The first moment at which the credential or that proof ends by itself; `None`: never.
+    pub(crate) fn ends(&self, proof: &ProofId) -> Option<Timestamp> {
+        let of_proof = self.proof(proof).and_then(|(secret, _)| secret.expires_at);
+        let ends = [self.credential.settings.expires_at, of_proof];
+        ends.into_iter().flatten().min()
+    }
+
+    /// Where uses of that proof are noted; `None` if the credential no longer has it.
+    pub(crate) fn note_of(&self, proof: &ProofId) -> Option<&Arc<UseNote>> {
+        self.proof(proof).map(|(_, note)| note)
+    }
+
+    fn proof(&self, proof: &ProofId) -> Option<(&StoredSecret, &Arc<UseNote>)> {
+        let mut secrets = self.credential.settings.secrets.iter().zip(&self.uses);
+        secrets.find(|(secret, _)| secret.selector == *proof)
+    }
+}
+
+/// Why a credential with one of its proofs does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotLive {
+    /// The credential is revoked.
+    Revoked,
+    /// The credential has expired.
+    Expired,
+    /// The credential has no such proof, or no longer.
+    NoSuchProof,
+    /// The proof has ended.
+    ProofEnded,
+}

@@ -1,0 +1,147 @@
+//! Reading what was committed, in order: [`TrailStore`].
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::{
+    audit::AuditEvent,
+    id::{CredentialId, TenantId},
+};
+
+/// The audit trail as [`CredentialStore`](super::CredentialStore) wrote it. Reading it changes no answer
+/// of a check, so it may come from a replica.
+#[async_trait]
+pub trait TrailStore: Debug + Send + Sync + 'static {
+    /// The tenant's audit rows, newest first. A row that cannot be read is one of them; the others are
+    /// listed all the same.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn audit_events(
+        &self,
+        tenant: &TenantId,
+        query: &AuditQuery,
+    ) -> Result<Vec<StoredRow>, StoreError>;
+
+    /// Every tenant that has audit rows, or that the store keeps a head for, also without rows: in
+    /// ascending order of their ids' bytes, behind `after`. As text, because what somebody else
+    /// wrote there need not be a [`TenantId`].
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn audited_tenants(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError>;
+
+    /// A tenant's rows as they lie there, newest first, with the head that is kept beside them: both
+    /// as of one moment. A row that cannot be read is said to be so and hides no other.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError>;
+}
+
+#[async_trait]
+impl<S: TrailStore + ?Sized> TrailStore for Arc<S> {
+    async fn audit_events(
+        &self,
+        tenant: &TenantId,
+        query: &AuditQuery,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        (**self).audit_events(tenant, query).await
+    }
+
+    async fn audited_tenants(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        (**self).audited_tenants(after, limit).await
+    }
+
+    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+        (**self).trail(tenant, query).await
+    }
+}
+
+/// Which audit rows of a tenant to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those of this credential.
+    pub credential_id: Option<CredentialId>,
+    /// At most so many, at least 1.
+    pub limit: usize,
+    /// Only those with a smaller number.
+    pub before: Option<u64>,
+}
+
+/// Which rows of a tenant's trail to verify next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrailQuery {
+    /// Only those with a smaller number.
+    pub before: Option<u64>,
+    /// At most so many, at least 1.
+    pub limit: usize,
+}
+
+/// Rows of a tenant's trail, for verification.
+#[derive(Debug, Clone)]
+pub struct TrailPage {
+    /// The head that is kept beside the rows; `None`: none is.
+    pub head: Option<StoredHead>,
+    /// Newest first.
+    pub rows: Vec<StoredRow>,
+}
+
+/// A tenant's head as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredHead {
+    /// The number of the newest row.
+    pub seq: u64,
+    /// Its hash, if nobody wrote anything else there.
+    pub hash: Vec<u8>,
+}
+
+/// An audit row as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredRow {
+    /// A row of core's making, or one that looks like it.
+    Event(AuditEvent),
+    /// What core does not accept.
+    Unreadable {
+        /// Its number; zero for any that is not positive.
+        seq: u64,
+        /// Where.
+        column: &'static str,
+    },
+}
+
+impl StoredRow {
+    /// Its number.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        match self {
+            Self::Event(event) => event.seq,
+            Self::Unreadable { seq, .. } => *seq,
+        }
+    }
+
+    /// The event, if the row can be read.
+    #[must_use]
+    pub fn event(&self) -> Option<&AuditEvent> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// Its hash, if the row can be read.
+    #[must_use]
+    pub fn hash(&self) -> Option<&[u8; 32]> {
+        Some(&self.event()?.hash)
+    }
+}

@@ -1,0 +1,42 @@
+//! What may lag behind: [`UsageStore`].
+
+use std::{fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::{
+    clock::Timestamp,
+    id::{CredentialId, ProofId},
+};
+
+/// When credentials were used. It may lag, and a crash may lose what one node saw since its last flush;
+/// no answer of a check depends on it.
+#[async_trait]
+pub trait UsageStore: Debug + Send + Sync + 'static {
+    /// Notes when credentials and their proofs were last used. Times only ever move forward, also when
+    /// several nodes report; what does not exist is passed over. Neither the version nor the
+    /// change log moves.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl<S: UsageStore + ?Sized> UsageStore for Arc<S> {
+    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+        (**self).record(uses).await
+    }
+}
+
+/// When a credential, through one of its proofs, was last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastUse {
+    /// The credential.
+    pub credential_id: CredentialId,
+    /// What the client proved itself with, for this call or for the token that it made the call with.
+    pub proof: ProofId,
+    /// When.
+    pub at: Timestamp,
+}
