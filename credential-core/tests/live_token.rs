@@ -21,10 +21,12 @@ async fn each_token_has_its_tenant_and_its_scopes() {
 
     let access = credentials.verify(alder.bearer()).await.unwrap();
     assert_eq!(access.tenant().as_str(), "alder");
-    assert_eq!(access.credential_id(), alder.credential().id);
+    assert_eq!(access.credential_id(), alder.credential().identity.id);
     assert_eq!(access.scope(), "system/patients.read");
     // The admin that comes with a token is of its tenant only.
-    let foreign = credentials.revoke(birch.admin(), alder.credential().id, None);
+    let foreign = credentials
+        .manage(birch.admin())
+        .revoke(alder.credential().identity.id, None);
     assert!(foreign.await.is_err());
 
     alder.revoke(&credentials).await;
