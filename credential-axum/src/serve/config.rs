@@ -22,7 +22,7 @@ pub struct ServeConfig {
     /// in the middle of something, then idle ones. By default as many as the limit of file
     /// descriptors allows after an eighth of it, and at least 128, is left for everything else.
     pub max_connections: usize,
-    /// How long after [`Stop`] the listener stays open, with `Connection: close` in every answer, so
+    /// How long after [`Stop`](super::Stop) the listener stays open, with `Connection: close` in every answer, so
     /// that load balancers notice the failing readiness probe and look elsewhere; 5 s.
     pub drain: Duration,
     /// How long requests may still run after that; 10 s.
