@@ -8,45 +8,37 @@ mod client;
 mod config;
 mod error;
 mod form;
+mod introspect;
 mod metadata;
+mod request;
 mod resource;
+mod revoke;
+mod token;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Request, State},
     middleware::map_response,
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use credential_core::{
-    Access, Credentials,
-    authenticate::{AuthenticatedClient, IssueError},
-    authorize::{AuthorizeError, RevokeTokenError},
-    catalog::PathRules,
-    id::TenantId,
-    percent::Decoded,
-};
+use credential_core::{Credentials, catalog::PathRules};
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderValue, StatusCode,
     header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE},
 };
 
 use self::{
-    answer::{ActiveToken, INACTIVE, TokenAnswer},
-    client::Presented,
-    config::IntrospectionSecret,
     error::OAuthError,
-    form::Form,
+    introspect::introspect,
     metadata::{INTROSPECT_PATH, Metadata, REVOKE_PATH, TOKEN_PATH},
+    request::Endpoints,
+    revoke::revoke,
+    token::token,
 };
-use crate::{
-    authorization_header::Authorization,
-    body::{BodyError, is_form, read_body},
-    no_sniff::no_sniff,
-};
+use crate::no_sniff::no_sniff;
 
 pub use config::{OAuthConfig, OAuthConfigError};
 
@@ -112,13 +104,6 @@ where
     }))
 }
 
-struct Endpoints {
-    credentials: Credentials,
-    introspection_secret: Option<IntrospectionSecret>,
-}
-
-type Shared = State<Arc<Endpoints>>;
-
 /// One endpoint under its path with and without a slash at the end, unless that path is taken.
 fn endpoint(
     path: &str,
@@ -159,197 +144,4 @@ fn document_route(document: Bytes) -> MethodRouter<Arc<Endpoints>> {
         response
     };
     with_others(get(answer), "GET, HEAD, OPTIONS")
-}
-
-/// `POST /oauth2/token`.
-async fn token(State(endpoints): Shared, request: Request) -> Result<Response, OAuthError> {
-    let (headers, body) = read(request).await?;
-    let form = parse(&body)?;
-    let client = Presented::of(&headers, &form)?
-        .authenticate(&endpoints.credentials, &form)
-        .await?;
-    match form.grant_type.as_deref() {
-        Some("client_credentials") => {}
-        Some(_) => return Err(OAuthError::UnsupportedGrantType),
-        None => return Err(OAuthError::invalid_request("grant_type is missing")),
-    }
-    endpoints.check_resources(&client, &form)?;
-    let issued = endpoints
-        .credentials
-        .issue(&client, form.scope.as_deref())
-        .map_err(|error| match error {
-            IssueError::Scope(why) => OAuthError::InvalidScope(why.to_string()),
-            IssueError::Ending => OAuthError::InvalidClient { bearer: false },
-            IssueError::Seal(_) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "no token was issued"
-                );
-                OAuthError::Server
-            }
-        })?;
-    Ok(answer::no_store_json(&TokenAnswer {
-        access_token: issued.access_token.expose_secret(),
-        token_type: "Bearer",
-        expires_in: issued.expires_in,
-        scope: &issued.scope,
-    }))
-}
-
-/// `POST /oauth2/introspect`.
-async fn introspect(State(endpoints): Shared, request: Request) -> Result<Response, OAuthError> {
-    let (headers, body) = read(request).await?;
-    let form = parse(&body)?;
-    let presented = Presented::of(&headers, &form)?;
-    let asks = endpoints
-        .who_introspects(&headers, presented, &form)
-        .await?;
-    let token = form.token.as_deref().ok_or_else(token_missing)?;
-    match endpoints.credentials.verify(token).await {
-        Ok(access) if asks.may_see(access.tenant()) => {
-            Ok(active(&access, endpoints.credentials.issuer()))
-        }
-        Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(answer::no_store(INACTIVE.into())),
-        Err(AuthorizeError::Store(error)) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "no verdict on a token"
-            );
-            Err(OAuthError::UNAVAILABLE)
-        }
-    }
-}
-
-/// Who asks about a token.
-enum Asks {
-    /// Sees the tokens of its own tenant.
-    Client(AuthenticatedClient),
-    /// Sees every token.
-    ResourceServer,
-}
-
-impl Asks {
-    fn may_see(&self, tenant: &TenantId) -> bool {
-        match self {
-            Self::Client(client) => client.tenant() == tenant,
-            Self::ResourceServer => true,
-        }
-    }
-}
-
-impl Endpoints {
-    /// Refuses a token for something else than what the client's tokens are for (RFC 8707).
-    fn check_resources(
-        &self,
-        client: &AuthenticatedClient,
-        form: &Form<'_>,
-    ) -> Result<(), OAuthError> {
-        let ours = |resource: &Decoded<'_>| {
-            resource::denotes(resource, &self.credentials, client.api_type())
-        };
-        if form.resources.iter().all(ours) {
-            return Ok(());
-        }
-        let base = resource::base_url(self.credentials.issuer(), client.api_type());
-        Err(OAuthError::InvalidTarget(format!(
-            "this client gets tokens for {base} only"
-        )))
-    }
-
-    async fn who_introspects(
-        &self,
-        headers: &HeaderMap,
-        presented: Presented<'_>,
-        form: &Form<'_>,
-    ) -> Result<Asks, OAuthError> {
-        // Two good ways at once are no left-over.
-        if let (Presented::Post { .. }, Some(secret)) = (&presented, &self.introspection_secret)
-            && let Authorization::One { value, .. } = Authorization::of(headers)
-            && secret.matches(value)
-        {
-            return Err(client::two_ways());
-        }
-        if let (Presented::Bearer(value), Some(secret)) = (&presented, &self.introspection_secret)
-            && secret.matches(value)
-        {
-            return Ok(Asks::ResourceServer);
-        }
-        match presented.authenticate(&self.credentials, form).await {
-            Ok(client) => Ok(Asks::Client(client)),
-            Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
-                bearer: self.introspection_secret.is_some(),
-            }),
-            Err(other) => Err(other),
-        }
-    }
-}
-
-fn active(access: &Access, issuer: &str) -> Response {
-    const MICROS_PER_SECOND: i64 = 1_000_000;
-    answer::no_store_json(&ActiveToken {
-        active: true,
-        scope: &access.scope(),
-        client_id: access.client_id().as_str(),
-        token_type: "Bearer",
-        exp: access
-            .expires_at()
-            .as_micros()
-            .div_euclid(MICROS_PER_SECOND),
-        iat: access.issued_at().as_micros().div_euclid(MICROS_PER_SECOND),
-        iss: issuer,
-        sub: access.client_id().as_str(),
-        aud: &resource::base_url(issuer, access.api_type()),
-        tenant: access.tenant().as_str(),
-        api_type: access.api_type().id().as_str(),
-    })
-}
-
-/// `POST /oauth2/revoke`. Hints are ignored: there is one kind of token.
-async fn revoke(State(endpoints): Shared, request: Request) -> Result<Response, OAuthError> {
-    let (headers, body) = read(request).await?;
-    let form = parse(&body)?;
-    let client = Presented::of(&headers, &form)?
-        .authenticate(&endpoints.credentials, &form)
-        .await?;
-    let token = form.token.as_deref().ok_or_else(token_missing)?;
-    match endpoints.credentials.revoke_token(&client, token).await {
-        Ok(()) => {
-            let mut response = answer::no_store(Body::empty());
-            response.headers_mut().remove(CONTENT_TYPE);
-            Ok(response)
-        }
-        Err(RevokeTokenError::Busy { retry_after }) => Err(OAuthError::Unavailable {
-            retry_after: retry_after.as_secs(),
-        }),
-        // Core counts it, and logs it seldom.
-        Err(RevokeTokenError::Store(_)) => Err(OAuthError::UNAVAILABLE),
-    }
-}
-
-/// Headers and body of a request that keeps its secrets out of the URL and sends a form.
-async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthError> {
-    let (parts, body) = request.into_parts();
-    form::check_query(&parts.uri).map_err(malformed)?;
-    if !is_form(&parts.headers) {
-        return Err(OAuthError::invalid_request(
-            "the body must be application/x-www-form-urlencoded",
-        ));
-    }
-    let body = read_body(body).await.map_err(|error| match error {
-        BodyError::TooLarge => OAuthError::TooLarge(error.to_string().into()),
-        BodyError::Broken => OAuthError::invalid_request(error.to_string()),
-    })?;
-    Ok((parts.headers, body))
-}
-
-fn parse(body: &[u8]) -> Result<Form<'_>, OAuthError> {
-    Form::parse(body).map_err(malformed)
-}
-
-fn malformed(error: form::FormError) -> OAuthError {
-    OAuthError::invalid_request(error.to_string())
-}
-
-fn token_missing() -> OAuthError {
-    OAuthError::invalid_request("token is missing")
 }

@@ -49,6 +49,12 @@ async fn only_tags_of_ours_match() {
     ] {
         let answer = rename(&host, &path, tag, "Other").await;
         assert_eq!(answer.problem(), (412, "stale_version".into()), "{tag}");
+        // No such version ever was, so nobody is said to have changed it.
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.contains("or the tag is of something else"),
+            "{detail}"
+        );
     }
     assert_eq!(
         rename(&host, &path, "*", "Any").await.header("etag"),

@@ -1,0 +1,113 @@
+//! `POST /oauth2/introspect`: what a token may do now.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use credential_core::{
+    Access, authenticate::AuthenticatedClient, authorize::AuthorizeError, id::TenantId,
+};
+use http::HeaderMap;
+
+use super::{
+    answer::{self, ActiveToken, INACTIVE},
+    client::{self, Presented},
+    error::OAuthError,
+    form::Form,
+    request::{Endpoints, Shared, parse, read, token_missing},
+    resource,
+};
+use crate::authorization_header::Authorization;
+
+/// `POST /oauth2/introspect`.
+pub(super) async fn introspect(
+    State(endpoints): Shared,
+    request: Request,
+) -> Result<Response, OAuthError> {
+    let (headers, body) = read(request).await?;
+    let form = parse(&body)?;
+    let presented = Presented::of(&headers, &form)?;
+    let asks = endpoints
+        .who_introspects(&headers, presented, &form)
+        .await?;
+    let token = form.token.as_deref().ok_or_else(token_missing)?;
+    match endpoints.credentials.verify(token).await {
+        Ok(access) if asks.may_see(access.tenant()) => {
+            Ok(active(&access, endpoints.credentials.issuer()))
+        }
+        Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(answer::no_store(INACTIVE.into())),
+        Err(AuthorizeError::Store(error)) => {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "no verdict on a token"
+            );
+            Err(OAuthError::UNAVAILABLE)
+        }
+    }
+}
+
+/// Who asks about a token.
+enum Asks {
+    /// Sees the tokens of its own tenant.
+    Client(AuthenticatedClient),
+    /// Sees every token.
+    ResourceServer,
+}
+
+impl Asks {
+    fn may_see(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::Client(client) => client.tenant() == tenant,
+            Self::ResourceServer => true,
+        }
+    }
+}
+
+impl Endpoints {
+    async fn who_introspects(
+        &self,
+        headers: &HeaderMap,
+        presented: Presented<'_>,
+        form: &Form<'_>,
+    ) -> Result<Asks, OAuthError> {
+        // Two good ways at once are no left-over.
+        if let (Presented::Post { .. }, Some(secret)) = (&presented, &self.introspection_secret)
+            && let Authorization::One { value, .. } = Authorization::of(headers)
+            && secret.matches(value)
+        {
+            return Err(client::two_ways());
+        }
+        if let (Presented::Bearer(value), Some(secret)) = (&presented, &self.introspection_secret)
+            && secret.matches(value)
+        {
+            return Ok(Asks::ResourceServer);
+        }
+        match presented.authenticate(&self.credentials, form).await {
+            Ok(client) => Ok(Asks::Client(client)),
+            Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
+                bearer: self.introspection_secret.is_some(),
+            }),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn active(access: &Access, issuer: &str) -> Response {
+    const MICROS_PER_SECOND: i64 = 1_000_000;
+    answer::no_store_json(&ActiveToken {
+        active: true,
+        scope: &access.scope(),
+        client_id: access.client_id().as_str(),
+        token_type: "Bearer",
+        exp: access
+            .expires_at()
+            .as_micros()
+            .div_euclid(MICROS_PER_SECOND),
+        iat: access.issued_at().as_micros().div_euclid(MICROS_PER_SECOND),
+        iss: issuer,
+        sub: access.client_id().as_str(),
+        aud: &resource::base_url(issuer, access.api_type()),
+        tenant: access.tenant().as_str(),
+        api_type: access.api_type().id().as_str(),
+    })
+}

@@ -1,0 +1,41 @@
+//! `POST /oauth2/revoke`: one of the client's own tokens ends.
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use credential_core::authorize::RevokeTokenError;
+use http::header::CONTENT_TYPE;
+
+use super::{
+    answer,
+    client::Presented,
+    error::OAuthError,
+    request::{Shared, parse, read, token_missing},
+};
+
+/// `POST /oauth2/revoke`. Hints are ignored: there is one kind of token.
+pub(super) async fn revoke(
+    State(endpoints): Shared,
+    request: Request,
+) -> Result<Response, OAuthError> {
+    let (headers, body) = read(request).await?;
+    let form = parse(&body)?;
+    let client = Presented::of(&headers, &form)?
+        .authenticate(&endpoints.credentials, &form)
+        .await?;
+    let token = form.token.as_deref().ok_or_else(token_missing)?;
+    match endpoints.credentials.revoke_token(&client, token).await {
+        Ok(()) => {
+            let mut response = answer::no_store(Body::empty());
+            response.headers_mut().remove(CONTENT_TYPE);
+            Ok(response)
+        }
+        Err(RevokeTokenError::Busy { retry_after }) => Err(OAuthError::Unavailable {
+            retry_after: retry_after.as_secs(),
+        }),
+        // Core counts it, and logs it seldom.
+        Err(RevokeTokenError::Store(_)) => Err(OAuthError::UNAVAILABLE),
+    }
+}

@@ -1,0 +1,77 @@
+//! `POST /oauth2/token`: a client's proof for an access token.
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use credential_core::{
+    authenticate::{AuthenticatedClient, IssueError},
+    percent::Decoded,
+};
+
+use super::{
+    answer::{self, TokenAnswer},
+    client::Presented,
+    error::OAuthError,
+    form::Form,
+    request::{Endpoints, Shared, parse, read},
+    resource,
+};
+
+/// `POST /oauth2/token`.
+pub(super) async fn token(
+    State(endpoints): Shared,
+    request: Request,
+) -> Result<Response, OAuthError> {
+    let (headers, body) = read(request).await?;
+    let form = parse(&body)?;
+    let client = Presented::of(&headers, &form)?
+        .authenticate(&endpoints.credentials, &form)
+        .await?;
+    match form.grant_type.as_deref() {
+        Some("client_credentials") => {}
+        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+        None => return Err(OAuthError::invalid_request("grant_type is missing")),
+    }
+    endpoints.check_resources(&client, &form)?;
+    let issued = endpoints
+        .credentials
+        .issue(&client, form.scope.as_deref())
+        .map_err(|error| match error {
+            IssueError::Scope(why) => OAuthError::InvalidScope(why.to_string()),
+            IssueError::Ending => OAuthError::InvalidClient { bearer: false },
+            IssueError::Seal(_) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "no token was issued"
+                );
+                OAuthError::Server
+            }
+        })?;
+    Ok(answer::no_store_json(&TokenAnswer {
+        access_token: issued.access_token.expose_secret(),
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: &issued.scope,
+    }))
+}
+
+impl Endpoints {
+    /// Refuses a token for something else than what the client's tokens are for (RFC 8707).
+    fn check_resources(
+        &self,
+        client: &AuthenticatedClient,
+        form: &Form<'_>,
+    ) -> Result<(), OAuthError> {
+        let ours = |resource: &Decoded<'_>| {
+            resource::denotes(resource, &self.credentials, client.api_type())
+        };
+        if form.resources.iter().all(ours) {
+            return Ok(());
+        }
+        let base = resource::base_url(self.credentials.issuer(), client.api_type());
+        Err(OAuthError::InvalidTarget(format!(
+            "this client gets tokens for {base} only"
+        )))
+    }
+}
