@@ -23,54 +23,50 @@ pub use self::verify::{Heads, HeadsError, TrailFault, TrailReport, verify_trails
 /// How this version frames what a row's hash covers.
 const FORMAT: u8 = 1;
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Created, with its first secret.
-    Created,
-    /// Its name changed.
-    Renamed,
-    /// Its expiry moved.
-    ExpiryChanged,
-    /// Its scopes changed.
-    ScopesChanged,
-    /// Revoked.
-    Revoked,
-    /// What only a newer version has a word for, in that word.
-    Other(String),
-}
-
-impl Action {
-    const NAMED: [Self; 5] = [
-        Self::Created,
-        Self::Renamed,
-        Self::ExpiryChanged,
-        Self::ScopesChanged,
-        Self::Revoked,
-    ];
-
-    /// `credential.created` and so on.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Created => "credential.created",
-            Self::Renamed => "credential.renamed",
-            Self::ExpiryChanged => "credential.expiry_changed",
-            Self::ScopesChanged => "credential.scopes_changed",
-            Self::Revoked => "credential.revoked",
-            Self::Other(text) => text,
+macro_rules! actions {
+    ($($(#[$doc:meta])* $action:ident = $name:literal,)*) => {
+        /// What happened.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Action {
+            $($(#[$doc])* $action,)*
+            /// An action that only a newer version knows, by its name.
+            Other(String),
         }
-    }
+
+        impl Action {
+            /// `credential.created` and so on.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$action => $name,)*
+                    Self::Other(name) => name,
+                }
+            }
+        }
+
+        /// From its name, for stores that keep it as text.
+        impl From<String> for Action {
+            fn from(name: String) -> Self {
+                match name.as_str() {
+                    $($name => Self::$action,)*
+                    _ => Self::Other(name),
+                }
+            }
+        }
+    };
 }
 
-/// From its name, for stores that keep it as text.
-impl From<String> for Action {
-    fn from(text: String) -> Self {
-        let mut named = Self::NAMED.into_iter();
-        named
-            .find(|action| action.as_str() == text)
-            .unwrap_or(Self::Other(text))
-    }
+actions! {
+    /// Created, with its first secret.
+    Created = "credential.created",
+    /// Its name changed.
+    Renamed = "credential.renamed",
+    /// Its expiry moved.
+    ExpiryChanged = "credential.expiry_changed",
+    /// Its scopes changed.
+    ScopesChanged = "credential.scopes_changed",
+    /// Revoked.
+    Revoked = "credential.revoked",
 }
 
 /// What an event is about.
