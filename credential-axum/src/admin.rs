@@ -1,9 +1,9 @@
 //! The admin API: its routes, and who may come in.
 //!
-//! What several rules refuse is answered in one order: not signed in, from another site, not an
-//! admin, meant for another tenant, too many requests of this tenant (here, for every address); body
-//! too large, of another type, not JSON (in the extractors, in that order); then whatever the use case
-//! refuses.
+//! A request that several rules refuse gets the first of these answers: not signed in, from another
+//! site, not an admin, meant for another tenant, too many requests of this tenant (all here, for
+//! every address); body too large, of another type, not JSON (in the extractors); then the refusals
+//! of the use case.
 
 use std::sync::Arc;
 
@@ -37,12 +37,11 @@ mod query;
 
 /// The admin API, to be nested where the host likes, usually at `/api-access/v1`.
 ///
-/// Every address asks `sign_in` who is there, and lets in only admins of their own tenant's
-/// credentials; changes from other sites are refused ([`refuse_cross_site`]). A request that says in
-/// `X-Expected-Tenant` for which tenant it was made, as the page's do, is refused if that is not the
-/// signed-in one. `Location` headers
-/// hold the address as the client sent it, so nesting changes nothing. No answer may be stored
-/// by caches.
+/// Every address asks `sign_in` for the actor, and admits only admins, for the credentials of their
+/// own tenant. Changes from other sites are refused ([`refuse_cross_site`]). A request may name the
+/// tenant that it was made for in `X-Expected-Tenant`, as the page does; it is refused if that is
+/// not the signed-in one. `Location` headers have the address as the client sent it, so nesting
+/// needs no setting. Caches may not store any answer.
 ///
 /// [`ADMIN_ROUTES`] lists what is served.
 pub fn admin_router<S>(credentials: &Credentials, sign_in: impl SignIn) -> Router<S>
@@ -161,7 +160,7 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
     },
 ];
 
-/// Lets admins in, and hands their proof on as an extension.
+/// Admits admins, and passes their proof on as an extension.
 async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let mut response = match gate.admit(&parts).await {
@@ -190,7 +189,7 @@ impl AdminGate {
         refuse_cross_site(&parts.headers, &parts.method)?;
         let admin = actor.admin().map_err(|_| Problem::forbidden())?;
         refuse_other_tenant(&parts.headers, admin.tenant())?;
-        // Looked at before the body is read; each use case takes its place by itself.
+        // Checked before the body is read. Each use case takes its own place.
         self.credentials.manage(&admin).check_room()?;
         Ok(admin)
     }

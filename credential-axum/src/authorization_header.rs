@@ -16,14 +16,14 @@ pub(crate) enum Authorization<'a> {
         /// Everything after the spaces that follow the scheme.
         value: &'a str,
     },
-    /// Several headers, of which no two parsers need pick the same.
+    /// Several headers: two parsers may choose different ones.
     Repeated,
-    /// No text.
+    /// Not text.
     Unreadable,
 }
 
 impl<'a> Authorization<'a> {
-    /// Whether any of the headers is of that scheme, be there one or several.
+    /// Whether any of the headers has that scheme.
     pub(crate) fn any_is(headers: &HeaderMap, scheme: &str) -> bool {
         headers.get_all(AUTHORIZATION).iter().any(|header| {
             let sent = header
@@ -42,7 +42,7 @@ impl<'a> Authorization<'a> {
         if all.next().is_some() {
             return Self::Repeated;
         }
-        // Why not `to_str`, which looks for visible ASCII byte by byte: whoever reads the value
+        // Why not `to_str`, which checks for visible ASCII byte by byte: every reader of the value
         // compares it as a whole or decodes a stricter alphabet.
         let Ok(text) = std::str::from_utf8(header.as_bytes()) else {
             return Self::Unreadable;

@@ -1,4 +1,4 @@
-//! Request bodies: of which type they are, how much of them is read, and what becomes of the rest.
+//! Request bodies: their type, how much of them is read, and what happens to the rest.
 
 mod content_type;
 mod limit;

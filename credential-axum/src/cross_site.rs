@@ -1,15 +1,15 @@
-//! Refuses what another site made a signed-in browser send.
+//! Refuses requests that another site made a signed-in browser send (CSRF).
 
 use http::{HeaderMap, Method, header};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// Passes requests that change nothing, that come from our own pages, or from no page at all.
+/// Passes requests that change nothing, that come from our own pages, or that come from no page.
 ///
 /// Browsers say in `Sec-Fetch-Site` (W3C Fetch Metadata) where a request comes from; anything but
 /// `same-origin` or `none` is refused. Where that header is missing, an `Origin` (RFC 6454 §7)
-/// must name the host that `Host` names. A program that sends neither passes: it acts with no
-/// browser's cookies. A proxy in front must hand `Host` on as it was.
+/// must name the host that `Host` names. A program that sends neither passes, because it does not
+/// act with a browser's cookies. A proxy in front must pass `Host` on unchanged.
 ///
 /// # Errors
 /// [`CrossSite`] for a request other than GET, HEAD and OPTIONS that comes from elsewhere, or

@@ -1,4 +1,4 @@
-//! Refuses what was meant for another tenant than the signed-in one.
+//! Refuses calls that were meant for another tenant than the signed-in one.
 //!
 //! People sign in to a second tenant in another tab and share one session with the first. A page
 //! sends the mark that it was given for its tenant with every call, so that such a call changes nothing.
@@ -15,8 +15,9 @@ pub(crate) const EXPECTED_TENANT: &str = "x-expected-tenant";
 
 /// What a page of `tenant` sends as `X-Expected-Tenant`.
 ///
-/// Why no key: only the tenant's own admins are given it, and a forged one opens nothing, since the
-/// check only ever refuses. Without a key it is the same on every node, and after every rotation.
+/// Why without a key: only the tenant's own admins get the value, and a forged one gives no access,
+/// because the check only refuses. Without a key it is the same on every node, also after a
+/// rotation.
 pub(crate) fn mark(tenant: &TenantId) -> String {
     let digest = Sha256::new()
         .chain_update("credential-axum/expected-tenant/v1\0")
@@ -26,7 +27,7 @@ pub(crate) fn mark(tenant: &TenantId) -> String {
     URL_SAFE_NO_PAD.encode(mark)
 }
 
-/// Passes calls for `tenant`, and those that name none (programs know whom they act for).
+/// Passes calls for `tenant`, and calls that name none, as those of programs.
 pub(crate) fn refuse_other_tenant(headers: &HeaderMap, tenant: &TenantId) -> Result<(), Problem> {
     let expected = mark(tenant);
     let mut sent = headers.get_all(EXPECTED_TENANT).iter();

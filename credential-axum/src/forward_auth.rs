@@ -42,16 +42,16 @@ const ERROR: HeaderName = HeaderName::from_static("x-credential-error");
 ///
 /// The 200 names the caller in `X-Credential-Tenant`, `X-Credential-Client-Id`,
 /// `X-Credential-Scope` (what the token may do now, separated by spaces; up to some KiB) and
-/// `X-Credential-On-Behalf-Of`. All four are always there, empty where there is nothing to say, as for
-/// a public call. The gateway must pass them upstream in place of whatever the client sent under
-/// those names; a question that carries such a header itself is refused.
+/// `X-Credential-On-Behalf-Of`. All four are always present, and empty where there is no value, as
+/// for a public call. The gateway must pass them upstream in place of headers that the client sent
+/// under those names. A question that has such a header itself is refused.
 ///
-/// A refusal says its reason in `X-Credential-Error`. Towards nginx, which knows no other, every
-/// refusal of the client's fault but 401 is a 403.
+/// A refusal has its reason in `X-Credential-Error`. For nginx, which passes on no other status,
+/// every 4xx but 401 is a 403.
 ///
-/// The gateway must pass on every header of the client, or remove on the way upstream what it kept
-/// back: what is not shown here was not checked. It does not show bodies, so a FHIR search by POST
-/// needs read on everything. `docs/gateways.md` has a configuration for each gateway.
+/// The gateway must pass every header of the client to this endpoint, and must remove upstream any
+/// header that it withheld, because that was not checked. It does not pass bodies, so a FHIR search
+/// by POST needs read on everything. `docs/gateways.md` has a configuration for each gateway.
 pub fn forward_auth_router<S>(credentials: &Credentials, headers: ForwardAuthHeaders) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -78,7 +78,7 @@ struct ForwardAuth {
     credentials: Credentials,
     names: CheckedNames,
     family: ForwardAuthHeaders,
-    /// Whether it was said that calls are outside of every API type.
+    /// Whether the warning of calls outside every API type was logged.
     told_outside: AtomicBool,
 }
 
@@ -148,7 +148,7 @@ impl ForwardAuth {
             .next()
             .and_then(|any| self.policy(any).locate(call).err());
         fault.unwrap_or_else(|| {
-            // Once, and without the path, which could be anything.
+            // Once, and without the path, which may have any content.
             if !self.told_outside.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
                     "a gateway asked about a call below no API type's base path, which is refused: \
@@ -173,15 +173,15 @@ fn allowed(decision: &Decision) -> Result<Response, Denial> {
         Decision::Allowed(access) => Some(access),
     };
     describe(caller, headers).map_err(|_| {
-        // Ids and scopes are visible ASCII by construction. Better no answer than one that
-        // leaves out who calls.
+        // Ids and scopes are visible ASCII by construction. No answer is better than one without
+        // the caller.
         tracing::error!("a caller cannot be described in headers");
         Denial::Unavailable
     })?;
     Ok(response)
 }
 
-/// All four are always there, or a gateway would leave the client's own in place.
+/// All four are always set, or a gateway would leave the client's own in place.
 fn describe(
     caller: Option<&Access>,
     headers: &mut HeaderMap,

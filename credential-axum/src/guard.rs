@@ -40,15 +40,15 @@ pub(crate) use self::{
 
 /// A layer that checks every call against one API type of the catalogue. Cheap to clone.
 ///
-/// It decides on the URI as the client sent it, so it decides alike around a whole router, under
-/// `nest` and on a single route. Handlers take [`Access`](crate::Access).
+/// It decides on the URI as the client sent it. The decision is therefore the same around a whole
+/// router, under `nest` and on a single route. Handlers take [`Access`](crate::Access).
 ///
 /// With `Router::route_layer` it checks every call that has a route. With `Router::layer` it also
-/// guards the router's fallback, which `Router::merge` makes that of the whole app: every unknown
-/// path of the host is then refused in place of a 404.
+/// guards the router's fallback, which `Router::merge` turns into that of the whole app: every
+/// unknown path of the host is then refused instead of a 404.
 ///
-/// Layers outside of it see refused calls as well. Nothing there may change method or path. CORS belongs
-/// there, since a browser's preflight carries no token, and since a page can read a refusal only with
+/// Layers outside it also see refused calls. They must not change method or path. CORS belongs
+/// there, because a browser's preflight carries no token and a page can read a refusal only with
 /// CORS headers:
 ///
 /// ```
@@ -108,7 +108,7 @@ struct Rules {
     api_type: Arc<ApiType>,
     names: Arc<CheckedNames>,
     fixed: Option<Requirement>,
-    /// Whether it was said that calls come from outside of the base path.
+    /// Whether the warning of calls outside the base path was logged.
     told_outside: AtomicBool,
 }
 
@@ -124,7 +124,7 @@ pub enum GuardError {
 }
 
 impl Guard {
-    /// A guard by the rules of an API type: method and path say which scope a call needs.
+    /// A guard by the rules of an API type: method and path decide which scope a call needs.
     ///
     /// # Errors
     /// `UnknownApiType`.
@@ -159,9 +159,9 @@ impl Guard {
         })))
     }
 
-    /// The request to hand on, with its `Access` unless it is public.
+    /// The request to pass on, with its `Access` unless it is public.
     async fn check(&self, request: Request) -> Result<Request, Denial> {
-        // Why in parts: a body is not `Sync`, and nothing of it may be borrowed while waiting.
+        // Why in parts: a body is not `Sync`, so it must not be borrowed across an await.
         let (mut parts, body) = request.into_parts();
         let call = Call::sent(&parts.method, &parts.uri, &parts.headers, &parts.extensions);
         let policy = self.0.policy();
@@ -177,7 +177,7 @@ impl Guard {
         Ok(Request::from_parts(parts, body))
     }
 
-    /// The decision on a request, where nothing has to be waited for.
+    /// The decision on a request, if it needs no waiting.
     fn check_now(&self, request: &Request) -> Option<Result<Decision, Denial>> {
         let (method, uri) = (request.method(), request.uri());
         let call = Call::sent(method, uri, request.headers(), request.extensions());
@@ -188,7 +188,7 @@ impl Guard {
         Some(decided.inspect_err(|_| self.0.tell_if_outside(call, request.extensions())))
     }
 
-    /// Tells the handler who calls, or how to find out.
+    /// Gives the handler the caller, or the means to find out.
     fn hand_on(&self, extensions: &mut Extensions, decision: Decision) {
         match decision {
             Decision::Allowed(access) => {
@@ -201,12 +201,12 @@ impl Guard {
     }
 }
 
-/// A call that needs no token. Whether it has one is looked at if its handler asks.
+/// A call that needs no token. A token is verified only if the handler asks for `Access`.
 #[derive(Debug, Clone)]
 pub(crate) struct PublicCall(Guard);
 
 impl PublicCall {
-    /// Who calls, if a token says so.
+    /// The caller, if there is a token.
     ///
     /// # Errors
     /// As [`Policy::volunteer`].
@@ -229,8 +229,8 @@ impl Rules {
         }
     }
 
-    /// Says once that a refused call was none of this API type's. Its path is not told, since it could
-    /// be anything; the route that took it is the host's own.
+    /// Logs once that a refused call was outside this API type. The route is named, which is the
+    /// host's own, but not the path, which may have any content.
     fn tell_if_outside(&self, call: Call<'_>, extensions: &Extensions) {
         if self.fixed.is_some() || self.api_type.covers(call.target) {
             return;
@@ -253,7 +253,7 @@ impl Rules {
 }
 
 impl<'a> Call<'a> {
-    /// The call as its client sent it: `nest` takes its prefix off the request's own URI.
+    /// The call as the client sent it: `nest` removes its prefix from the request's URI.
     fn sent(
         method: &'a Method,
         uri: &'a Uri,
@@ -304,7 +304,7 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        // Why apart: a known token needs no future of its own, which would cost more than the check.
+        // Why a separate path: a future of its own would cost more than the check of a known token.
         match self.guard.check_now(&request) {
             Some(Ok(decision)) => {
                 self.guard.hand_on(request.extensions_mut(), decision);
@@ -320,7 +320,7 @@ where
             }
             None => {}
         }
-        // The service that is ready goes with the call; its clone stays.
+        // The call takes the service that is ready, and a clone stays.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
         let guard = self.guard.clone();
@@ -344,11 +344,11 @@ pin_project_lite::pin_project! {
             #[pin]
             future: F,
         },
-        /// It did not.
+        /// The call was refused.
         Refused {
             refusal: Option<Response>,
         },
-        /// The store, or the body of a search, has a say.
+        /// The decision needs the store, or the body of a search.
         Asking {
             future: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>>,
         },

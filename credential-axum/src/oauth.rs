@@ -1,7 +1,7 @@
 //! The OAuth 2.0 endpoints: token, introspection, revocation, metadata.
 //!
-//! Every request is read in one order: its form, who sends it, what it asks for. The same `401`
-//! goes to an unknown client, a wrong secret, and a revoked or expired credential.
+//! Every request is read in one order: its form, its client, its parameters. An unknown client, a
+//! wrong secret, and a revoked or expired credential get the same `401`.
 
 mod answer;
 mod client;
@@ -46,9 +46,9 @@ const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// The OAuth endpoints with the default [`OAuthConfig`].
 ///
-/// Merge it at the root of what the issuer's URL names: the paths in the metadata are the issuer
-/// followed by `/oauth2/…`. Where the issuer has a path, which a proxy takes off, let the proxy pass
-/// `/.well-known/oauth-authorization-server<path>` as it is: RFC 8414 has the metadata there.
+/// Merge it at the root of the issuer's URL: the addresses in the metadata are the issuer followed
+/// by `/oauth2/…`. If the issuer has a path, which a proxy removes, the proxy must pass
+/// `/.well-known/oauth-authorization-server<path>` on unchanged: RFC 8414 puts the metadata there.
 pub fn oauth_router<S>(credentials: &Credentials) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -70,7 +70,8 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let metadata = Metadata::new(credentials, config.introspection_secret.is_some());
-    // Sorted out first, since a router takes no path twice: an alias never replaces a route.
+    // Checked first, because a router panics on a path that it has: an alias never replaces a
+    // route.
     let mut taken = BTreeSet::new();
     let mut documents = vec![(METADATA_PATH.to_owned(), metadata.server())];
     if let Some(path) = resource::path_of(credentials.issuer()) {
@@ -120,7 +121,7 @@ fn endpoint(
     router
 }
 
-/// What the other methods are told (RFC 9110 §9.3.7 and §15.5.6).
+/// The answer to other methods (RFC 9110 §9.3.7 and §15.5.6).
 ///
 /// No `Access-Control-Allow-Origin`: a client secret does not belong into a web page, so a
 /// browser's preflight has to fail.
@@ -133,13 +134,13 @@ where
         .fallback(async move || OAuthError::MethodNotAllowed(allowed))
 }
 
-/// A document that was written at the start.
+/// A document that is built once, at the start.
 fn document_route(document: Bytes) -> MethodRouter<Arc<Endpoints>> {
     let answer = async move || {
         let mut response = Response::new(Body::from(document.clone()));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // Public, and SMART wants apps in browsers to find it.
+        // Public, because SMART apps in browsers read it.
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response
     };

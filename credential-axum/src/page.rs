@@ -1,7 +1,8 @@
 //! The API Access page: what a tenant's admins see and click.
 //!
-//! The server renders the frame and decides who sees what; the data comes from the admin API, which
-//! checks everything again. Markup is in `page/html.rs`, what the browser loads in `page/assets/`.
+//! The server renders the frame and decides who sees which state. The data comes from the admin
+//! API, which checks everything again. Markup is in `page/html.rs`, the browser's files are in
+//! `page/assets/`.
 
 use std::sync::Arc;
 
@@ -34,16 +35,17 @@ use html::{Admin, View};
 /// Mount it with [`Router::nest_service`], which serves the address with and without a trailing
 /// slash; [`Router::nest`] works too, without one.
 ///
-/// Whoever is signed in and no admin reads one sentence; where self-service is off, admins see
-/// their list, can delete keys and read whom to ask for everything else. The page needs [`admin_router`](crate::admin_router) with the same
+/// A signed-in person who is no admin sees one sentence. Where self-service is off, admins see
+/// their list, can delete keys, and read whom to contact for everything else. The page needs
+/// [`admin_router`](crate::admin_router) with the same
 /// `sign_in` on the same origin, at [`PageConfig::admin_api`].
 ///
-/// All that the browser loads comes from below the page's own address. The
+/// Everything that the browser loads is below the page's own address. The
 /// `Content-Security-Policy` allows nothing else and no inline script or style.
 ///
-/// What it shows is a function of its state: a small library (Preact, vendored with its licence, no
-/// build step) draws it anew after every change. Its predecessor patched elements by hand, and buttons
-/// appeared twice, lost the focus or told of a state that was gone.
+/// The view is a function of the state: a small library (Preact, vendored with its licence, no
+/// build step) redraws it after every change. Its predecessor patched elements by hand, and buttons
+/// appeared twice, lost the focus or showed a state that was gone.
 pub fn page_router<S>(
     credentials: &Credentials,
     sign_in: impl SignIn,
@@ -70,7 +72,7 @@ struct Page {
     credentials: Credentials,
     sign_in: Box<dyn SignIn>,
     config: PageConfig,
-    /// What the page must know of each API type beside the catalogue, as JSON.
+    /// Facts about each API type that the catalogue's JSON does not have, as JSON.
     api_types: serde_json::Value,
 }
 

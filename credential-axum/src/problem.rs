@@ -68,7 +68,7 @@ impl Problem {
         )
     }
 
-    /// Nothing there that the caller may know of: 404.
+    /// Nothing that the caller may know of: 404.
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(
@@ -112,7 +112,7 @@ impl Problem {
         self.status
     }
 
-    /// The stable word for programs.
+    /// The stable code for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
@@ -332,7 +332,7 @@ impl From<ManageError> for Problem {
                 "No audit trail",
                 "The audit trail cannot be read here.",
             ),
-            // Core counts what the store does not answer, and logs it seldom.
+            // Core counts calls that the store does not answer, and logs them at a bounded rate.
             error @ (ManageError::Hash(_) | ManageError::Store(_)) => {
                 tracing::debug!(error = &error as &dyn Error, "no verdict on a request");
                 Self::unavailable()

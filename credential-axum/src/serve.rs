@@ -1,8 +1,8 @@
 //! Connections: accepted, served with HTTP/1.1, bounded, and ended.
 //!
-//! Why not `axum::serve`: it gives a client all the time in the world for a request's head, its body and
-//! its answer, takes connections until there are no more file descriptors, resets a client that still
-//! sends when it is refused, and has no time in which a load balancer could look elsewhere.
+//! Why not `axum::serve`: it has no time limit for a request's head, its body and its answer,
+//! accepts connections until no file descriptor is left, resets a client that is still sending when
+//! it is refused, and does not drain before it stops.
 
 mod config;
 mod connection;
@@ -26,7 +26,7 @@ pub use self::{
     stop::Stop,
 };
 
-/// Serves `app` until it is told to stop, then drains and ends: see [`ServeConfig`].
+/// Serves `app` until [`Stop`] fires, then drains and ends: see [`ServeConfig`].
 ///
 /// A refusal always reaches its client, whatever of the request's body is still on its way: a rest of up
 /// to 4 MiB is read and dropped and the connection kept; otherwise the answer says `Connection: close`, and
@@ -40,7 +40,7 @@ pub async fn serve(mut listener: TcpListener, app: Router, config: ServeConfig, 
                 () = &mut accepting => {}
                 () = open.stop.told() => {}
             }
-            // Elapses: whoever accepts does so for ever.
+            // Always elapses, because accepting never ends.
             let _ = timeout(config.drain, accepting).await;
         }
         if let Err(error) = last_connections(listener, &open) {

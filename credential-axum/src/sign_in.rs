@@ -1,4 +1,4 @@
-//! How the host tells us who is signed in.
+//! The host's sign-in, as a trait.
 
 use std::error::Error;
 
@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use credential_core::{actor::Actor, log_limit::LogLimit};
 use http::request::Parts;
 
-/// The host's sign-in: who makes this request, and in which tenant and role.
+/// The host's sign-in: it names the actor of a request, with tenant and role.
 ///
-/// Asked once per request of the admin API, before anything else is looked at. `parts.uri` is
+/// Called once per request of the admin API, before anything else. `parts.uri` is
 /// what the router sees; behind `Router::nest` the address as sent is in the extension
 /// [`OriginalUri`](axum::extract::OriginalUri).
 #[async_trait]
@@ -16,11 +16,11 @@ pub trait SignIn: Send + Sync + 'static {
     /// The signed-in actor, or `None` if nobody is signed in.
     ///
     /// # Errors
-    /// [`SignInError`] if that could not be found out: 503, and the source is logged.
+    /// [`SignInError`] if the sign-in could not be checked: 503, and the source is logged.
     async fn actor(&self, parts: &Parts) -> Result<Option<Actor>, SignInError>;
 }
 
-/// Who is signed in could not be found out, for example because the session store is down.
+/// The sign-in could not be checked, for example because the session store is down.
 #[derive(Debug, thiserror::Error)]
 #[error("could not find out who is signed in")]
 pub struct SignInError(#[source] Box<dyn Error + Send + Sync>);
@@ -31,7 +31,7 @@ impl SignInError {
         Self(source.into())
     }
 
-    /// Logs it, seldom: what a sign-in needs may be down, and then every request ends here.
+    /// Logs at a bounded rate: if the sign-in's store is down, every request ends here.
     pub(crate) fn log(&self) {
         static LOGGED: LogLimit = LogLimit::new();
         if let Some(unlogged) = LOGGED.is_due() {

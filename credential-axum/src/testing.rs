@@ -1,5 +1,5 @@
-//! For a host's own tests: its router asked without a socket, and [`Access`] for a handler that is
-//! called as a function.
+//! For a host's own tests: calls of its router without a socket, and [`Access`] for a handler that
+//! is called as a function.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -56,7 +56,7 @@ impl TestHost {
     /// The answer to a call without a body, made with that token.
     ///
     /// # Panics
-    /// As [`send`](Self::send); also if `method` or `path` is none.
+    /// As [`send`](Self::send); also if `method` or `path` is invalid.
     pub async fn call(&self, method: &str, path: &str, token: &LiveToken) -> Response<String> {
         let request = Request::builder()
             .method(method)
@@ -70,7 +70,7 @@ impl TestHost {
     /// The answer to any request.
     ///
     /// # Panics
-    /// If the answer's body breaks off or is no text.
+    /// If the answer's body breaks off or is not text.
     pub async fn send(&self, request: Request<Body>) -> Response<String> {
         let Ok(answer) = self.router.clone().oneshot(request).await;
         let (parts, body) = answer.into_parts();
@@ -80,8 +80,8 @@ impl TestHost {
     }
 }
 
-/// What a handler is handed for a call that needed `scope`, by a client that holds only that. With a
-/// `token` at hand, `credentials.verify(token.bearer())` is what code without HTTP is handed.
+/// The `Access` that a handler gets for a call that needed `scope`, of a client that holds only
+/// that scope. Code without HTTP gets `credentials.verify(token.bearer())`.
 ///
 /// # Panics
 /// As [`token_of`](credential_core::testing::token_of).

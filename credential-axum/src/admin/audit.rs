@@ -52,8 +52,8 @@ pub(super) fn which_events(query: &mut Fields<String>) -> AuditQuery {
     }
 }
 
-/// One row of the audit trail. Of a row that cannot be read only its number is known; the others of
-/// its page are shown all the same.
+/// One row of the audit trail. A row that cannot be read is shown by its number alone, between the
+/// other rows of its page.
 #[derive(Default, Serialize)]
 struct ShownEvent<'a> {
     seq: u64,
@@ -61,10 +61,10 @@ struct ShownEvent<'a> {
     actor: Option<&'a str>,
     action: Option<&'a str>,
     credential_id: Option<String>,
-    /// To the byte as stored, because the hash covers it.
+    /// Byte for byte as stored, because the hash covers it.
     details: Option<&'a RawValue>,
     hash: Option<String>,
-    /// The column that holds what was never written there.
+    /// The column whose value this software never writes.
     unreadable: Option<&'a str>,
 }
 

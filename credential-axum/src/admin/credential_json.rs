@@ -1,6 +1,6 @@
 //! The JSON of credentials.
 //!
-//! Times are RFC 3339 in UTC; what is absent is `null`, not missing.
+//! Times are RFC 3339 in UTC. An absent value is `null`, not left out.
 
 use axum::body::Bytes;
 use credential_core::{
@@ -59,7 +59,7 @@ impl<'a> ShownCredential<'a> {
     }
 }
 
-/// What is known of a live secret beside the secret.
+/// The public facts about a live secret.
 #[derive(Serialize)]
 struct ShownSecret<'a> {
     selector: &'a str,
@@ -79,7 +79,7 @@ impl<'a> From<&'a StoredSecret> for ShownSecret<'a> {
     }
 }
 
-/// The answer to a change of what checks say.
+/// The answer to a change that checks depend on.
 #[derive(Serialize)]
 pub(super) struct ShownChange<'a> {
     credential: ShownCredential<'a>,

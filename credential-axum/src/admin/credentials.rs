@@ -176,7 +176,7 @@ pub(super) fn scopes(body: &mut Fields<JsonValue>) -> SetScopes {
     }
 }
 
-/// Understood so that a client can send back what it read.
+/// Accepted, so that a client can send back what it read.
 fn api_type(body: &mut Fields<JsonValue>) -> Field<String> {
     let meaning = "The API type that it has. Any other is refused.";
     body.optional("api_type", Unchanged, meaning)
@@ -201,7 +201,7 @@ fn one(credentials: &Credentials, credential: &Credential) -> Response {
     ([(header::ETAG, etag(credential.version))], Json(body)).into_response()
 }
 
-/// The answer that says from when on a change counts everywhere.
+/// The answer with the time from which a change counts everywhere.
 fn in_effect(credentials: &Credentials, changed: &Changed) -> Response {
     let body = ShownChange::at(credentials.clock().now(), changed);
     let etag = etag(changed.credential.version);

@@ -11,7 +11,7 @@ pub(super) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// What `If-Match` says; `None` without one.
+/// The value of `If-Match`; `None` without one.
 #[derive(Debug)]
 pub(super) struct IfMatch(pub(super) Option<Expected>);
 
@@ -23,11 +23,11 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
-/// Several lines count as one list (RFC 9110 §5.3). What is not ours or no entity tag matches no
-/// version.
+/// Several lines count as one list (RFC 9110 §5.3). A tag that is not ours, or text that is no tag,
+/// matches no version.
 ///
-/// A weak tag counts like a strong one, against RFC 9110 §13.1.1: proxies that compress an answer
-/// weaken its tag, and what is compared here is the version, not bytes.
+/// A weak tag counts like a strong one, contrary to RFC 9110 §13.1.1: proxies that compress an
+/// answer weaken its tag, and the version is compared here, not bytes.
 fn expected(headers: &HeaderMap) -> Option<Expected> {
     let lines: Vec<&[u8]> = headers
         .get_all(header::IF_MATCH)

@@ -1,4 +1,4 @@
-//! What a request is about: the admin who makes it, and the credential that its path names.
+//! The admin of a request, and the credential that its path names.
 
 use axum::extract::{FromRequestParts, Path};
 use credential_core::{actor::TenantAdmin, id::CredentialId};
@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use crate::problem::Problem;
 
-/// The admin whom the gate let in.
+/// The admin whom the gate admitted.
 #[derive(Debug)]
 pub(super) struct SignedIn(pub(super) TenantAdmin);
 
@@ -19,8 +19,8 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
     }
 }
 
-/// The `{id}` of the path. Text that is no id is not refused here but when the credential is looked up,
-/// as an id that names nothing is.
+/// The `{id}` of the path. Text that is no id is refused when the credential is looked up, as an
+/// unknown id is, and not here.
 #[derive(Debug)]
 pub(super) struct PathId(Option<CredentialId>);
 

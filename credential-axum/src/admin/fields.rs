@@ -1,8 +1,8 @@
 //! The fields of a body or the parameters of a query, read and described by the same calls.
 //!
-//! A reading function asks [`Fields`] for each field by its name, kind and meaning. Over a request the
-//! calls return what was sent and keep every fault; over nothing ([`describe`]) they leave a JSON
-//! Schema. So what is accepted and what is documented cannot differ.
+//! A reading function asks [`Fields`] for each field by its name, kind and meaning. Over a request
+//! the calls return the values and keep every fault; over nothing ([`describe`]) they build a JSON
+//! Schema. So the accepted and the documented fields cannot differ.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use crate::problem::Problem;
 /// one pasted into the wrong place does not come back.
 const LONGEST_SHOWN: usize = 64;
 
-/// What a field holds: how a value of the form `V` is read, and how it is described.
+/// The kind of a field: how a value of the form `V` is read, and how it is described.
 pub(super) trait Kind<V> {
     type Value;
 
-    /// What was sent, and what is wrong with it: a code and a message each, which never repeat it.
+    /// The value, and its faults: a code and a message each, which never repeat the value.
     fn read(self, sent: V, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<Self::Value>;
 
     /// A JSON Schema (draft 2020-12, as `OpenAPI` 3.1 has it).
@@ -32,7 +32,7 @@ pub(super) trait Kind<V> {
 #[derive(Debug)]
 pub(super) struct Fields<V> {
     source: Source<V>,
-    /// The code of a fault that an unknown field is.
+    /// The code of the fault for an unknown field.
     unknown: &'static str,
     accepted: Vec<&'static str>,
     faults: Vec<Fault>,
@@ -54,7 +54,7 @@ struct Description {
     either: Option<[&'static str; 2]>,
 }
 
-/// The JSON Schema of what a reading function reads.
+/// The JSON Schema of the fields that a reading function reads.
 pub(super) fn describe<V, T>(read: impl FnOnce(&mut Fields<V>) -> T) -> Value {
     let mut fields = Fields {
         source: Source::Description(Description::default()),
@@ -102,7 +102,7 @@ impl<V> Fields<V> {
         }
     }
 
-    /// A field that has to be there; the use case says so if it is not.
+    /// A required field; the use case refuses its absence.
     pub(super) fn required<K: Kind<V>>(
         &mut self,
         name: &'static str,
@@ -169,8 +169,8 @@ impl<V> Fields<V> {
         self.faults.push(Fault::new(name, code, message));
     }
 
-    /// Whether anything is wrong with what was sent. To be asked when every field has been read: what
-    /// is left is unknown, which is a fault.
+    /// Whether the request has any fault. Call it after every field has been read: the fields that
+    /// are left are unknown, which is a fault.
     pub(super) fn incomplete(&mut self) -> bool {
         if let Source::Sent(values) = &mut self.source {
             let unknown: BTreeSet<&str> = values.iter().map(|(name, _)| shown(name)).collect();
@@ -184,7 +184,7 @@ impl<V> Fields<V> {
         !self.faults.is_empty()
     }
 
-    /// A use case's refusal. What could not be read is added to what the use case found.
+    /// A use case's refusal, with the faults of reading added to those of the use case.
     pub(super) fn refusal(self, error: ManageError) -> Problem {
         let mut faults = self.faults;
         match error {
@@ -201,7 +201,7 @@ impl<V> Fields<V> {
         .into()
     }
 
-    /// Refuses the request if anything is wrong with what was sent.
+    /// Refuses the request if it has any fault.
     pub(super) fn check(mut self) -> Result<(), Problem> {
         if self.incomplete() {
             return Err(Problem::invalid(self.faults));
@@ -231,7 +231,7 @@ pub(super) mod tests {
         (value, faults.map(|it| (it.field, it.code)).collect())
     }
 
-    /// A number as it is.
+    /// The number itself.
     struct Number;
 
     impl Kind<u8> for Number {

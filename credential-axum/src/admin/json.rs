@@ -20,8 +20,8 @@ use crate::{
     problem::Problem,
 };
 
-/// A JSON body. Refuses, in this order, what is too large, of another media type, or not JSON;
-/// everything else becomes a fault.
+/// A JSON body. Refuses, in this order, a body that is too large, of another media type, or not
+/// JSON. Everything else becomes a fault.
 #[derive(Debug)]
 pub(super) struct JsonBody(pub(super) Fields<JsonValue>);
 
@@ -51,7 +51,7 @@ fn is_json(headers: &HeaderMap, method: &Method) -> bool {
 }
 
 fn decode(body: &[u8]) -> Result<Fields<JsonValue>, Problem> {
-    // Why first: what serde_json skips it does not check.
+    // Why first: serde_json does not check the parts that it skips.
     let text = std::str::from_utf8(body).map_err(|_| Problem::malformed())?;
     let body = serde_json::from_str(text).map_err(|_| Problem::malformed())?;
     let JsonValue::Object(fields) = body else {
@@ -87,7 +87,7 @@ impl Kind<JsonValue> for Text {
     }
 }
 
-/// A text that repeats what cannot be changed. Anything else is an attempt to change it, which the
+/// A text that repeats an unchangeable value. Any other value is an attempt to change it, which the
 /// use case refuses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unchanged;
@@ -107,7 +107,7 @@ impl Kind<JsonValue> for Unchanged {
     }
 }
 
-/// A list of texts. The texts among other things are kept, so that their faults show too.
+/// A list of texts. Texts beside values of other types are kept, so that their faults show too.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Texts;
 
@@ -200,8 +200,8 @@ impl Kind<JsonValue> for Word {
     }
 }
 
-/// As much of a JSON value as a request of ours can need: an object with texts and lists of
-/// texts. What is deeper is skipped, in constant space.
+/// The part of a JSON value that our requests need: an object with texts and lists of texts. Deeper
+/// values are skipped, in constant space.
 ///
 /// Unlike `serde_json::Value` it keeps duplicate keys.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ impl<'de> Deserialize<'de> for JsonValue {
     }
 }
 
-/// Where in a body a value stands.
+/// The place of a value in a body.
 #[derive(Debug, Clone, Copy)]
 enum Depth {
     Body,

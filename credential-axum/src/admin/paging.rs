@@ -88,7 +88,7 @@ impl<C: Cursor> Kind<String> for Position<C> {
     }
 }
 
-/// A place that a page can begin behind.
+/// A position after which a page can begin.
 pub(super) trait Cursor: Sized {
     fn to_text(&self) -> String;
     /// `None` for everything that [`to_text`](Self::to_text) did not write.

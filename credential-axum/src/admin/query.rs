@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::fields::{Fields, Kind, shown};
 
 /// Splits and decodes a query string (`application/x-www-form-urlencoded`). A parameter whose
-/// percent-encoding is broken or no UTF-8 is a fault.
+/// percent-encoding is broken or not UTF-8 is a fault.
 pub(super) fn parse(query: Option<&str>) -> Fields<String> {
     let mut values = Vec::new();
     let mut faults = Vec::new();

@@ -5,7 +5,7 @@ use mediatype::MediaType;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The one `Content-Type` of a request. Of two, no two parsers need pick the same.
+/// The one `Content-Type` of a request. Two parsers may choose different ones of several.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<MediaType<'_>> {
     let mut all = headers.get_all(CONTENT_TYPE).iter();
     let (Some(header), None) = (all.next(), all.next()) else {
@@ -19,12 +19,12 @@ pub(crate) fn is_type(media_type: &MediaType<'_>, essence: &str) -> bool {
     MediaType::parse(essence).is_ok_and(|known| known == media_type.essence())
 }
 
-/// True for a form. Its media type defines no parameters, so they say nothing.
+/// True for a form. Its media type defines no parameters, so they are ignored.
 pub(crate) fn is_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|media_type| is_type(&media_type, FORM))
 }
 
-/// True for a form that says nothing of itself but that it is in UTF-8.
+/// True for a form without parameters but a charset of UTF-8.
 pub(crate) fn is_utf8_form(headers: &HeaderMap) -> bool {
     content_type(headers).is_some_and(|media_type| {
         is_type(&media_type, FORM)

@@ -1,8 +1,8 @@
-//! What is done with a request's body that nobody read: an early refusal leaves it on its way.
+//! The unread rest of a request's body, as an early refusal leaves it.
 //!
-//! A connection that is closed while its client still sends is reset by the kernel, and a reset may
-//! reach the client before the answer does. hyper closes such a connection, mostly without having
-//! announced it. So the rest is read and dropped here after the answer, as far as that is bounded.
+//! The kernel resets a connection that is closed while its client still sends, and the reset may
+//! reach the client before the answer does. hyper closes such a connection, mostly without
+//! announcing it. So the rest is read and dropped here after the answer, within bounds.
 
 use std::{
     convert::Infallible,
@@ -26,8 +26,8 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tower::{Layer, Service};
 
-/// The largest rest of a body that is read and dropped so that its connection can be kept. More than a
-/// proxy sends on before it looks at the answer, and little to read.
+/// The largest rest of a body that is read and dropped to keep its connection. It is more than a
+/// proxy sends before it reads the answer, and takes little time to read.
 const LARGEST_REST: u64 = 4 * 1024 * 1024;
 
 /// How long the rest may take.
@@ -136,8 +136,8 @@ where
     over: Option<O>,
 }
 
-/// What is done when an exchange is over; not where the rest of a body was too large, too slow or
-/// broke off, which ends the connection.
+/// What happens when an exchange is over. Not called if the rest of a body was too large, too slow
+/// or broke off, because that ends the connection.
 pub(crate) trait Over: Unpin + Send + 'static {
     fn over(self);
 }
@@ -242,7 +242,7 @@ fn client_closes(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// A body in the hands of a handler. Dropped before its end it goes back to its lender.
+/// A body that a handler holds. If it is dropped before its end, it goes back to its lender.
 pub(crate) struct Lent<B: HttpBody<Data = Bytes> + Unpin + Send + 'static> {
     /// `None` once it has ended, well or badly.
     body: Option<B>,
@@ -315,14 +315,14 @@ where
     }
 }
 
-/// Who gets a lent body back.
+/// The lender of a body, who gets it back.
 pub(crate) struct Lender<B> {
     loan: Arc<Mutex<Loan<B>>>,
     waits_to_continue: bool,
     client_closes: bool,
 }
 
-/// What nobody read.
+/// The unread rest.
 pub(crate) struct Rest<B> {
     pub(crate) body: B,
     /// The connection cannot be kept, which its answer has to say.
@@ -336,8 +336,8 @@ impl<B: HttpBody> Lender<B> {
         let Loan::Back { body, begun } = mem::replace(&mut *loan, Loan::Settled) else {
             return None;
         };
-        // Why not kept where the client waits for `100 Continue`: after a refusal some clients send
-        // the body and some do not, and the next request could be taken for it.
+        // Why not kept if the client waits for `100 Continue`: after a refusal some clients send
+        // the body and some do not, so the next request could be mistaken for it.
         let must_close = self.client_closes
             || self.waits_to_continue && !begun
             || body.size_hint().lower() > LARGEST_REST;
@@ -368,7 +368,7 @@ where
 }
 
 fn in_background(work: impl Future<Output = ()> + Send + 'static) {
-    // Without a runtime nothing is served any more.
+    // Without a runtime no connection is served any more.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(work);
     }

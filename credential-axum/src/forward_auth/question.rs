@@ -1,4 +1,4 @@
-//! What a gateway asks: how each kind of it says which call is meant.
+//! The question of a gateway: how each family of gateways describes the call.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, uri::PathAndQuery};
 
@@ -7,13 +7,13 @@ use crate::guard::{Denial, reads_as, starts_as};
 /// Where questions are asked.
 pub(super) const PATH: &str = "/forward-auth";
 
-/// What every header of ours begins with. A client may send none of that kind.
+/// The prefix of our headers. A client may not send any header with it.
 const OURS: &str = "x-credential-";
 
 /// What the gateway sent, without its body.
 pub(super) struct Question {
     pub(super) method: Method,
-    /// Without what a `nest` took off.
+    /// The original URI, without the effect of `nest`.
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
 }
@@ -26,10 +26,10 @@ impl Question {
     }
 }
 
-/// How the gateway says what the client asked for.
+/// How the gateway describes the client's call.
 ///
-/// A client may send such headers too. So the gateway must set those of its own family on every
-/// question, and a header of another family, which it would not touch, is refused.
+/// A client may send such headers too. Therefore the gateway must set those of its own family on
+/// every question, and headers of another family, which it would not replace, are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardAuthHeaders {
     /// `X-Forwarded-Method` and `X-Forwarded-Uri`: Traefik, Caddy.
@@ -39,7 +39,8 @@ pub enum ForwardAuthHeaders {
     /// `X-Original-Method` and `X-Original-URL`, the whole URL: ingress-nginx.
     XOriginalUrl,
     /// No headers: the question has the method of the call, and its path below `/forward-auth`:
-    /// Envoy's `ext_authz`. What stands behind a `#` in it is not seen, so the gateway must refuse it.
+    /// Envoy's `ext_authz`. The part behind a `#` is not seen here, so the gateway must refuse such
+    /// paths.
     Path,
 }
 
@@ -93,7 +94,7 @@ impl ForwardAuthHeaders {
             starts_as(name, OURS) || (!own.contains(&name) && families())
         });
         match foreign.map(HeaderName::as_str) {
-            // What a client sends is not repeated at any length.
+            // Bounded, because a client chooses the length.
             Some(name) if name.len() > 64 => Err(Denial::bad_request(
                 "a header that only the gateway may send is not accepted here",
             )),
@@ -119,8 +120,8 @@ impl ForwardAuthHeaders {
     }
 }
 
-/// Path and query of an absolute URL, as they stand there. The host is the client's own `Host`,
-/// so nothing of it may be taken for a path.
+/// Path and query of an absolute URL, unchanged. The client chooses the host part (it is the `Host`
+/// header), so no character of it may be taken for the beginning of the path.
 fn target_of_url(url: &str) -> Result<&str, Denial> {
     let after_scheme = url
         .strip_prefix("https://")

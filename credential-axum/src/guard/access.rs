@@ -12,7 +12,7 @@ use http::{StatusCode, request::Parts};
 use super::{PublicCall, denial::Denial, error_body};
 use crate::problem::Problem;
 
-/// A call that a [`Guard`](crate::Guard) let through: whose it is and what it may do.
+/// A call that a [`Guard`](crate::Guard) let through: its caller, and what it may do.
 ///
 /// Take it as an argument of a handler. On a route that the catalogue lists as public, a handler may take
 /// `Option<Access>`: then a token is welcome and not needed. Everything of [`credential_core::Access`] is here
@@ -37,8 +37,8 @@ impl Access {
         }
     }
 
-    /// The user that the client says it acts for, in the form that the API type lists. The token
-    /// was found to allow that; whether there is such a user is for the host to check.
+    /// The user for whom the client acts, in the form that the API type lists. The token allows
+    /// that; the host must check that the user exists.
     #[must_use]
     pub fn on_behalf_of(&self) -> Option<&str> {
         self.on_behalf_of.as_deref()
@@ -60,7 +60,7 @@ impl Deref for Access {
 }
 
 impl Access {
-    /// Who calls, in a handler that was asked.
+    /// The caller, for a handler that asks for it.
     ///
     /// # Errors
     /// [`AccessRejection`]
@@ -84,8 +84,8 @@ impl Access {
     }
 }
 
-/// On a public route the token is looked at here: without a good one, the answer is the guard's own.
-/// 500 and a log event if there is no guard around the handler.
+/// On a public route the token is verified here: without a valid one, the answer is the guard's
+/// refusal. 500 and a log event if there is no guard around the handler.
 impl<S: Sync> FromRequestParts<S> for Access {
     type Rejection = AccessRejection;
 
@@ -100,8 +100,8 @@ impl<S: Sync> FromRequestParts<S> for Access {
     }
 }
 
-/// `None` on a public route that was called without a token. A token that is there has to be good: a
-/// bad one is refused as elsewhere.
+/// `None` on a public route that was called without a token. A token that is present must be valid:
+/// an invalid one is refused as elsewhere.
 impl<S: Sync> OptionalFromRequestParts<S> for Access {
     type Rejection = AccessRejection;
 

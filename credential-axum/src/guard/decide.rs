@@ -18,24 +18,24 @@ use crate::authorization_header::Authorization;
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) method: &'a str,
-    /// Path and query, with everything that a router may have taken off.
+    /// Path and query, with any prefix that a router has removed.
     pub(crate) target: &'a str,
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// The rules that a call is held against.
+/// The rules that a call is checked against.
 #[derive(Clone, Copy)]
 pub(crate) struct Policy<'a> {
     pub(crate) credentials: &'a Credentials,
     pub(crate) api_type: &'a ApiType,
     pub(crate) names: &'a CheckedNames,
-    /// What every call needs; `None`: what the API type says of its method and path.
+    /// The requirement of every call; `None`: the API type decides by method and path.
     pub(crate) fixed: Option<&'a Requirement>,
 }
 
 /// A call that may go on.
 pub(crate) enum Decision {
-    /// Open to everyone. Nobody looked for a token.
+    /// Open to everyone. No token was read.
     Public,
     /// Allowed to this caller.
     Allowed(Access),
@@ -62,7 +62,7 @@ impl<'a> Policy<'a> {
             .map(Decision::Allowed)
     }
 
-    /// As [`decide`](Self::decide) where nothing has to be waited for, which is almost always.
+    /// As [`decide`](Self::decide) if it needs no waiting, which is almost always.
     ///
     /// # Errors
     /// As for `decide`, but `Unavailable`.
@@ -87,8 +87,8 @@ impl<'a> Policy<'a> {
         Some(admitted.map(Decision::Allowed))
     }
 
-    /// Where the call goes. What it needs may depend on more than that, which is read for callers with
-    /// a valid token only.
+    /// The target of the call. The requirement may depend on more, which is read only for callers
+    /// with a valid token.
     ///
     /// # Errors
     /// `Trace`, `BadRequest`.
@@ -151,7 +151,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Who makes a call that needs no token, if there is one.
+    /// The caller of a call that needs no token, if it has one.
     ///
     /// # Errors
     /// `InvalidToken`, `Unavailable`; as [`Policy::admit`].
@@ -163,7 +163,7 @@ impl<'a> Policy<'a> {
         }
     }
 
-    /// Who calls.
+    /// The caller.
     ///
     /// # Errors
     /// `NoToken`, `InvalidToken`, `Unavailable`.

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-/// Why a call may not go on. The text is for the client: it says nothing about the token beyond
-/// that it will not do, and nothing about other tenants.
+/// Why a call may not go on. The text is for the client: it gives no reason why a token was
+/// refused, and nothing about other tenants.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denial {
     /// `400`: parsers could read the call differently.
     #[error("{0}")]
     BadRequest(Cow<'static, str>),
-    /// `405`: TRACE, which sends back what it was sent, tokens included.
+    /// `405`: TRACE, whose answer would repeat the request, tokens included.
     #[error("the method TRACE is not accepted")]
     Trace,
     /// `413`: the body of a search.

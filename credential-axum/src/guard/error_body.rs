@@ -44,7 +44,7 @@ pub struct CallRefused {
     pub code: &'static str,
     /// The word's meaning.
     pub title: &'static str,
-    /// What about this call, for whoever made it.
+    /// What is wrong with this call, for its caller.
     pub detail: String,
 }
 
@@ -104,7 +104,7 @@ fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
     response
 }
 
-/// What the shapes call a denial.
+/// The words of the shapes for a denial.
 struct RefusalWords {
     status: StatusCode,
     code: &'static str,

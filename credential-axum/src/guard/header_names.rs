@@ -1,7 +1,7 @@
-//! Header names that mean something to others although they are not the header itself.
+//! Header names that other programs take for a header that a check depends on.
 //!
-//! CGI, WSGI and their heirs cannot tell `X_On_Behalf_Of` from `X-On-Behalf-Of` (RFC 3875 §4.1.18).
-//! A check that looks for one spelling only would let the other one through to them.
+//! CGI, WSGI and their successors cannot distinguish `X_On_Behalf_Of` from `X-On-Behalf-Of` (RFC
+//! 3875 §4.1.18). A check of one spelling alone would let the other one through to them.
 
 use credential_core::ScopeCatalog;
 use http::HeaderMap;
@@ -30,7 +30,7 @@ pub(crate) struct CheckedNames {
 }
 
 impl CheckedNames {
-    /// Those of every API type: behind one gateway, one may be read for another.
+    /// Those of every API type: behind one gateway, an API may read the header of another.
     pub(crate) fn of(catalog: &ScopeCatalog) -> Self {
         let users = catalog.api_types().iter().filter_map(|api_type| {
             let header = &api_type.on_behalf_of()?.header;
@@ -42,8 +42,8 @@ impl CheckedNames {
         }
     }
 
-    /// For questions of a gateway, which may say in such a header what the client asked for; whoever
-    /// reads it refuses it where it is the client's.
+    /// For questions of a gateway, which may describe the call in such a header. The reader of the
+    /// question refuses the header where it is the client's.
     pub(crate) fn of_questions(catalog: &ScopeCatalog) -> Self {
         Self {
             path_overrides: &["x-rewrite-url"],
@@ -55,7 +55,7 @@ impl CheckedNames {
     ///
     /// # Errors
     /// `BadRequest` for a header that overrides the method or the path, and for a second spelling of a
-    /// header that is looked at.
+    /// header that a check reads.
     #[inline]
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Denial> {
         for name in headers.keys() {
@@ -87,13 +87,13 @@ impl CheckedNames {
     }
 }
 
-/// True if somebody may take one header name for the other. Both are in lower case.
+/// True if a program may take one header name for the other. Both are in lower case.
 #[inline]
 pub(crate) fn reads_as(name: &str, known: &str) -> bool {
     name.len() == known.len() && starts_as(name, known)
 }
 
-/// True if somebody may take the beginning of `name` for `known`.
+/// True if a program may take the beginning of `name` for `known`.
 #[inline]
 pub(crate) fn starts_as(name: &str, known: &str) -> bool {
     name.len() >= known.len()
@@ -103,7 +103,7 @@ pub(crate) fn starts_as(name: &str, known: &str) -> bool {
             .all(|(one, other)| folded(one) == folded(other))
 }
 
-/// Whatever is not a letter or a digit becomes one character.
+/// Every character but letters and digits counts as the same one.
 fn folded(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() {
         byte

@@ -14,11 +14,11 @@ use crate::body::{BodyError, is_utf8_form, read_body};
 enum SearchBody {
     None,
     Read(Bytes),
-    /// Not a plain form: it could name anything.
+    /// Not a plain form, so it may name any type.
     Unseen,
 }
 
-/// True for `POST …/_search` where FHIR rules give its body a say.
+/// True for `POST …/_search` where FHIR rules also read its body.
 pub(super) fn is_search(api_type: &ApiType, call: Call<'_>) -> bool {
     if api_type.rules() != PathRules::Fhir || call.method != "POST" {
         return false;
@@ -60,7 +60,7 @@ impl SearchBody {
         if body.is_end_stream() {
             return Ok((Self::None, body));
         }
-        // Compressed, it is not what the handler reads.
+        // A compressed body is not what the handler reads.
         if !is_utf8_form(headers) || headers.contains_key(CONTENT_ENCODING) {
             return Ok((Self::Unseen, body));
         }

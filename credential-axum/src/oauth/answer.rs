@@ -36,7 +36,7 @@ pub(super) struct ActiveToken<'a> {
     pub(super) api_type: &'a str,
 }
 
-/// All that is said of a token that is not active, not the caller's to see, or no token.
+/// The answer for a token that is inactive, that the caller may not see, or that is none.
 pub(super) const INACTIVE: &str = r#"{"active":false}"#;
 
 /// RFC 8414 §2.
@@ -69,7 +69,7 @@ pub(super) struct SmartConfiguration<'a> {
     pub(super) code_challenge_methods_supported: &'a [&'a str],
 }
 
-/// A `200` with JSON that nobody may keep.
+/// A `200` with JSON and `Cache-Control: no-store`.
 pub(super) fn no_store_json(answer: &impl Serialize) -> Response {
     match serde_json::to_vec(answer) {
         Ok(json) => no_store(json.into()),
@@ -81,7 +81,7 @@ pub(super) fn no_store_json(answer: &impl Serialize) -> Response {
     }
 }
 
-/// A `200` that says it is JSON and that nobody may keep it.
+/// A `200` of JSON with `Cache-Control: no-store`.
 pub(super) fn no_store(body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();

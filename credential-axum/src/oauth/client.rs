@@ -1,4 +1,4 @@
-//! Who calls an OAuth endpoint: client authentication by Basic or by body (RFC 6749 §2.3.1).
+//! Client authentication of the OAuth endpoints, by Basic or by body (RFC 6749 §2.3.1).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use credential_core::{
@@ -15,7 +15,7 @@ use crate::authorization_header::Authorization;
 
 const REFUSED: OAuthError = OAuthError::InvalidClient { bearer: false };
 
-/// What a request offers as proof of who it is from. No `Debug`: it holds a secret.
+/// The client authentication that a request offers. No `Debug`: it holds a secret.
 pub(super) enum Presented<'a> {
     /// `client_secret_basic`: the base64 of RFC 7617, not yet read.
     Basic(&'a str),
@@ -26,15 +26,15 @@ pub(super) enum Presented<'a> {
     },
     /// A bearer secret; only introspection knows one.
     Bearer(&'a str),
-    /// Nothing, half of it, or a scheme that is not known.
+    /// Nothing, an incomplete pair, or an unknown scheme.
     Nothing,
 }
 
 impl<'a> Presented<'a> {
     /// Finds the one way in which the client authenticates.
     ///
-    /// A client that authenticates in the body may send an `Authorization` header that is left over
-    /// from something else: it is ignored, unless it is of a scheme for clients.
+    /// A client that authenticates in the body may send a left-over `Authorization` header. It is
+    /// ignored, unless it has a scheme for clients.
     ///
     /// # Errors
     /// `InvalidRequest` for more than one way (RFC 6749 §2.3).
@@ -107,7 +107,7 @@ impl<'a> Presented<'a> {
             Self::Bearer(_) | Self::Nothing => return Err(REFUSED),
         };
         if matches!(result, Err(AuthenticateError::Refused(_))) {
-            // In a flood of these, whoever else is ready goes first.
+            // In a flood of these, other requests that are ready go first.
             tokio::task::yield_now().await;
         }
         result.map_err(|error| match error {

@@ -16,7 +16,8 @@ impl OAuthConfig {
     /// Lets resource servers introspect any token with `Authorization: Bearer <secret>`. Without
     /// it only clients can, and only tokens of their own tenant.
     ///
-    /// Whoever has it sees every tenant's tokens: draw it at random, 32 characters or more. It is wiped
+    /// Its holder can introspect every tenant's tokens: draw it at random, 32 characters or more.
+    /// It is wiped
     /// when the last router that uses it is dropped.
     ///
     /// # Errors
@@ -63,10 +64,10 @@ impl fmt::Debug for OAuthConfig {
 /// Why an [`OAuthConfig`] is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OAuthConfigError {
-    /// It could never be sent in a header.
+    /// The secret cannot be sent in a header.
     #[error("the introspection secret must be one or more visible ASCII characters")]
     IntrospectionSecret,
-    /// No path that can be served as it stands.
+    /// Not a path that can be served unchanged.
     #[error("`{0}` is not a plain path; letters, digits, `-._~` and `/` are accepted")]
     TokenPath(String),
 }
@@ -76,7 +77,7 @@ pub enum OAuthConfigError {
 pub(super) struct IntrospectionSecret(Zeroizing<String>);
 
 impl IntrospectionSecret {
-    /// Tells how long the secret is, nothing else.
+    /// Shows only the length of the secret.
     pub(super) fn matches(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
     }

@@ -38,7 +38,7 @@ pub(super) enum OAuthError {
     InvalidTarget(String),
     /// `405`, with the methods that are allowed.
     MethodNotAllowed(&'static str),
-    /// `503`: nothing can be said about the request now.
+    /// `503`: the request cannot be decided now.
     Unavailable {
         /// When to try again, in seconds.
         retry_after: u64,
@@ -48,7 +48,7 @@ pub(super) enum OAuthError {
 }
 
 impl OAuthError {
-    /// For want of an answer of the store, which is asked again at the next request.
+    /// The store did not answer. It is asked again at the next request.
     pub(super) const UNAVAILABLE: Self = Self::Unavailable { retry_after: 1 };
 
     pub(super) fn invalid_request(why: impl Into<Cow<'static, str>>) -> Self {
@@ -76,8 +76,7 @@ impl OAuthError {
                 "invalid_request",
                 Some("the method is not allowed here"),
             ),
-            // Not in RFC 6749 §5.2, which knows no such case for this endpoint; the word is that
-            // of §4.1.2.1.
+            // RFC 6749 §5.2 has no such case for this endpoint; the code is that of §4.1.2.1.
             Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "temporarily_unavailable",

@@ -36,7 +36,7 @@ pub(super) enum FormError {
     SecretInQuery,
 }
 
-/// The most parameters that are looked at, be they known or not.
+/// The maximum number of parameters, known or not.
 const MOST_PARAMETERS: usize = 64;
 
 fn check_count(parameters: &[u8]) -> Result<(), FormError> {
@@ -102,7 +102,7 @@ enum Known {
     Token = 16,
 }
 
-/// Which names have been read. Allocates for unknown names only.
+/// The names that have been read. Allocates for unknown names only.
 #[derive(Default)]
 struct Seen<'a> {
     known: u8,
@@ -135,7 +135,7 @@ pub(super) fn check_query(uri: &Uri) -> Result<(), FormError> {
     check_count(query.as_bytes())?;
     let secret = |pair: &str| {
         let name = decode(pair.split('=').next().unwrap_or_default());
-        // What cannot be decoded is none of these names to anybody.
+        // A name that cannot be decoded is none of these.
         name.is_ok_and(|name| {
             matches!(
                 &*name,

@@ -46,7 +46,7 @@ pub(super) async fn introspect(
     }
 }
 
-/// Who asks about a token.
+/// The caller of introspection.
 enum Asks {
     /// Sees the tokens of its own tenant.
     Client(AuthenticatedClient),
@@ -70,7 +70,7 @@ impl Endpoints {
         presented: Presented<'_>,
         form: &Form<'_>,
     ) -> Result<Asks, OAuthError> {
-        // Two good ways at once are no left-over.
+        // Two valid ways at once: neither is a left-over.
         if let (Presented::Post { .. }, Some(secret)) = (&presented, &self.introspection_secret)
             && let Authorization::One { value, .. } = Authorization::of(headers)
             && secret.matches(value)

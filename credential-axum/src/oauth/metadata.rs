@@ -1,4 +1,4 @@
-//! What the endpoints say about themselves: RFC 8414 and SMART App Launch 2.2.
+//! The metadata of the endpoints: RFC 8414 and SMART App Launch 2.2.
 
 use axum::body::Bytes;
 use credential_core::{Credentials, catalog::ApiType};
@@ -19,7 +19,7 @@ const CAPABILITIES: &[&str] = &[
     "permission-v2",
 ];
 
-/// The documents, written once: nothing in them changes while the process runs.
+/// The documents, built once: they do not change while the process runs.
 pub(super) struct Metadata<'a> {
     credentials: &'a Credentials,
     bearer: bool,

@@ -24,7 +24,7 @@ pub(super) struct Endpoints {
 
 pub(super) type Shared = State<Arc<Endpoints>>;
 
-/// Headers and body of a request that keeps its secrets out of the URL and sends a form.
+/// Headers and body of a request that sends a form and has no secret in its URL.
 pub(super) async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthError> {
     let (parts, body) = request.into_parts();
     form::check_query(&parts.uri).map_err(malformed)?;

@@ -35,7 +35,7 @@ pub(super) async fn revoke(
         Err(RevokeTokenError::Busy { retry_after }) => Err(OAuthError::Unavailable {
             retry_after: retry_after.as_secs(),
         }),
-        // Core counts it, and logs it seldom.
+        // Core counts it, and logs it at a bounded rate.
         Err(RevokeTokenError::Store(_)) => Err(OAuthError::UNAVAILABLE),
     }
 }

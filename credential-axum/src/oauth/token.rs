@@ -57,7 +57,7 @@ pub(super) async fn token(
 }
 
 impl Endpoints {
-    /// Refuses a token for something else than what the client's tokens are for (RFC 8707).
+    /// Refuses a `resource` that the client's tokens are not for (RFC 8707).
     fn check_resources(
         &self,
         client: &AuthenticatedClient,

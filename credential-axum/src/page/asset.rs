@@ -1,4 +1,5 @@
-//! What the browser loads: in the binary, under an address that changes with the content.
+//! The files that the browser loads: part of the binary, under an address that changes with the
+//! content.
 
 use std::{io::Write as _, sync::LazyLock};
 
@@ -36,11 +37,11 @@ pub(super) static FILES: LazyLock<[Asset; 13]> = LazyLock::new(|| {
     ]
 });
 
-/// Says so when the rest did not load; the only script that is no module.
+/// Reports that the other scripts did not load. The only script that is not a module.
 pub(super) const WATCH: &str = "watch.js";
 
 /// Preact 10.29.8, `dist/preact.module.js` as published: state in, view out, without `eval` or markup
-/// strings. A test holds its hash. Its licence asks that the notice goes along with every copy: it is
+/// strings. A test holds its hash. Its licence requires the notice with every copy: the notice is
 /// served beside it, and not loaded.
 const PREACT: &str = concat!(
     "// Preact, MIT: see preact.LICENSE\n",
@@ -83,7 +84,7 @@ impl Asset {
 /// Names the content of all files together. One for all, because modules name each other by
 /// relative addresses.
 pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
-    // FNV-1a, 64 bits: tells builds apart; nothing here needs a hash that withstands attack.
+    // FNV-1a, 64 bits: it distinguishes builds, and needs no resistance against attacks.
     let bytes = FILES.iter().flat_map(|file| file.content.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

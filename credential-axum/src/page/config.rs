@@ -1,4 +1,4 @@
-//! What the host decides about the page: words, links, addresses, style.
+//! The host's settings of the page: words, links, addresses, style.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ pub struct PageConfig {
     names: PerRequest<ChooseNames>,
 }
 
-/// How the page calls the tenant and the person who is signed in.
+/// The names of the tenant and of the signed-in person on the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownNames {
     /// The tenant's name, such as `Alder Family Practice`.
@@ -99,8 +99,8 @@ impl PageConfig {
         self
     }
 
-    /// Whom to ask, as it reads after "contact", and the address that it links to; default
-    /// `support`, without a link.
+    /// The support contact, in the words that follow "contact", and the address that it links to;
+    /// default `support`, without a link.
     #[must_use]
     pub fn support(mut self, who: &str, url: Option<&str>) -> Self {
         who.clone_into(&mut self.support);

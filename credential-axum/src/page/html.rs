@@ -1,4 +1,4 @@
-//! The markup that the server sends: one frame, and what stands in it per state. The template macro
+//! The markup that the server sends: one frame, and its content per state. The template macro
 //! escapes every value.
 
 use credential_core::{
@@ -15,7 +15,7 @@ use super::{
     words::Words,
 };
 
-/// What is shown, decided by who asks.
+/// The state that is shown, decided by the actor.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum View<'a> {
     SignedOut,
@@ -24,7 +24,7 @@ pub(super) enum View<'a> {
     Admin(Admin<'a>),
 }
 
-/// What an admin's page is made of.
+/// The parts of an admin's page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Admin<'a> {
     pub(super) environment: Environment,
@@ -155,7 +155,7 @@ fn admin(config: &PageConfig, words: &Words, view: Admin<'_>) -> Markup {
     }
 }
 
-/// What the page's scripts are told.
+/// The settings for the page's scripts.
 fn settings(config: &PageConfig, words: &Words, view: Admin<'_>) -> String {
     json!({
         "actor": view.actor,
@@ -206,7 +206,7 @@ fn advice(words: &Words, values: &[(&str, Markup)]) -> Markup {
     }
 }
 
-/// Whom to ask, with a link if there is one.
+/// The support contact, with a link if there is one.
 fn support(config: &PageConfig) -> Markup {
     html! {
         @match &config.support_url {

@@ -18,8 +18,9 @@ pub struct ServeConfig {
     /// How long a request and its answer may take together, from the head of the one to the last byte of
     /// the other; 60 s. After that the connection is cut. To be raised by hosts that stream.
     pub exchange_within: Duration,
-    /// The most connections at once. Beyond that, those go whose clients let us wait longest: first
-    /// in the middle of something, then idle ones. By default as many as the limit of file
+    /// The most connections at once. Beyond that, the connections whose clients keep the server
+    /// waiting longest are closed: first those in the middle of a request, then idle ones. By
+    /// default as many as the limit of file
     /// descriptors allows after an eighth of it, and at least 128, is left for everything else.
     pub max_connections: usize,
     /// How long after [`Stop`](super::Stop) the listener stays open, with `Connection: close` in every answer, so
@@ -47,7 +48,7 @@ impl Default for ServeConfig {
 fn descriptors_to_spare() -> usize {
     const LEFT_FOR_OTHERS: u64 = 128;
     const FEWEST: u64 = 16;
-    // Where there is no limit, memory is one.
+    // Without a limit of descriptors, memory is the limit.
     const MOST: u64 = 65_536;
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let spare = limit.saturating_sub(LEFT_FOR_OTHERS.max(limit / 8));

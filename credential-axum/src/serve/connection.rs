@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long it may go on sending.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// What is read at once of that.
+/// Bytes that are read of that at a time.
 const PIECE: usize = 16 * 1024;
 
 /// What is read at once of a head. hyper doubles its buffer and fills what there is, so that a bound on
@@ -53,7 +53,7 @@ pub(super) async fn run(stream: TcpStream, listed: Arc<Listed>) {
             tracing::debug!("a connection was cut: it was out of bounds, or there were too many");
             return;
         }
-        // One that has not sent anything yet may have a request on its way.
+        // A connection that has not sent anything yet may have a request on its way.
         if connection.finishes() && !finishing && connection.phase() != Phase::First {
             finishing = true;
             Pin::new(&mut http).graceful_shutdown();
@@ -75,7 +75,7 @@ pub(super) async fn run(stream: TcpStream, listed: Arc<Listed>) {
 /// the kernel reset the connection, and the client may then lose an answer that it has not read.
 async fn linger(mut stream: TcpStream, connection: &Connection) {
     let until_closed = async {
-        // An error: the client is gone, and so is the reason to wait.
+        // On an error the client is gone, so there is no reason to wait.
         stream.shutdown().await?;
         let mut dropped = vec![0; PIECE];
         while timeout(SILENCE, stream.read(&mut dropped)).await?? > 0 {}

@@ -101,8 +101,9 @@ fn too_late() -> Response {
     response
 }
 
-/// A request's body that tells when it waits for its client, that ends when that took too long, and
-/// that has its connection linger when it is dropped before its end: hyper closes it then.
+/// A request's body that reports when it waits for its client, and that ends when this takes too
+/// long. If it is dropped before its end, hyper closes the connection, so the connection then
+/// lingers.
 pub(super) struct Timed {
     body: Incoming,
     ended: bool,
@@ -153,7 +154,7 @@ impl Drop for Timed {
 /// The body of an answer, and what follows it.
 pub(super) type Answer = ThenDrained<Timed, Ending>;
 
-/// Tells the connection that an exchange is over.
+/// Reports to the connection that an exchange is over.
 pub(super) struct Ending {
     number: u16,
     listed: Arc<Listed>,

@@ -1,7 +1,7 @@
 //! The connections that are open, what each is waiting for, and since when.
 //!
-//! One task looks at all of them twice a second, in place of timers of their own: a request then sets
-//! no timer, but leaves a mark.
+//! One task checks all of them twice a second. Connections have no timers of their own, so a
+//! request costs a mark and no timer.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::MissedTickBehavior};
 
 use super::{config::ServeConfig, stop::Stop};
 
-/// How often bounds are looked at, and so how exact they are.
+/// The interval at which bounds are checked, and so their precision.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How long a connection that has not sent anything yet is waited for when the server ends: its
@@ -29,7 +29,7 @@ const FIRST_REQUEST_WITHIN: u32 = 2;
 /// is not read. A connection needs 10 to 20 KiB besides.
 const BUFFER: usize = 64 * 1024;
 
-/// Everything that connections share.
+/// The shared state of all connections.
 pub(super) struct Open {
     pub(super) app: Router,
     pub(super) http: http1::Builder,
@@ -70,7 +70,7 @@ pub(super) enum Phase {
     Answering,
     /// The client's next request.
     Idle,
-    /// Us.
+    /// The server.
     Working,
 }
 
@@ -114,7 +114,7 @@ impl Mark {
     }
 }
 
-/// What a connection was told by others.
+/// The orders to a connection.
 mod order {
     /// End now.
     pub(super) const CUT: u8 = 1;
@@ -293,7 +293,7 @@ impl Open {
         if all.connections.len() < most {
             return false;
         }
-        // Why several: whoever opens connections in a flood has one search for each batch.
+        // Why several: a flood of new connections then costs one search per batch.
         let batch = 1 + most / 64;
         let mut waiting: Vec<_> = all
             .connections
@@ -336,10 +336,11 @@ impl Open {
         }
     }
 
-    /// Ends what takes longer than it may, for ever.
+    /// Ends, for ever, connections that exceed a bound.
     pub(super) async fn keep_bounds(&self) {
         let mut ticks = tokio::time::interval(TICK);
-        // After a stop of the whole process nobody is out of bounds who had no chance.
+        // After the whole process was stopped, connections that had no chance are not out of
+        // bounds.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {

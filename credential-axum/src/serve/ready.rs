@@ -13,7 +13,7 @@ const FRESH_WITHOUT_CACHE: Duration = Duration::from_secs(1);
 /// Why a readiness probe fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// Others are to be asked from now on.
+    /// The node is stopping; requests should go to other nodes.
     #[error("draining: this node was told to stop")]
     Draining,
     /// Checks fail, or soon will.
@@ -21,8 +21,8 @@ pub enum NotReady {
     Stale,
 }
 
-/// The answer to a readiness probe, by what this node knows already: the store is asked nothing, so that
-/// probing costs nobody anything.
+/// The answer to a readiness probe, from this node's memory: the store is not asked, so a probe
+/// costs it nothing.
 ///
 /// # Errors
 /// `Draining` once [`Stop`] has fired; `Stale` while the latest catch-up is older than `max_staleness`.

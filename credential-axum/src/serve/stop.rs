@@ -14,8 +14,8 @@ use tokio::{
     sync::Notify,
 };
 
-/// Tells everybody who holds a clone that the server is to stop: [`serve`](super::serve()), and whoever
-/// answers the readiness probe, which has to fail from then on.
+/// A signal to stop, shared by its clones: by [`serve`](super::serve()), and by the readiness
+/// probe, which fails from then on.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<State>);
 
@@ -61,7 +61,7 @@ impl Stop {
     /// Waits until it fires.
     pub async fn told(&self) {
         let mut telling = pin!(self.0.telling.notified());
-        // From here on nothing is missed.
+        // From here on no signal is missed.
         telling.as_mut().enable();
         if !self.is_told() {
             telling.await;
@@ -69,7 +69,7 @@ impl Stop {
     }
 }
 
-/// Fires when it is dropped: also where nobody can tell us any more, because the wait panicked.
+/// Fires when it is dropped, also if the wait panicked.
 struct Fires(Arc<State>);
 
 impl Drop for Fires {
