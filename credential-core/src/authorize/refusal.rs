@@ -51,7 +51,7 @@ impl TokenRefusal {
     }
 }
 
-/// Why there is no [`Access`].
+/// Why there is no [`Access`](crate::Access).
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorizeError {
     /// `401`.
