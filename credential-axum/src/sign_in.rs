@@ -22,7 +22,7 @@ pub trait SignIn: Send + Sync + 'static {
 
 /// The sign-in could not be checked, for example because the session store is down.
 #[derive(Debug, thiserror::Error)]
-#[error("could not find out who is signed in")]
+#[error("could not check who is signed in")]
 pub struct SignInError(#[source] Box<dyn Error + Send + Sync>);
 
 impl SignInError {

@@ -1,9 +1,9 @@
-//! Who manages credentials, and the proof that they may.
+//! The person who manages credentials, and the proof of the admin role.
 
 use crate::id::{ActorId, TenantId};
 
-/// What an actor may do in their tenant. The host decides; for Elation it is the yes/no flag
-/// "Practice Admin".
+/// An actor's role in the tenant. The host decides it; for Elation it is the yes/no flag "Practice
+/// Admin".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// May manage the tenant's credentials.
@@ -15,7 +15,7 @@ pub enum Role {
 /// The person who manages credentials, as the host's sign-in knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// Who: written to the audit trail.
+    /// The actor's id, as the audit trail records it.
     pub id: ActorId,
     /// The tenant they act in. An actor sees nothing of any other.
     pub tenant: TenantId,
@@ -57,13 +57,13 @@ pub struct TenantAdmin {
 }
 
 impl TenantAdmin {
-    /// Who acts.
+    /// The actor's id.
     #[must_use]
     pub fn id(&self) -> &ActorId {
         &self.id
     }
 
-    /// The only tenant whose credentials this proof opens.
+    /// The only tenant for whose credentials this proof is valid.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
         &self.tenant

@@ -1,10 +1,10 @@
-//! The audit trail: what is written with each change, and how the rows are chained.
+//! The audit trail: the row of each change, and the chain of rows.
 //!
 //! Core computes each row's hash; the store only calls [`Event::seal`] while it holds the
-//! tenant's lock, with the head of that tenant's chain. A row that is altered, removed or put in
-//! another's place breaks the chain, and the head that the store keeps beside it shows a removed
-//! end; see [`verify_trails`]. What was removed together with that head shows only against
-//! [`Heads`] that were kept elsewhere.
+//! tenant's lock, with the head of that tenant's chain. A row that is altered, removed or moved
+//! breaks the chain, and the head that the store keeps beside the rows shows a removed end; see
+//! [`verify_trails`]. If the end was removed together with that head, only [`Heads`] that were kept
+//! elsewhere show it.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ mod verify;
 
 pub use self::verify::{Heads, HeadsError, TrailFault, TrailReport, verify_trails};
 
-/// How this version frames what a row's hash covers.
+/// The version of the framing of what a row's hash covers.
 const FORMAT: u8 = 1;
 
 macro_rules! actions {
@@ -95,7 +95,7 @@ impl From<Option<CredentialId>> for Subject {
     }
 }
 
-/// Something that is about to happen, not yet in its place in the chain.
+/// An event that has no place in the chain yet.
 #[derive(Clone)]
 pub struct Event {
     at: Timestamp,
@@ -168,7 +168,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// What an event says beside who, when and about what. Never a secret.
+/// The details of an event. Never a secret.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Details<'a> {
@@ -225,7 +225,7 @@ pub struct AuditHead {
 pub struct AuditEvent {
     /// How the row is framed for its hash: the first byte of what that covers.
     pub format: u8,
-    /// Whose trail.
+    /// The tenant whose trail it is in.
     pub tenant: TenantId,
     /// Its place: 1, 2, 3, … per tenant, without gaps.
     pub seq: u64,
@@ -241,7 +241,7 @@ pub struct AuditEvent {
     pub details: String,
     /// The keyring's key that the hash was made with.
     pub key: KeyName,
-    /// HMAC-SHA256 over this row and the hash of the row before.
+    /// HMAC-SHA-256 over this row and the hash of the row before.
     pub hash: [u8; 32],
 }
 
@@ -256,8 +256,8 @@ impl AuditEvent {
         }
     }
 
-    /// What the hash covers, given the hash of the row before: the format, then each part behind its
-    /// length, so that no two rows read the same.
+    /// The bytes that the hash covers, given the hash of the row before: the format, then each part
+    /// after its length, so that no two rows give the same bytes.
     fn framed(&self, before: Option<&[u8; 32]>) -> Vec<u8> {
         let mut framed = Vec::with_capacity(256 + self.details.len());
         framed.push(self.format);

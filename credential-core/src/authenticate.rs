@@ -1,7 +1,8 @@
 //! `client_id` + `client_secret` → [`AuthenticatedClient`], and the token it is given.
 //!
-//! What cannot be ours is refused before any I/O; what is ours but dead is refused before any
-//! hash, and in a loop not faster than a hundred times a second. The reason of a refusal is for logs and metrics: the client learns one answer.
+//! A secret that this deployment did not issue is refused before any I/O. A genuine secret that is
+//! no longer live is refused before any hash; in a loop, at most a hundred times a second. The
+//! reason of a refusal is for logs and metrics: clients get the same answer for all.
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::{
 #[derive(Debug)]
 pub struct AuthenticatedClient {
     live: Arc<LiveCredential>,
-    /// What it proved itself with.
+    /// The proof that the client used.
     proof: ProofId,
 }
 
@@ -37,7 +38,7 @@ impl AuthenticatedClient {
         &self.live.credential.identity.client_id
     }
 
-    /// Whose it is.
+    /// The tenant that owns the credential.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
         &self.live.credential.identity.tenant
@@ -55,19 +56,19 @@ impl AuthenticatedClient {
 }
 
 /// Why a client was refused. For logs and metrics only: every reason gets the same answer.
-/// Exhaustive on purpose: a new reason must break the `match` of who counts them.
+/// Exhaustive on purpose: a new reason must break every `match` that counts reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// `client_id` or `client_secret` is not of our shape, or the secret lacks our tag.
     Malformed,
-    /// The secret has our shape and none of the keyring's keys made its tag, while the store has been
-    /// used with keys that the keyring lacks: probably one of those made it.
+    /// The secret has our shape, but no key of the keyring made its tag, and the store was used
+    /// with keys that the keyring lacks: probably one of those made it.
     UnknownKey,
-    /// Of another environment than this deployment's.
+    /// The secret or client id is of another environment.
     OtherEnvironment,
     /// Nobody has that secret, or it is not this client's.
     UnknownClient,
-    /// The secret's tag is ours and its hash differs.
+    /// The secret's tag is valid, but its hash differs.
     WrongSecret,
     /// The credential or this secret has expired.
     Expired,
@@ -127,7 +128,7 @@ pub struct IssuedToken {
     pub access_token: AccessToken,
     /// Seconds that it is live, counted down from now; at least 1.
     pub expires_in: u64,
-    /// What it was issued with, in the client's own spelling where that said the same.
+    /// The scope that it was issued with, in the client's own spelling if that is equivalent.
     pub scope: String,
 }
 
@@ -135,10 +136,11 @@ impl Credentials {
     /// Checks a client's secret: exactly one Argon2id on its first use, none later.
     ///
     /// A genuine secret that is refused more than a hundred times in a row, without a pause of a
-    /// second, waits for its further refusals, up to a second each. Nothing else ever waits.
+    /// second, gets its further refusals delayed by up to a second each. No other answer is
+    /// delayed.
     ///
     /// # Errors
-    /// `Refused` with the reason; `Busy` and `Store` say nothing about the client.
+    /// `Refused` with the reason; `Busy` and `Store` are no verdict on the client.
     pub async fn authenticate(
         &self,
         client_id: &str,
@@ -150,7 +152,7 @@ impl Credentials {
             Ok(_) => metrics::authenticated(),
             Err(AuthenticateError::Refused(refusal)) => {
                 match refusal {
-                    // Logged where it was found out whose secret it is.
+                    // Logged where the owner of the secret was found.
                     Refusal::Revoked | Refusal::Expired | Refusal::WrongSecret => {}
                     Refusal::Malformed
                     | Refusal::UnknownKey
@@ -219,7 +221,7 @@ impl Credentials {
                 if rehash {
                     self.rehash(credential, secret, &stored.hash).await;
                 }
-                // Hashing takes its time: what changed meanwhile counts.
+                // Checked again, because hashing takes time and a change meanwhile counts.
                 self.live_client(client_id, secret).await
             }
             Err(VerifyError::Wrong) => Err(self.refuse_known(credential, Refusal::WrongSecret)),
@@ -227,7 +229,7 @@ impl Credentials {
         }
     }
 
-    /// The client, if its credential and that secret are live. Does not look at the hash.
+    /// The client, if its credential and that secret are live. Does not check the hash.
     async fn live_client(
         &self,
         client_id: &ClientId,
@@ -241,7 +243,7 @@ impl Credentials {
             .ok_or_else(unknown)?;
         let credential = &live.credential;
         let Credential { identity, .. } = credential;
-        // Before what may be said of the credential: a stranger's client learns nothing of it.
+        // First, so that another client learns nothing of the credential.
         if credential.secret(&proof).is_none()
             || identity.client_id != *client_id
             || identity.environment != self.environment()
@@ -265,7 +267,7 @@ impl Credentials {
     }
 
     /// Stores the secret's hash under the current parameters and pepper. A failure is counted and
-    /// logged where it happens, and costs nothing but another try at the next first use.
+    /// logged where it happens; the next first use tries again.
     async fn rehash(&self, credential: &Credential, secret: &GenuineSecret<'_>, old: &SecretHash) {
         let Ok(new) = self
             .verifier()

@@ -35,13 +35,13 @@ use crate::{
     token::NotOurToken,
 };
 
-/// The most single tokens of a credential that are remembered as revoked; above it, all tokens
-/// issued so far are.
+/// The most tokens of a credential that are recorded as revoked one by one. Above it, all tokens
+/// issued so far are revoked.
 pub const REVOKED_TOKENS_LIMIT: usize = 1000;
 
 /// A live token, its live credential, and what they may do together: issued ∩ held.
 ///
-/// Only [`Credentials::verify`] makes one. It is an answer about the moment it was made: ask
+/// Only [`Credentials::verify`] makes one. It is valid for the moment at which it was made: verify
 /// again for each request.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -50,26 +50,26 @@ pub struct Access {
 }
 
 impl Access {
-    /// Whose data the caller may touch.
+    /// The tenant whose data the caller may access.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
         &self.entry.live.credential.identity.tenant
     }
 
-    /// Which client calls.
+    /// The client that calls.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {
         &self.entry.live.credential.identity.client_id
     }
 
-    /// Which credential that is.
+    /// The client's credential.
     #[must_use]
     pub fn credential_id(&self) -> CredentialId {
         self.entry.live.credential.identity.id
     }
 
-    /// What the tenant's admins call the credential, for logs and for them. Not unique in time:
-    /// they may rename it.
+    /// The credential's name, for logs and for admins. It is not an identifier: admins may rename
+    /// the credential.
     #[must_use]
     pub fn credential_name(&self) -> &str {
         self.entry.live.credential.settings.name.as_str()
@@ -96,8 +96,8 @@ impl Access {
     /// Whether a call with that requirement is allowed. The requirement of another API type
     /// never is. An allowed call counts as a use of the credential and of the token's secret.
     ///
-    /// A requirement comes from [`ApiType::requires`] for a scope that the host names, which refuses
-    /// a misspelt name, or from [`ApiType::requirement`] for method and path.
+    /// A requirement comes from [`ApiType::requires`], which refuses a misspelt scope, or from
+    /// [`ApiType::requirement`] for method and path.
     #[must_use]
     pub fn permits(&self, requirement: &Requirement) -> bool {
         let permitted = requirement.is_met_by(&self.entry.rights);
@@ -146,8 +146,8 @@ impl Credentials {
         self.bearer(bearer).verify().await
     }
 
-    /// A bearer token that was presented, digested once for both questions that it is asked: for callers
-    /// that try [`verify_known`](Bearer::verify_known) first.
+    /// A presented bearer token, digested once, for callers that try
+    /// [`verify_known`](Bearer::verify_known) before [`verify`](Bearer::verify).
     #[inline]
     #[must_use]
     pub fn bearer<'a>(&'a self, text: &'a str) -> Bearer<'a> {
@@ -170,8 +170,8 @@ impl Credentials {
         }
     }
 
-    /// Revokes one token (RFC 7009), if it is the client's own and still live; any other string
-    /// is taken without a word.
+    /// Revokes one token (RFC 7009), if it is the client's own and still live. Any other string is
+    /// accepted and ignored.
     ///
     /// # Errors
     /// `Busy` or `Store` if it was not recorded: the token is still live.
@@ -218,9 +218,9 @@ pub struct Bearer<'a> {
 }
 
 impl Bearer<'_> {
-    /// The hot path: a known token whose credential's state is proven and unchanged. As
-    /// [`verify`](Self::verify), for callers that cannot wait: answers where nothing has to be read,
-    /// which is almost always. `None` says nothing about the token: ask `verify`.
+    /// The hot path: [`verify`](Self::verify) for callers that cannot wait. It answers for a known
+    /// token whose credential's state is proven and unchanged, which is almost always. `None` is no
+    /// verdict on the token: call `verify`.
     ///
     /// # Errors
     /// The reason of a refusal.
@@ -250,7 +250,7 @@ impl Bearer<'_> {
         if let Some(decided) = self.verify_known() {
             return decided.map_err(AuthorizeError::Refused);
         }
-        // Boxed, or the hot path would carry the other one's state around.
+        // Boxed, so that the hot path's future does not contain the state of the other path.
         let result = Box::pin(self.look_up()).await;
         match &result {
             Ok(_) => {} // counting these is the host's: it knows the route
@@ -260,7 +260,8 @@ impl Bearer<'_> {
         result
     }
 
-    /// Everything else: a token's first sight here, a state that changed, a proof that ran out.
+    /// The cold path: a token that this node has not seen, a state that changed, or a proof that is
+    /// too old.
     async fn look_up(self) -> Result<Access, AuthorizeError> {
         let node = self.credentials;
         let refused = AuthorizeError::Refused;
@@ -274,7 +275,7 @@ impl Bearer<'_> {
             let found = node.states().get(known.token.credential).await;
             let (live, stamp) = found.map_err(AuthorizeError::Store)?.ok_or_else(unknown)?;
             if stamp.is_some() && stamp == known.stamp {
-                // Only the proof of freshness was missing.
+                // Only the proof of freshness was too old.
                 return node.admit(known, node.clock().now()).map_err(refused);
             }
             TokenEntry::new(self.digest, known.token.clone(), live, stamp)

@@ -1,4 +1,5 @@
-//! Text of uniform characters from `[0-9A-Za-z]`: a double-click selects it, form-encoding keeps it.
+//! Uniform random text of `[0-9A-Za-z]`: a double-click selects it, and form-encoding does not
+//! change it.
 
 use zeroize::Zeroizing;
 
@@ -7,13 +8,13 @@ use crate::entropy::Entropy;
 /// Digits in ASCII order, so that text and number sort alike.
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// The largest multiple of 62 in a byte; what lies above is drawn again, or the first digits would
-/// come up more often.
+/// The largest multiple of 62 in a byte. Larger bytes are drawn again, or the first digits would be
+/// more frequent.
 const LIMIT: u8 = 248;
 
 /// Fills `out` with uniform characters.
 pub(crate) fn fill(entropy: &dyn Entropy, out: &mut [u8]) {
-    // Zeroizing: what is drawn here may become a secret.
+    // Zeroizing, because the bytes may become a secret.
     let mut drawn = Zeroizing::new([0u8; 64]);
     let mut free = out.iter_mut();
     loop {
@@ -31,7 +32,7 @@ pub(crate) fn fill(entropy: &dyn Entropy, out: &mut [u8]) {
     }
 }
 
-/// A number below 62^N as exactly N characters; what lies above is dropped.
+/// A number modulo 62^N as exactly N characters.
 pub(crate) fn encode<const N: usize>(mut number: u64) -> [u8; N] {
     let mut out = [b'0'; N];
     for slot in out.iter_mut().rev() {

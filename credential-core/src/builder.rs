@@ -1,4 +1,4 @@
-//! What a [`Credentials`] is made of, and whether that fits together.
+//! The builder of [`Credentials`], and its checks.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,10 +26,10 @@ use crate::{
     token::{TokenIds, TokenSealer},
 };
 
-/// Who issues tokens in a sandbox that was not told.
+/// The issuer of a sandbox for which none was set.
 const SANDBOX_ISSUER: &str = "http://localhost";
 
-/// Collects what a [`Credentials`] is made of.
+/// Builds a [`Credentials`].
 #[derive(Debug)]
 pub struct CredentialsBuilder {
     stores: Stores,
@@ -101,7 +101,7 @@ impl CredentialsBuilder {
         self
     }
 
-    /// What client ids and secrets begin with; by default `cred`.
+    /// The prefix of client ids and secrets; by default `cred`.
     #[must_use]
     pub fn prefix(mut self, prefix: ClientIdPrefix) -> Self {
         self.prefix = prefix;
@@ -176,17 +176,17 @@ impl CredentialsBuilder {
     }
 
     /// How many opened tokens are cached; by default 200 000, of about 300 bytes each. Beyond that,
-    /// those that end soonest give way; twice as many is the most that there ever are.
+    /// the tokens that end soonest are evicted. There are never more than twice as many.
     #[must_use]
     pub fn token_cache(mut self, entries: usize) -> Self {
         self.token_cache = entries;
         self
     }
 
-    /// Puts it together. Does no I/O.
+    /// Builds. Does no I/O.
     ///
     /// # Errors
-    /// [`BuildError`] names what is missing or out of bounds.
+    /// [`BuildError`] names the part that is missing or out of bounds.
     pub fn build(self) -> Result<Credentials, BuildError> {
         let catalog = self.catalog.ok_or(BuildError::NoCatalog)?;
         let keyring = self.keyring.ok_or(BuildError::NoKeyring)?;
@@ -259,7 +259,7 @@ pub enum BuildError {
     /// No issuer was given, in production.
     #[error("no issuer: call `issuer` with the public base URL, which tokens are bound to")]
     NoIssuer,
-    /// The issuer is not one.
+    /// The issuer is invalid.
     #[error("the issuer cannot be used: {0}")]
     Issuer(#[from] IssuerError),
     /// Out of bounds.

@@ -1,4 +1,4 @@
-//! Which APIs the host has, which scopes they offer, and what a call needs.
+//! The scope catalogue: the host's APIs, their scopes, and what a call needs.
 //!
 //! A [`ScopeCatalog`] is loaded once, from a [file](mod@file) or in code, and checked as a whole. It is
 //! the only source of [`ScopeSet`]s, so a set never holds a scope that is not listed.
@@ -78,7 +78,7 @@ impl ScopeCatalog {
         &self.0.api_types
     }
 
-    /// What the catalogue says without effect. Worth showing to whoever wrote it.
+    /// Entries of the catalogue that have no effect. Show them to the catalogue's author.
     #[must_use]
     pub fn warnings(&self) -> &[CatalogWarning] {
         &self.0.warnings
@@ -127,7 +127,7 @@ impl ScopeCatalog {
                 None => faults.push(ScopeFault::unknown(name)),
             }
         }
-        // A scope may lack company only because its companion was misspelt: one fault is enough.
+        // A scope may lack its companion only because that was misspelt: one fault is enough.
         if faults.is_empty() {
             faults.extend(api_type.loneliness(&set));
         }
@@ -248,8 +248,8 @@ impl ScopeFault {
     }
 }
 
-/// A name that errors may repeat. What is longer than any sensible scope might be a client secret
-/// in the wrong field, and is not shown.
+/// A name that errors may repeat. A text longer than any sensible scope may be a client secret in
+/// the wrong field, and is not shown.
 fn shown(name: &str) -> String {
     const LONGEST: usize = 64;
     if name.len() <= LONGEST {

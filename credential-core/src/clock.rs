@@ -1,4 +1,4 @@
-//! What time it is: dates for people and records, a monotonic clock for freshness.
+//! Time: dates for people and records, a monotonic clock for freshness.
 
 use std::{
     fmt::{self, Debug, Display},
@@ -181,8 +181,8 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// A reading that never goes back, for measuring how old something is.
     fn monotonic(&self) -> Monotonic;
 
-    /// Both, for a caller to whom a reading is a good part of what it does. The date may follow a
-    /// correction of the machine's clock up to 10 ms later than [`now`](Self::now) does.
+    /// Both, at the cost of about one reading. The date may follow a correction of the machine's
+    /// clock up to 10 ms later than [`now`](Self::now) does.
     fn both(&self) -> (Timestamp, Monotonic) {
         (self.now(), self.monotonic())
     }
@@ -197,14 +197,14 @@ const _: fn(&dyn Clock) = |_| {}; // stays usable as `Arc<dyn Clock>`
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// What the date is beyond the monotonic clock, as it was found a moment ago.
+/// The offset between the date and the monotonic clock, as it was measured a moment ago.
 ///
-/// Why: a reading of either clock takes as long as a look-up. The date goes on with the monotonic
-/// clock in between, so that nobody has to keep this up to date for what expires to expire.
+/// Why: a reading of either clock takes as long as a look-up. Between two measurements the date
+/// advances with the monotonic clock, so expiry does not depend on the next measurement.
 #[derive(Debug)]
 struct DateOffset {
     micros: AtomicI64,
-    /// When, in monotonic nanoseconds; 0: never.
+    /// When it was measured, in monotonic nanoseconds; 0: never.
     found_at: AtomicU64,
 }
 
@@ -216,7 +216,7 @@ static DATE_OFFSET: DateOffset = DateOffset {
 impl DateOffset {
     /// How soon a correction of the machine's clock is seen.
     const HOLDS: Duration = Duration::from_millis(10);
-    /// Two readings that lie further apart say too little about each other.
+    /// Readings further apart than this give no usable offset.
     const CLOSE: Duration = Duration::from_micros(20);
 
     #[inline]
@@ -231,13 +231,14 @@ impl DateOffset {
         })
     }
 
-    /// Threads may do this at once. Whichever offset is left is one that was right a moment ago.
+    /// Threads may do this concurrently. Any offset that remains was right a moment ago.
     fn find(&self, clock: &dyn Clock) -> (Timestamp, Monotonic) {
         let before = clock.monotonic();
         let now = clock.now();
         let after = clock.monotonic();
         if after.saturating_since(before) <= Self::CLOSE {
-            // Between the two, so less than they lie apart from what it would be at either.
+            // `now` lies between the two readings, so the offset is wrong by less than their
+            // distance.
             let offset = now.as_micros().saturating_sub(before.as_micros());
             self.micros.store(offset, Ordering::Relaxed);
             self.found_at.store(before.0, Ordering::Release);

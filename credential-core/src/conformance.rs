@@ -1,7 +1,8 @@
 //! The store contract as test functions, for authors of stores (feature `conformance`).
 //!
-//! Each case takes a fresh, empty store. For each trait a macro hands the list of its cases to a macro of
-//! yours, so that no store can skip one: [`for_each_credential_case!`](crate::for_each_credential_case),
+//! Each case takes a fresh, empty store. For each trait a macro passes the list of its cases to a
+//! macro of yours, so that no store can skip one:
+//! [`for_each_credential_case!`](crate::for_each_credential_case),
 //! [`for_each_trail_case!`](crate::for_each_trail_case) and
 //! [`for_each_usage_case!`](crate::for_each_usage_case).
 //!
@@ -21,12 +22,12 @@
 //! credential_core::for_each_usage_case!(run);
 //! ```
 //!
-//! Three more cases need a hand from the store's author and are called by name: a clock that can be
+//! Three more cases need help from the store's author and are called by name: a clock that can be
 //! moved ([`catch_up_forgets_dead_nodes`], [`revoked_tokens_are_forgotten_after_their_time`]), and a
 //! content that can be put back ([`changes_after_a_restore_are_other_changes`]).
 //!
-//! A case panics with what it missed. Cases that race calls need a multi-threaded runtime to
-//! bite hardest, and work on any.
+//! A case panics with what it missed. Cases that race calls are strictest on a multi-threaded
+//! runtime, and work on any.
 
 #![expect(
     clippy::missing_panics_doc,

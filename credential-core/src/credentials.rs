@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Credentials(Arc<Parts>);
 
-/// What a [`Credentials`] is made of; put together by its builder.
+/// The parts of a [`Credentials`], made by its builder.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) stores: Stores,
@@ -61,15 +61,15 @@ impl Credentials {
         Self(Arc::new(parts))
     }
 
-    /// Starts with what the data is kept in; everything else has a default or is asked for at
+    /// Starts a builder with the stores. Everything else has a default or is checked at
     /// [`build`](CredentialsBuilder::build).
     #[must_use]
     pub fn builder(stores: impl Into<Stores>) -> CredentialsBuilder {
         CredentialsBuilder::new(stores.into())
     }
 
-    /// Learns now of all that changed, in place of with the next catch-up: for programs that do not
-    /// [`start`](Self::start), and for tests. A readiness probe asks
+    /// Catches up with the change log now, for programs that do not [`start`](Self::start), and for
+    /// tests. A readiness probe asks
     /// [`freshness_age`](Self::freshness_age) instead, which costs the store nothing.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Credentials {
         &self.0.catalog
     }
 
-    /// Where this deployment works.
+    /// The environment of this deployment.
     #[must_use]
     pub fn environment(&self) -> Environment {
         self.0.environment
@@ -131,7 +131,7 @@ impl Credentials {
         self.0.issuer.as_str()
     }
 
-    /// The clock that everything here goes by.
+    /// The clock that is used for everything here.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock

@@ -14,7 +14,7 @@ pub struct Issuer(String);
 pub enum IssuerError {
     /// Neither `https://…` nor `http://…`, without a host, or with characters that a URL cannot
     /// have.
-    #[error("it is no http or https URL")]
+    #[error("it is not an http or https URL")]
     NotAUrl,
     /// RFC 8414 §2.
     #[error("it has a query or a fragment, which an issuer cannot have")]

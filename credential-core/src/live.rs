@@ -1,13 +1,12 @@
-//! Live state of credentials: cached, and only ever answered while it is proven fresh.
+//! Live state of credentials: cached, and returned only while it is proven fresh.
 //!
 //! The proof, in full in `docs/architecture.md`: a node reads its clock (T), asks the store what
-//! changed since the last time, drops those entries, and only then says "everything I hold is
-//! true as of T". A check that starts less than `max_staleness` after T may use what it finds; any
-//! other has the node ask again first, and fails if the store does not answer.
+//! changed since the last time, drops those entries, and only then holds everything cached to be
+//! true as of T. A check that starts less than `max_staleness` after T may use the cache. Any other
+//! check makes the node ask again first, and fails if the store does not answer.
 //!
-//! Why only catching up proves anything, and not a read of the one credential: catching up is a
-//! write, so a primary that was cut off from its synchronous standby cannot complete it, while it
-//! would go on answering reads.
+//! Why a read of the one credential proves nothing: catching up is a write, so a primary that was
+//! cut off from its synchronous standby cannot complete it, while it would go on answering reads.
 
 mod catch_up;
 mod credential;
@@ -70,11 +69,11 @@ struct CachedState {
     live: Option<Arc<LiveCredential>>,
 }
 
-/// What is believed, for all who share the read.
+/// The believed result, for all callers that share the read.
 #[derive(Debug)]
 struct Believed {
     state: Arc<CachedState>,
-    /// How much this node knew by then.
+    /// The changes that this node knew of by then.
     known: Known,
 }
 
@@ -87,7 +86,7 @@ struct PendingRead {
     settled: oneshot::Sender<Settled>,
 }
 
-/// What became of a read: up to where it is true, or why it is not believed.
+/// The outcome of a read: up to which change it is true, or why it is not believed.
 type Settled = Result<Known, Refused>;
 
 /// A credential's live state, and its stamp if it was cached.
@@ -107,7 +106,7 @@ struct Inner {
     max_staleness: Duration,
     gate: Gate<PendingRead>,
     cache: StateCache,
-    /// A proof belongs to one credential for ever, so this says nothing that can go stale.
+    /// A proof belongs to one credential for ever, so this cannot become stale.
     owner: Cache<ProofId, CredentialId>,
     uses: UseLog,
     reads: Reads<ReadKey, Believed>,
@@ -174,8 +173,8 @@ impl gate::Cache for StateCache {
 
     fn keep(&self, read: PendingRead, known: Known) {
         if let Some(id) = read.id {
-            // Why move the version on: a token's stamp may be of a state that was evicted, and this one is
-            // another.
+            // Why the version advances: a token's stamp may be of a state that was evicted, and
+            // this is another state.
             self.versions.drop_one(id.as_bytes(), || {
                 self.by_id.insert(id, read.state);
             });
@@ -246,7 +245,7 @@ impl LiveStates {
     /// The credential's live state, proven fresh as of now or `max_staleness` before.
     ///
     /// # Errors
-    /// Whatever keeps the store from answering; nothing is known then.
+    /// The store's error; nothing is known then.
     pub(crate) async fn get(&self, id: CredentialId) -> Result<Found, Arc<StoreError>> {
         match self.cached(id) {
             Some(found) => Ok(found),
@@ -309,8 +308,7 @@ impl LiveStates {
         proven.map(|_| ())
     }
 
-    /// A read that the change log vouches for. One that it does not vouch for is thrown away and made
-    /// again, once.
+    /// A read that the change log confirms. Another read is discarded and made again, once.
     async fn read_believed(&self, key: ReadKey) -> SharedRead<Believed> {
         for _ in 0..2 {
             let (settled, outcome) = oneshot::channel();
@@ -337,7 +335,7 @@ impl LiveStates {
         Err(Arc::new(unproven()))
     }
 
-    /// What became of a read that was offered; if it waits, it is settled by the next catch-up.
+    /// The outcome of a read that was offered. If it waits, the next catch-up settles it.
     async fn settled(
         &self,
         mut outcome: oneshot::Receiver<Settled>,
@@ -392,16 +390,18 @@ impl LiveStates {
         self.0.gate.own_commit(change, || self.0.cache.drop_one(id));
     }
 
-    /// Asks the store what changed and drops it from the cache; begins after this call.
+    /// Catches up: asks the store what changed, and drops that from the cache. Begins after this
+    /// call.
     ///
     /// # Errors
-    /// Whatever keeps the store from answering; the gate then closes by itself in time.
+    /// The store's error; the gate then closes after `max_staleness`.
     pub(crate) async fn catch_up(&self) -> Result<CaughtUp, Arc<StoreError>> {
         let attempt = || Inner::attempt(Arc::clone(&self.0));
         self.0.catch_ups.next(&self.0.clock, attempt).await
     }
 
-    /// Brings this node up to date after its own commit, and says how long the slowest node may take.
+    /// Brings this node up to date after its own commit, and returns how long the slowest node may
+    /// take.
     ///
     /// # Errors
     /// `Backend` if the commit is not in the change log: it was made by a server that has lost its
@@ -462,7 +462,8 @@ impl Inner {
     /// Whether a catch-up that began at `proven` speaks for a check that began at `check_began`.
     #[inline]
     fn serves(&self, proven: Monotonic, check_began: Monotonic) -> bool {
-        // Why apart: 0 means proven after the check began, also within one tick of the clock.
+        // Why a separate case: 0 means proven after the check began, also within one tick of the
+        // clock.
         !self.max_staleness.is_zero() && check_began.saturating_since(proven) <= self.max_staleness
     }
 
@@ -504,7 +505,7 @@ impl Inner {
                 upto = changes.upto.number,
                 "the change log does not follow on what this node knows: everything cached was dropped"
             );
-            // What is open may lead to the server whose log this is not.
+            // Open connections may lead to a server with another log.
             self.stores.credentials.retire_connections();
         }
         if items > 0 {
@@ -529,7 +530,7 @@ async fn in_time<T>(
         .map_err(Arc::new)
 }
 
-/// An error that others may hold as well, as one that a caller can own.
+/// A shared error, as one that a caller owns.
 pub(crate) fn shared(error: Arc<StoreError>) -> StoreError {
     match &*error {
         StoreError::IssuerMismatch { issuer, other } => StoreError::IssuerMismatch {

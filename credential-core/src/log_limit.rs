@@ -1,4 +1,4 @@
-//! One log line in the place of many.
+//! A limit on repeated log lines.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,8 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Lets one log line through in ten seconds: for what fails again and again while something is down
-/// or overloaded. The number of the others goes with it.
+/// Allows one log line in ten seconds, for failures that repeat while a part is down or overloaded.
+/// The line carries the number of the others.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<(Option<Instant>, u64)>);
 

@@ -1,11 +1,11 @@
-//! What an admin does with the tenant's credentials, behind one door: [`Credentials::manage`].
+//! The use cases of an admin on the tenant's credentials: [`Credentials::manage`].
 //!
-//! A [`TenantAdmin`] is needed to get in, and only the role check makes one. What several rules refuse is
-//! answered in one order: not found, self-service off, revoked, version missing, version stale,
+//! They need a [`TenantAdmin`], which only the role check makes. A request that several rules
+//! refuse gets the first of: not found, self-service off, revoked, version missing, version stale,
 //! invalid input (every fault at once), then a taken name or the limit.
 //!
-//! Each call of the store is made when it is the tenant's turn (`store_work.rs`); where too many of
-//! the tenant's own wait, any use case ends with [`ManageError::RateLimited`] and nothing is done.
+//! Calls of the store are made in the tenant's turn (`store_work.rs`). If too many calls of the
+//! tenant wait, every use case ends with [`ManageError::RateLimited`] and nothing is done.
 
 mod create;
 mod edit;
@@ -54,7 +54,7 @@ pub struct Manage<'a> {
 
 impl Manage<'_> {
     /// Whether one more request of the tenant's admins would find room now; every use case asks by
-    /// itself. For who wants to refuse a request before reading it.
+    /// itself. Callers can use it to refuse a request before reading it.
     ///
     /// # Errors
     /// `RateLimited`.
@@ -70,7 +70,7 @@ impl Manage<'_> {
         }
     }
 
-    /// The credential, if it may be edited by who expects such a version.
+    /// The credential, if it may be edited and has the expected version.
     async fn editable(
         &self,
         id: CredentialId,

@@ -1,5 +1,5 @@
-//! What is counted, through the `metrics` facade: a host that installs a recorder gets it all, any
-//! other pays next to nothing. Nothing here is on the warm path of a check.
+//! Metrics, through the `metrics` facade: a host that installs a recorder gets all of them, and
+//! without a recorder they cost almost nothing. None is on the warm path of a check.
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |
@@ -44,7 +44,7 @@ use crate::{
 };
 
 pub(crate) fn authenticated() {
-    // Why apart: with a literal nothing is allocated.
+    // Why a function of its own: with a literal label nothing is allocated.
     counter!("credential_authentications_total", "outcome" => "ok").increment(1);
 }
 

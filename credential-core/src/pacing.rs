@@ -1,11 +1,12 @@
-//! The generic cell rate algorithm (GCRA): whoever comes takes the next turn and waits for it.
+//! The generic cell rate algorithm (GCRA): each caller takes the next turn and waits for it.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-/// When the latest turn that was taken is, in nanoseconds from wherever its callers count.
+/// The theoretical arrival time of GCRA: the time of the latest turn that was taken, in nanoseconds
+/// on the callers' clock.
 #[derive(Debug, Default)]
 pub(crate) struct Gcra(AtomicU64);
 
@@ -14,9 +15,9 @@ pub(crate) struct Gcra(AtomicU64);
 pub(crate) struct Pace {
     /// From one turn to the next.
     pub(crate) every: Duration,
-    /// How many turns are kept for whoever comes after a pause.
+    /// The burst: turns that are available at once after a pause.
     pub(crate) at_once: u32,
-    /// The longest that anybody waits; beyond that, turns are shared.
+    /// The longest wait. Beyond it, callers share a turn.
     pub(crate) longest: Duration,
 }
 

@@ -1,9 +1,9 @@
-//! Slows down whoever presents a secret again and again that is refused each time.
+//! Delays the refusals of a secret that is presented again and again.
 //!
-//! A secret that was rotated out, revoked or taken from another client costs no hash and no read, but
-//! a loop that never pauses still takes its share of the processor from everyone else. So a secret
-//! that is refused more often than anyone would by mistake waits for its answers. One that is accepted
-//! never waits, also if it is the same; a text that is no secret of ours is not worth remembering.
+//! A secret that was rotated out, revoked or taken from another client costs no hash and no read,
+//! but a loop without pauses takes its share of the processor from everyone else. So a secret that
+//! is refused more often than by mistake gets its refusals delayed. An accepted secret is never
+//! delayed, not even the same one. A text that is no secret of ours is not remembered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +16,15 @@ use crate::{
     pacing::{Gcra, Pace},
 };
 
-/// The first hundred refusals of one secret are answered at once. From then on, and until it was left
-/// alone for a second, one in 10 ms is, and none waits longer than a second.
+/// The first hundred refusals of one secret are answered at once. After that one refusal is
+/// answered every 10 ms, until the secret was not presented for a second. No refusal is delayed by
+/// more than a second.
 const PACE: Pace = Pace {
     every: Duration::from_millis(10),
     at_once: 100,
     longest: Duration::from_secs(1),
 };
-/// How many secrets are told apart. Only genuine ones are, so nobody can crowd them out.
+/// How many secrets are remembered. Only genuine ones are, so forged ones cannot evict them.
 const SECRETS: usize = 4096;
 
 /// When each secret's next refusal may be answered.
@@ -54,7 +55,7 @@ impl RefusalDelay {
     fn wait(&self, proof: ProofId) -> Duration {
         let turns = self.turns.get(&proof).unwrap_or_else(|| {
             let turns = Arc::new(Gcra::default());
-            // Two at once may each make one: a turn is then counted to the one that is lost.
+            // Two threads may each make an entry: the turn of the lost one is then not counted.
             self.turns.insert(proof, Arc::clone(&turns));
             turns
         });

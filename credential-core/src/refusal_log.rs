@@ -1,7 +1,7 @@
 //! Refusals as structured log events, at a bounded rate.
 //!
-//! Clients that are proven to exist have a share of their own, so that names which anybody makes up
-//! crowd out nobody; and no tenant has more than half of it. Every refusal is counted by
+//! Clients that are proven to exist have a share of their own, so that invented client ids cannot
+//! displace them. No tenant has more than half of that share. Every refusal is counted by
 //! [`metrics`](crate::metrics), logged or not.
 
 use std::{
@@ -26,7 +26,7 @@ const KNOWN_PER_SECOND: usize = 50;
 const PER_TENANT: usize = 25;
 /// At most so many events a second of everybody else.
 const OTHERS_PER_SECOND: usize = 20;
-/// How many clients are told apart, of those that exist and of others.
+/// How many clients are remembered, of those that exist and of others.
 const CLIENTS: usize = 4096;
 
 /// Who was refused lately.
@@ -57,8 +57,7 @@ impl RefusalLog {
         }
     }
 
-    /// Logs that a client was refused which exists, and has shown that it is the one: by a secret or a
-    /// token of its own.
+    /// Logs the refusal of an existing client that presented a secret or a token of its own.
     pub(crate) fn log_known(&self, credential: &Credential, reason: &'static str) {
         let client_id = &credential.identity.client_id;
         let who = Who::Client(client_id.clone());
@@ -71,8 +70,8 @@ impl RefusalLog {
         }
     }
 
-    /// Logs that somebody was refused who says it is that client. Only a well-formed client id is ever
-    /// written: anything else might be a secret in the wrong field.
+    /// Logs the refusal of a caller that claims to be that client. Only a well-formed client id is
+    /// written: other text may be a secret in the wrong field.
     pub(crate) fn log_client(&self, client_id: Option<&ClientId>, reason: &'static str) {
         let who = client_id.map_or(Who::NoClient, |client_id| Who::Client(client_id.clone()));
         if self.others.is_due(who, None, self.clock.monotonic()) {
@@ -80,7 +79,7 @@ impl RefusalLog {
         }
     }
 
-    /// Logs that a bearer token was refused which belongs to nobody here.
+    /// Logs the refusal of a bearer token that belongs to no client here.
     pub(crate) fn log_token(&self, reason: &'static str) {
         let who = Who::NoToken(reason);
         if self.others.is_due(who, None, self.clock.monotonic()) {

@@ -12,8 +12,8 @@ use crate::{Credentials, live::shared, metrics, store::StoreError};
 
 /// How often a node asks what changed when nothing wakes it.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
-/// The shortest time from a catch-up that found nothing new to the next that only a wake-up asks for: a
-/// store that wakes without end and without a change costs so many round trips and no more.
+/// The shortest time between a catch-up that found nothing new and the next one that only a wake-up
+/// requests. It bounds the round trips of a store that wakes without end and without a change.
 const WOKEN_AFTER: Duration = Duration::from_millis(5);
 /// How often last uses are written, so that an admin sees them within ten seconds.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ impl Credentials {
     /// up in a task until [`Running::shutdown`]. Warns in the log of keys that the store has been
     /// used with and the keyring lacks.
     ///
-    /// Without it checks have to ask the store themselves once a second: right, only slower.
+    /// Without it a check has to ask the store once a second: correct, but slower.
     ///
     /// # Errors
     /// `KeyMismatch` if another node uses other bytes under one of the keyring's names;
@@ -60,7 +60,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Stops the background work, after a last write of what was used, and waits for its end.
+    /// Stops the background work after a last write of last uses, and waits for its end.
     pub async fn shutdown(self) {
         drop(self.stop);
         for task in self.tasks {
@@ -82,7 +82,7 @@ async fn flush_uses(credentials: Credentials, mut stopped: watch::Receiver<()>) 
         let flushed = credentials.states().flush_uses().await;
         metrics::uses_flushed(flushed.is_ok(), *flushed.as_ref().unwrap_or(&0));
         if let Err(error) = flushed {
-            // What was noted stays noted, so nothing is lost but time.
+            // The notes stay, so only time is lost.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "could not write last uses"
@@ -123,7 +123,7 @@ async fn keep_up(credentials: Credentials, mut stopped: watch::Receiver<()>) {
                     tracing::info!("the store answers again");
                 }
                 pause = CATCH_UP_EVERY;
-                // Where changes come one after the other, each is worth a round trip.
+                // If changes follow each other, each is worth a round trip.
                 let news = caught_up.upto != upto;
                 rest = if news { Duration::ZERO } else { WOKEN_AFTER };
                 upto = caught_up.upto;

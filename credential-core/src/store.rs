@@ -1,5 +1,5 @@
-//! What core asks of a store, in three traits by what must be guaranteed, and the values that travel
-//! through them.
+//! The store contract: three traits, split by what they must guarantee, and the values that they
+//! pass.
 //!
 //! | trait | guarantee | without it |
 //! | --- | --- | --- |
@@ -36,8 +36,8 @@ use crate::{
 /// Durable credentials, the audit rows of their changes, and the log of what changed.
 ///
 /// Each method is one transaction: all or nothing, and racing calls behave as if one came
-/// first. Dates of the domain come with the call. Which nodes are alive and which records may go is
-/// decided by the store's own clock, one for all nodes.
+/// first. The caller passes the dates of the domain. The store's own clock, one for all nodes,
+/// decides which nodes are alive and which records may be removed.
 ///
 /// **The change log.** Every method that returns [`Committed`] appends one row for what a check may
 /// now answer differently, in the same transaction. A row is identified by its number and by its
@@ -48,9 +48,9 @@ use crate::{
 /// mark of the change before it. Rows are kept for at least [`CHANGES_KEPT_FOR`] by the store's
 /// clock, the latest one always.
 ///
-/// *Why marks:* a restore, or the promotion of a standby that was behind, takes the counter back, and
-/// later changes then have numbers that other changes had before. By numbers alone such a log would
-/// look complete, and what a node remembers of the lost changes would still count.
+/// *Why marks:* a restore, or the promotion of a standby that was behind, sets the counter back,
+/// and later changes then get numbers that other changes had before. By numbers alone such a log
+/// would look complete, and a node's cache of the lost changes would still count.
 #[async_trait]
 pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// Adds a credential and its audit event.
@@ -72,7 +72,7 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<(), StoreError>;
 
-    /// The credential, if `tenant` owns it; strangers learn nothing.
+    /// The credential, if `tenant` owns it. Another tenant gets `None`.
     ///
     /// # Errors
     /// `Backend` only.
@@ -149,15 +149,15 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// clock.
     async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError>;
 
-    /// Calls that begin from now on use connections that are opened from now on. Called when what
-    /// the store said contradicts the change log, or when it did not answer in time: connections
-    /// may lead to a server that has lost its place to another, or nowhere.
+    /// Makes later calls use newly opened connections. Called when an answer of the store
+    /// contradicts the change log, or when the store did not answer in time: open connections may
+    /// lead to a server that has lost its role, or nowhere.
     ///
     /// A store without connections does nothing.
     fn retire_connections(&self);
 
-    /// Returns when something may have changed since the last call, and waits otherwise. May be
-    /// late, doubled, now and then spurious, or never: nothing relies on it but speed.
+    /// Waits until something may have changed since the last call. It may return late, twice, now
+    /// and then without a change, or never: only speed depends on it.
     async fn wake_up(&self);
 
     /// Compares the check values of keys with those that are kept, and keeps none. Returns every
@@ -389,8 +389,8 @@ pub struct AsOf<T> {
     pub upto: ChangeId,
 }
 
-/// Which change: its place in the log, and the mark that tells it from a change that had the same
-/// place in a history that was lost.
+/// The identity of a change: its place in the log, and a mark that distinguishes it from a change
+/// that had the same place in a lost history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ChangeId {
     /// The place. 0: before the first change.
@@ -399,7 +399,7 @@ pub struct ChangeId {
     pub mark: Mark,
 }
 
-/// Tells a change from every other, also of other histories of the same store.
+/// Distinguishes a change from every other, also of other histories of the same store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark(pub [u8; 16]);
 
@@ -425,7 +425,7 @@ pub struct LoggedChange {
     pub change: Change,
 }
 
-/// A node's sign of life.
+/// A node's heartbeat.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     /// The node, drawn anew at each start.
@@ -458,7 +458,7 @@ pub struct Changes {
     pub largest_max_staleness: Duration,
 }
 
-/// A key's public check value: tells other bytes under the same name, and nothing else.
+/// A key's public check value: it shows other bytes under the same name, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCheck {
     /// The key's name.
@@ -476,7 +476,7 @@ impl From<&Key> for KeyCheck {
     }
 }
 
-/// Why a store did not do what was asked; nothing was changed.
+/// Why a call of the store failed; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The tenant has no such credential.
@@ -485,8 +485,8 @@ pub enum StoreError {
     /// Another credential of the tenant that is not revoked has that name.
     #[error("another credential has that name")]
     NameTaken,
-    /// The tenant has as many credentials as it may.
-    #[error("the tenant has as many credentials as it may")]
+    /// The tenant has reached its limit of credentials.
+    #[error("the tenant has reached its limit of credentials")]
     LimitReached,
     /// Somebody else changed the credential first.
     #[error("the credential has another version")]

@@ -1,11 +1,11 @@
-//! How much of the store one tenant may occupy.
+//! The share of the store that one tenant may occupy.
 //!
-//! A store has few connections: PostgreSQL's pool has 16 by default. What admins do and what clients
-//! write goes through here, so that many connections of one tenant leave room for everybody else, and
-//! all tenants together for the reads of checks (`live/reads.rs`, 8 at a time). Checks
-//! themselves never pass here.
+//! A store has few connections: PostgreSQL's pool has 16 by default. Calls of admins, and writes of
+//! clients, go through here, so that many connections of one tenant leave room for other tenants,
+//! and all tenants together leave room for the reads of checks (`live/reads.rs`, 8 at a time).
+//! Checks do not go through here.
 //!
-//! `docs/architecture.md` has the picture: "Who may wait for what".
+//! `docs/architecture.md` has the whole table: "Who may wait for what".
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,8 +39,8 @@ const CREATE_WAITS: Duration = Duration::from_secs(10);
 /// What a create takes until one was timed: a hash and two calls of the store.
 const CREATE_TYPICAL: Duration = Duration::from_millis(30);
 
-/// Who works on the store. Apart, so that a tenant's admins can still revoke the key of a client of
-/// theirs that keeps the store busy.
+/// The kind of caller. Admins and clients have separate places, so that a tenant's admins can still
+/// revoke the key of a client that keeps the store busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     Admins,
@@ -135,7 +135,7 @@ impl Credentials {
         drop(permit);
         if let Err(error @ StoreError::Backend { .. }) = &result {
             metrics::store_call_failed();
-            // A store that is down fails every call: one line stands for many.
+            // A store that is down fails every call, so the lines are limited.
             if let Some(unlogged) = self.store_work().failures.is_due() {
                 tracing::error!(
                     error = error as &dyn std::error::Error,

@@ -1,14 +1,14 @@
-//! Bounded places for work that costs others something, shared fairly among tenants.
+//! Bounded places for expensive work, shared fairly among tenants (fair queueing).
 //!
-//! Two things here are scarce: cores that hash, and the store's connections. Each has so many
-//! [`Places`]. Who finds none free waits in the line of its own key, usually its tenant, and free
-//! places go round the lines (round-robin): however much one tenant asks for, another's first piece of
-//! work begins as soon as one place becomes free. A lone tenant may have all of it, as far as
-//! [`Limits::each`] allows.
+//! Two resources are scarce: cores for hashing, and the store's connections. Each has a number of
+//! [`Places`]. A caller that finds none free waits in the line of its own key, usually its tenant,
+//! and free places go to the lines in turn (round-robin). However much one tenant requests,
+//! another's first piece of work begins as soon as one place becomes free. A tenant alone may use
+//! as many as [`Limits::each`] allows.
 //!
-//! So do the places in which to wait: when they are all taken, whoever has fewer than the longest line
-//! takes the last one of it. Who is refused is told when to come back, at the pace of its own line
-//! ([`Gcra`]).
+//! Waiting places are shared in the same way: when all are taken, a key with a shorter line takes
+//! the last place of the longest line. A refused caller is told when to come back, at the pace of
+//! its own line ([`Gcra`]).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,7 +28,7 @@ use crate::pacing::{Gcra, Pace, nanos};
 
 /// The longest time to retry after: who waits longer may have given up, and its turn be lost.
 const LONGEST: Duration = Duration::from_secs(120);
-/// How many keys are told apart when they are told when to come back.
+/// How many keys are remembered for their time to come back.
 const PROMISED: usize = 4096;
 
 /// How much is done at a time.
@@ -46,7 +46,7 @@ pub(crate) struct Limits {
 
 /// Work of that key is not done now, because too much of it waits already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too much is waiting already; try again in {} s", .retry_after.as_secs())]
+#[error("too many requests are waiting; try again in {} s", .retry_after.as_secs())]
 pub(crate) struct Refused {
     /// When this caller's turn should come: whole seconds, 1 to 120. Callers of one key that are
     /// refused at the same time are told different times.
@@ -350,7 +350,7 @@ impl<K: Key> Lines<K> {
         Some((longest, waiter))
     }
 
-    /// A caller left.
+    /// A caller gave up.
     fn leave(&mut self, key: &K, arrival: u64) {
         let Some(line) = self.of.get_mut(key) else {
             return;
@@ -391,7 +391,7 @@ impl<K: Key> Line<K> {
     }
 }
 
-/// What a caller got.
+/// The answer to a caller.
 #[derive(Debug)]
 pub(crate) enum Place<K: Key> {
     /// It may begin.

@@ -165,7 +165,7 @@ pub enum NotOurToken {
     #[error("not an access token of this deployment")]
     Foreign,
     /// It names a key that the ring lacks. Nothing says that it is more than a name.
-    #[error("an access token under a key that the keyring lacks")]
+    #[error("the access token was sealed with a key that the keyring lacks")]
     UnknownKey,
 }
 

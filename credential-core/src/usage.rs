@@ -16,8 +16,8 @@ use crate::{
     store::{LastUse, StoreError, UsageStore},
 };
 
-/// How much later a use must be than the noted one to be noted, in microseconds. Keeps threads
-/// that check one busy credential from passing its cache line back and forth.
+/// The least distance between two noted uses, in microseconds. Without it, threads that check one
+/// busy credential would contend for its cache line.
 const RESOLUTION: i64 = 1_000_000;
 
 /// Whether a use is enough later than the noted one to be noted as well.
@@ -89,15 +89,15 @@ impl UseLog {
         secrets.iter().map(|it| note(it.selector)).collect()
     }
 
-    /// Writes to the store what it does not know yet. What fails stays for the next time. Without a store
-    /// it is forgotten.
+    /// Writes the notes that the store does not have yet. Notes that fail stay for the next time.
+    /// Without a store they are dropped.
     ///
     /// # Errors
-    /// Whatever keeps the store from taking a batch.
+    /// The store's error for a batch.
     pub(crate) async fn flush(&self, store: Option<&dyn UsageStore>) -> Result<usize, StoreError> {
         let pending: Vec<(Arc<UseNote>, LastUse)> = {
             let mut notes = self.lock();
-            // A note that nobody can write to any more and that is flushed has done its work.
+            // A flushed note that nobody else holds can be removed.
             notes.retain(|_, note| Arc::strong_count(note) > 1 || note.pending().is_some());
             let pending = notes
                 .values()

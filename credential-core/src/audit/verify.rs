@@ -100,7 +100,9 @@ pub enum TrailFault {
         row: u64,
     },
     /// It holds what core never wrote.
-    #[error("audit row {row} cannot be read: `{column}` holds what was never written there")]
+    #[error(
+        "audit row {row} cannot be read: `{column}` holds a value that this software never writes"
+    )]
     Unreadable {
         /// Its number.
         row: u64,

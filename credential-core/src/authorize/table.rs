@@ -1,19 +1,19 @@
-//! A bounded table of shared entries by digest, for a reader who pays for memory.
+//! A bounded, set-associative hash table of shared entries, laid out for few cache misses.
 //!
-//! Among many tokens a check costs what it has to fetch from memory, one thing after the other. This
-//! fetches two: a set of four places, which is one line of memory, and the entry. A general cache
-//! fetches its directory, its index, its list of entries and then the entry.
+//! With many tokens the cost of a check is memory latency: the cache lines that it fetches one
+//! after the other. This table fetches two: a set of four places, which is one cache line, and the
+//! entry. A general cache fetches its directory, its index, its list of entries and then the entry.
 //!
-//! A digest has two sets, and is in the second only if the first was full. If both are full, an entry
-//! of theirs moves to its own other set (cuckoo hashing, one step); if none can, the one that ends
-//! soonest gives way, which among tokens of one lifetime is the oldest.
+//! A digest has two sets, and is in the second only if the first was full. If both are full, one of
+//! their entries moves to its own other set (cuckoo hashing, one step). If none can move, the entry
+//! that ends soonest is evicted: among tokens of one lifetime, the oldest.
 //!
-//! The table grows by one set at a time (linear hashing): a node with few tokens keeps them close
-//! together, and none waits for a large one to be moved. Whoever looks while a set is split may miss
-//! an entry that is there; it is then made anew.
+//! The table grows by one set at a time (linear hashing), so a node with few tokens keeps them
+//! close together, and no check waits for a resize. A look-up while a set is split may miss an
+//! entry that exists; the caller then makes it anew.
 //!
-//! Nothing about freshness rests on this table: an entry that it gives is held against gate and version,
-//! whichever one it is and however old.
+//! Freshness does not depend on this table: every entry that it returns is checked against gate and
+//! version.
 
 use std::{
     array,
@@ -28,14 +28,14 @@ use crate::clock::Timestamp;
 
 /// What a [`Table`] keeps.
 pub(super) trait Entry {
-    /// What it is found by: random, and nobody's choice.
+    /// The key of the entry: pseudorandom, so that no caller can choose it.
     fn digest(&self) -> TokenDigest;
 
-    /// From when on it is of no use.
+    /// The moment from which the entry is useless.
     fn ends(&self) -> Timestamp;
 }
 
-/// Places of a set: as many as fit into a line of memory beside the lock.
+/// Places of a set: as many as fit into a cache line beside the lock.
 const WAYS: usize = 4;
 /// Sets at the start; a power of two.
 const FIRST: usize = 64;
@@ -46,7 +46,7 @@ const SETS_PER_8: usize = 5;
 /// How many sets are split when an entry has found both of its sets full.
 const SPLITS_WHEN_FULL: usize = 8;
 
-/// The table. Entries are shared: whoever has found one keeps it, whatever becomes of its place.
+/// The table. Entries are shared: a caller that has found one keeps it, also if its place is taken.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     blocks: [OnceLock<Box<[Set<T>]>>; BLOCKS],
@@ -60,7 +60,7 @@ pub(super) struct Table<T> {
     splitting: Mutex<()>,
 }
 
-/// Nobody waits for anything while holding the lock: a reader compares, a writer moves pointers.
+/// Never held across a wait: a reader compares, a writer moves pointers.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Set<T>(RwLock<Ways<T>>);
@@ -83,7 +83,7 @@ struct Place {
 }
 
 impl Place {
-    /// Its place among so many sets.
+    /// Its set, given the number of sets.
     #[expect(clippy::cast_possible_truncation, reason = "parts of the digest")]
     #[inline]
     fn of(digest: TokenDigest, sets: usize) -> Self {
@@ -148,7 +148,7 @@ impl<T: Entry> Table<T> {
     /// Puts an entry where it belongs among so many sets, and others aside for it.
     ///
     /// # Errors
-    /// Hands the entry back if there is no room, or never any.
+    /// Returns the entry if there is no room.
     fn put(&self, entry: Arc<T>, count: usize) -> Result<Took, Arc<T>> {
         let Place { sets, mark } = Place::of(entry.digest(), count);
         let [Some(first), Some(second)] = sets.map(|set| self.set_or_new(set)) else {
@@ -191,7 +191,8 @@ impl<T: Entry> Table<T> {
         if self.sets.load(Ordering::Relaxed) >= sets {
             return;
         }
-        // Whoever is at it already does the most urgent part of it; the rest will come up again.
+        // Another thread is splitting already and does the most urgent part; the rest follows with
+        // later inserts.
         if let Ok(_splitting) = self.splitting.try_lock() {
             for new in self.sets.load(Ordering::Relaxed)..sets {
                 self.split(new);
@@ -274,7 +275,7 @@ impl<T: Entry> Set<T> {
     /// Takes the place of the digest's older entry, or a free one.
     ///
     /// # Errors
-    /// Hands the entry back if there is neither.
+    /// Returns the entry if there is neither.
     fn offer(&self, entry: Arc<T>, mark: u32) -> Result<Took, Arc<T>> {
         let digest = entry.digest();
         let mut ways = self.write();

@@ -1,4 +1,4 @@
-//! Tokens that were opened before, found again by a keyed digest of their text.
+//! The cache of opened tokens, by a keyed digest of their text.
 
 use std::{fmt, sync::Arc};
 
@@ -17,12 +17,12 @@ pub(crate) struct TokenCache {
 
 /// SipHash-2-4 of the whole text, 128 bits, under a key that never leaves the process.
 ///
-/// Why that: it is a pseudorandom function at a third of keyed BLAKE3's cost on a text of this
-/// length. Nobody outside sees a digest, so all that a forger can do is to send texts and hope for
-/// one that falls on a cached token's digest: 2^-128 for each pair.
+/// Why SipHash: it is a pseudorandom function at a third of keyed BLAKE3's cost on a text of this
+/// length. Digests stay in the process, so a forger can only send texts and hope that one has the
+/// digest of a cached token: probability 2^-128 for each pair.
 pub(crate) type TokenDigest = u128;
 
-/// Drawn at start and never stored, so that nobody can aim at a digest.
+/// Drawn at start and never stored, so that no client can compute a digest.
 struct DigestKey(Zeroizing<[u8; 16]>);
 
 impl fmt::Debug for DigestKey {

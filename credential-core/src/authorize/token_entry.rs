@@ -1,5 +1,4 @@
-//! A token together with the state of its credential, worked out once for all checks until that
-//! state changes.
+//! A token with the state of its credential, computed once for all checks until that state changes.
 
 use std::sync::{
     Arc,
@@ -16,7 +15,7 @@ use crate::{
     usage::{self, UseNote},
 };
 
-/// A token that was opened once: what it says never changes, so it needs no freshness proof.
+/// An opened token. Its content never changes, so it needs no freshness proof.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenToken {
     pub(super) credential: CredentialId,
@@ -24,7 +23,7 @@ pub(crate) struct OpenToken {
     pub(super) expires_at: Timestamp,
     proof: ProofId,
     id: TokenId,
-    /// What it was issued with; `None`: it follows its credential.
+    /// The scopes that it was issued with; `None`: it follows its credential.
     named: Option<Box<Named>>,
 }
 
@@ -57,21 +56,21 @@ impl OpenToken {
     }
 }
 
-/// What a token may do in the state that its credential was found in.
+/// What a token may do in one state of its credential.
 ///
-/// Everything that a warm check reads stands together at the front, in 128 bytes. Among many tokens
-/// each line that is not in a cache costs more than most of the computing.
+/// Everything that a warm check reads is in the first 128 bytes. With many tokens a cache miss
+/// costs more than most of the computing.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct TokenEntry {
     /// Of the token's text.
     digest: TokenDigest,
-    /// Whether that is still the credential's state; `None`: to be found out by a look-up.
+    /// The version stamp of that state; `None`: a look-up has to decide.
     pub(super) stamp: Option<Stamp>,
     /// The check is allowed before that moment, if nothing changes.
     live_until: Timestamp,
-    /// When a use was last noted through this entry, in microseconds since the Unix epoch: a note
-    /// that would say the same is spared.
+    /// When a use was last noted through this entry, in microseconds since the Unix epoch, so that
+    /// a note with the same content is skipped.
     noted: AtomicI64,
     /// Issued ∩ held.
     pub(super) rights: ScopeSet,
@@ -130,7 +129,7 @@ impl TokenEntry {
         }
     }
 
-    /// The effective scopes, by name on either side as far as the other side confers it.
+    /// The effective scopes: each name that one side lists and the other side confers.
     pub(super) fn scopes(&self) -> Option<ScopeSet> {
         let live = &self.live;
         match &self.token.named {

@@ -1,7 +1,7 @@
 //! One catch-up at a time, shared by all who wait for one (single-flight).
 //!
-//! Each attempt is a task of its own: whoever waits may go away, and the attempt goes on for the
-//! others. What an attempt does is in [`live`](super).
+//! Each attempt is a task of its own: a caller that waits may disconnect, and the attempt continues
+//! for the others. The work of an attempt is in [`live`](super).
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,13 +15,13 @@ use crate::{
     store::StoreError,
 };
 
-/// How long after a failed attempt others fail at once in place of trying for themselves.
+/// How long after a failed attempt further calls fail at once instead of trying again.
 pub(crate) const FAILURE_HOLDS: Duration = Duration::from_millis(250);
 /// How old an attempt may be before checks no longer wait for it. It goes on, for as long as a call of
 /// the store may take.
 const OVERDUE_AFTER: Duration = Duration::from_secs(1);
 
-/// What a catch-up found out.
+/// The result of a catch-up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CaughtUp {
     /// The number of the latest change.
@@ -143,7 +143,7 @@ impl Attempt {
     }
 }
 
-/// Takes an attempt out of the way however it ends, and tells its outcome.
+/// Removes an attempt, however it ends, and publishes its outcome.
 struct End {
     attempts: Arc<Mutex<Inner>>,
     clock: Arc<dyn Clock>,

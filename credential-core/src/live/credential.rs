@@ -1,4 +1,4 @@
-//! A credential as checks see it, and the one rule that says whether it and its proof are live.
+//! A credential as checks see it, and the one rule that decides whether it and its proof are live.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,9 +16,9 @@ use crate::{
 pub(crate) struct LiveCredential {
     pub(crate) credential: Credential,
     pub(crate) api_type: Arc<ApiType>,
-    /// What it holds by name.
+    /// The names of the scopes that it holds.
     pub(crate) held: ScopeSet,
-    /// What that confers.
+    /// The scopes that these confer.
     pub(crate) rights: ScopeSet,
     pub(crate) revoked_tokens: HashSet<TokenId>,
     /// Of each secret, in the order of `credential.settings.secrets`.
@@ -47,7 +47,7 @@ impl LiveCredential {
     /// Whether the credential and that proof of it are live: asked of tokens and of clients alike.
     ///
     /// # Errors
-    /// The first rule that says no.
+    /// The first rule that refuses.
     pub(crate) fn check(&self, proof: &ProofId, now: Timestamp) -> Result<&StoredSecret, NotLive> {
         match self.credential.status(now) {
             Status::Revoked => return Err(NotLive::Revoked),

@@ -1,12 +1,13 @@
-//! What may be believed and cached, and until when the cache may answer: the rule of the freshness
-//! proof, apart from I/O. A model checker walks every interleaving of this very file
-//! (`tests/gate_model.rs`), and random walks try it on histories that were cut by restores and
-//! failovers (`tests/history_walk.rs`).
+//! The rule of the freshness proof, without I/O: which reads may be believed and cached, and until
+//! when the cache may answer. A model checker checks every interleaving of this very file
+//! (`tests/gate_model.rs`), and random walks test it on histories with restores and failovers
+//! (`tests/history_walk.rs`).
 //!
-//! Only a catch-up says which history counts. A read may come from a primary that has lost its place,
-//! or be ahead in a history that no longer is. So a read brings the change that it saw last, and is
-//! believed once the log that catch-ups have shown holds that very change (number and mark) and none
-//! after it that concerns what was read. A read that is ahead waits for the next catch-up.
+//! Only a catch-up decides which history counts. A read may come from a primary that has lost its
+//! role, or be ahead in a history that no longer exists. So a read returns the latest change that
+//! it saw. It is believed once the log that catch-ups have shown contains that very change (number
+//! and mark), and no later one that concerns what was read. A read that is ahead waits for the next
+//! catch-up.
 //!
 //! Reads and catch-ups decide under one lock, which is never held across I/O.
 
@@ -20,9 +21,9 @@ use super::sync::{
 /// made while a read is on its way.
 const RECENT: usize = 1024;
 
-/// What the gate keeps in step with the change log.
+/// The cache that the gate keeps consistent with the change log.
 pub(crate) trait Cache {
-    /// What was read, on its way into the cache and to whoever waits for it.
+    /// A read on its way into the cache and to its callers.
     type Read;
 
     /// Whether a change concerns what was read.
@@ -34,10 +35,10 @@ pub(crate) trait Cache {
     /// Drops everything.
     fn drop_all(&self);
 
-    /// Caches what was read, and hands it out: it is true as of what this node now knows.
+    /// Caches a read and returns it to its callers: it is true as of what this node now knows.
     fn keep(&self, read: Self::Read, known: Known);
 
-    /// Throws away what was read.
+    /// Discards a read.
     fn refuse(&self, read: Self::Read, why: Refused);
 }
 
@@ -46,7 +47,7 @@ pub(crate) trait Cache {
 pub(crate) enum Refused {
     /// Later changes concern what was read, or more were applied meanwhile than are remembered.
     Outrun,
-    /// It did not come from the history that counts.
+    /// It is of another history than the one that counts.
     Contradicted,
 }
 
@@ -106,7 +107,8 @@ pub(crate) struct CatchUpTicket {
     pub(crate) applied: Option<ChangeId>,
 }
 
-/// How much this node knows: what was read in the same epoch, up to that number at least, is no older.
+/// The changes that this node knows of: a read of the same epoch, up to at least that number, is
+/// not older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     epoch: u64,
@@ -143,7 +145,7 @@ impl<R> Gate<R> {
         self.proven_at.load(Ordering::Acquire)
     }
 
-    /// How much this node knows, its own commits included.
+    /// The changes that this node knows of, its own commits included.
     pub(crate) fn known(&self) -> Known {
         let inner = self.lock();
         let applied = inner.applied.map_or(0, |applied| applied.number);
@@ -162,7 +164,7 @@ impl<R> Gate<R> {
         }
     }
 
-    /// Keeps what was read, refuses it, or has it wait for the next catch-up.
+    /// Keeps a read, refuses it, or makes it wait for the next catch-up.
     ///
     /// `upto` is the latest change in the read.
     pub(crate) fn offer<C: Cache<Read = R>>(
@@ -276,7 +278,7 @@ impl<R> Gate<R> {
         self.proven_at.store(began, Ordering::Release);
     }
 
-    /// Nothing is proven any more until the next [`publish`](Self::publish).
+    /// Closes the gate: nothing is proven until the next [`publish`](Self::publish).
     fn close(&self) {
         self.proven_at.store(0, Ordering::Release);
     }

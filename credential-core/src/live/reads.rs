@@ -1,4 +1,5 @@
-//! Reads of the store that checks share: one at a time for each credential, and few in all.
+//! Shared reads of the store for checks (single-flight): one at a time for each credential, and few
+//! in all.
 
 use std::{
     collections::HashMap,
@@ -14,18 +15,19 @@ use tokio::sync::Semaphore;
 
 use crate::store::StoreError;
 
-/// Reads of the store that run at the same time: half of PostgreSQL's connections. Whose they are is
-/// known only afterwards, so what keeps one tenant from all of them is that each credential has one.
+/// Reads of the store that run at the same time: half of PostgreSQL's connections. The tenant is
+/// known only after the read. One tenant cannot occupy all places, because each credential has one
+/// read at a time.
 const READS_AT_ONCE: usize = 8;
 /// How long a read may wait for one of those places: as long as the read itself may take.
 const PLACE_WITHIN: Duration = Duration::from_secs(3);
 /// Reads that may wait for one of those places; more are refused with "no answer".
 const READS_WAITING: usize = 1024;
 
-/// What a read found, for all who wait for it.
+/// The result of a read, for all callers that wait for it.
 pub(super) type SharedRead<V> = Result<Arc<V>, Arc<StoreError>>;
 
-/// Reads of the store, one at a time per key; whoever waits meanwhile shares the result.
+/// Reads of the store, one at a time per key. Callers that wait meanwhile share the result.
 #[derive(Debug)]
 pub(super) struct Reads<K, V> {
     flights: Mutex<HashMap<K, Arc<Flight<V>>>>,
@@ -58,7 +60,7 @@ impl<K: Copy + Eq + Hash, V> Reads<K, V> {
     /// What a read that ended while this caller waited has found, if it `serves`, else a new one.
     /// A failure serves everyone who waited for it.
     ///
-    /// A caller that gives up in the middle of its read leaves it to the next in line.
+    /// If a caller gives up during its read, the next caller in line takes over.
     pub(super) async fn run<F: Future<Output = SharedRead<V>>>(
         &self,
         key: K,

@@ -1,19 +1,19 @@
-//! Version stamps: which token entries still speak for their credential's state.
+//! Version stamps: whether a token's entry still has the latest state of its credential.
 //!
 //! A token's entry holds what a check needs of its credential, so that the hot path makes one
-//! look-up in place of two. Its stamp says when the entry was made: the version of the credential's
-//! state then. Dropping a state moves the version on, and with that outdates every stamp of before,
-//! wherever the entries are.
+//! look-up instead of two. Its stamp is the version of the credential's state when the entry was
+//! made. Dropping a state advances the version, which outdates every earlier stamp, wherever the
+//! entries are.
 //!
-//! Versions are shared by the credentials of one slot. A stranger's change then costs one look-up
-//! more, never a wrong answer.
+//! The credentials of one slot share a version. A change of another credential in the slot costs
+//! one look-up, never a wrong answer.
 
 use super::sync::{AtomicU64, Ordering};
 
-/// As many slots as keep strangers apart at a thousand changes per second, in 32 KiB.
+/// Enough slots for few collisions at a thousand changes per second, in 32 KiB.
 pub(crate) const SLOTS: usize = 4096;
 
-/// Which slot a stamp is of stands in so many of its lowest bits, and the version above: 2^48 changes.
+/// The lowest bits of a stamp hold the slot, the others the version: 2^48 changes.
 const SLOT_BITS: u32 = 16;
 
 /// The versions of all credentials, by slot.
@@ -76,7 +76,7 @@ impl Versions {
         }
     }
 
-    /// Ids are random, so any of their bytes will do.
+    /// Ids are random, so any of their bytes can be used.
     fn slot(&self, credential: &[u8; 16]) -> u16 {
         let [low, high, ..] = *credential;
         u16::from_le_bytes([low, high]) % u16::try_from(self.versions.len()).unwrap_or(u16::MAX)

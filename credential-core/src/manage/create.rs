@@ -43,7 +43,8 @@ impl Manage<'_> {
             CallError::Store(StoreError::LimitReached) => ManageError::LimitReached { limit },
             other => other.into(),
         };
-        // INVARIANT: nothing is hashed that will be refused. Only who wins a race is left to `insert`.
+        // INVARIANT: nothing is hashed that will be refused. Only races are left for `insert` to
+        // decide.
         let creating = host.store_work().creating(tenant).await?;
         let look = host.store().may_insert(tenant, &name, limit);
         host.call_store(tenant, Side::Admins, look)
@@ -124,7 +125,7 @@ impl Manage<'_> {
     }
 }
 
-/// What a new credential shall be, as far as that can be judged without the store.
+/// The checked content of a new credential, without the checks that need the store.
 struct Wanted {
     name: CredentialName,
     api_type: Arc<ApiType>,

@@ -1,4 +1,4 @@
-//! What is there: one credential, pages of them, and the audit trail.
+//! Reading: one credential, pages of credentials, and the audit trail.
 
 use super::{Manage, ManageError, Page};
 use crate::{

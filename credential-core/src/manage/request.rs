@@ -1,4 +1,4 @@
-//! What an admin asks for, what comes back, and why nothing was changed.
+//! Requests of an admin, their results and their errors.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ pub enum Field<T> {
     /// Not sent.
     #[default]
     Absent,
-    /// Sent and not readable. Whoever decoded the request knows why. Nothing is done; the other
-    /// fields are judged all the same.
+    /// Sent and not readable; the decoder of the request knows why. Nothing is done, but the other
+    /// fields are checked as well.
     Unreadable,
     /// Sent.
     Value(T),
@@ -47,7 +47,7 @@ impl From<&str> for Field<String> {
     }
 }
 
-/// What a new credential shall be, as the admin typed it.
+/// The request for a new credential, as the admin entered it.
 ///
 /// Raw on purpose: the use case checks everything and names every fault at once.
 #[derive(Debug, Clone, Default)]
@@ -70,11 +70,11 @@ pub struct CreateCredential {
 pub struct Created {
     /// The record.
     pub credential: Credential,
-    /// Shown once; nothing can bring it back.
+    /// The secret, which can be shown only this once.
     pub client_secret: ClientSecret,
 }
 
-/// What shall change. What is absent stays.
+/// The request for a change. Absent fields stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateCredential {
     /// The new name.
@@ -113,7 +113,7 @@ pub struct SetScopes {
 /// Which version of a credential an edit was decided on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// Whatever it is now.
+    /// Any version.
     Any,
     /// One of these.
     OneOf(Vec<u64>),
@@ -133,8 +133,8 @@ impl Expected {
 pub struct Changed {
     /// The record as it is now.
     pub credential: Credential,
-    /// From then on no node answers from before the change, whatever breaks. This node already
-    /// does not.
+    /// From this time on no node answers from before the change, whatever breaks. This node does
+    /// not from now on.
     pub effective_everywhere_at: Timestamp,
 }
 
@@ -264,7 +264,7 @@ pub enum ManageError {
     /// Another credential of the tenant has that name.
     #[error("another credential has that name")]
     NameTaken,
-    /// The tenant has as many credentials as it may.
+    /// The tenant has reached its limit of credentials.
     #[error("the limit of {limit} credentials is reached")]
     LimitReached {
         /// How many it may have.

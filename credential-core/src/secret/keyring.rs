@@ -400,7 +400,7 @@ enum Fault {
     Empty,
     #[error("there is no colon between name and key")]
     Form,
-    #[error("the name is not one")]
+    #[error("the name is not a key name")]
     Name,
     #[error("what follows the key is not `tag`")]
     Role,
@@ -408,9 +408,9 @@ enum Fault {
     NotBase64,
     #[error("the key has {0} bytes instead of 32")]
     Length(usize),
-    #[error("the name came before")]
+    #[error("the name occurs twice")]
     NameTwice,
-    #[error("the key came before under another name")]
+    #[error("the key occurs under another name as well")]
     KeyTwice,
     #[error("the first key signs and cannot be marked `tag`")]
     NoSigningKey,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{CredentialStore, TrailStore, UsageStore};
 
-/// What a node keeps its data in. Only the first is needed; what needs another says so.
+/// The stores of a node. Only the first is required; a use case that needs another returns an error
+/// without it.
 #[derive(Debug, Clone)]
 pub struct Stores {
     pub(crate) credentials: Arc<dyn CredentialStore>,

@@ -97,7 +97,7 @@ pub struct TrailPage {
     pub rows: Vec<StoredRow>,
 }
 
-/// A tenant's head as it lies in the store.
+/// A tenant's head as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredHead {
     /// The number of the newest row.
@@ -106,12 +106,12 @@ pub struct StoredHead {
     pub hash: Vec<u8>,
 }
 
-/// An audit row as it lies in the store.
+/// An audit row as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredRow {
     /// A row of core's making, or one that looks like it.
     Event(AuditEvent),
-    /// What core does not accept.
+    /// A row that core cannot read.
     Unreadable {
         /// Its number; zero for any that is not positive.
         seq: u64,

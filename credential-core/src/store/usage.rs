@@ -1,4 +1,4 @@
-//! What may lag behind: [`UsageStore`].
+//! Last uses, which may lag behind: [`UsageStore`].
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -35,7 +35,7 @@ impl<S: UsageStore + ?Sized> UsageStore for Arc<S> {
 pub struct LastUse {
     /// The credential.
     pub credential_id: CredentialId,
-    /// What the client proved itself with, for this call or for the token that it made the call with.
+    /// The client's proof, for this call or for the token of the call.
     pub proof: ProofId,
     /// When.
     pub at: Timestamp,

@@ -57,13 +57,22 @@ fn what_is_wrong_is_named_and_no_key_is_repeated() {
         (hex.to_owned(), "keyring entry 1: there is no colon"),
         (format!("a:{KEY},"), "ok"),
         (format!("a:{KEY},,"), "keyring entry 2: there is no colon"),
-        (format!("{KEY}:a"), "keyring entry 1: the name is not one"),
+        (
+            format!("{KEY}:a"),
+            "keyring entry 1: the name is not a key name",
+        ),
         (format!("{hex}:a"), "keyring entry 1: the key is not base64"),
-        (format!("A:{KEY}"), "keyring entry 1: the name is not one"),
-        (format!(":{KEY}"), "keyring entry 1: the name is not one"),
+        (
+            format!("A:{KEY}"),
+            "keyring entry 1: the name is not a key name",
+        ),
+        (
+            format!(":{KEY}"),
+            "keyring entry 1: the name is not a key name",
+        ),
         (
             format!("{}:{KEY}", "x".repeat(33)),
-            "keyring entry 1: the name is not one",
+            "keyring entry 1: the name is not a key name",
         ),
         (
             format!("a:{short}"),
@@ -96,7 +105,7 @@ fn what_is_wrong_is_named_and_no_key_is_repeated() {
         ),
         (
             format!("a:{KEY},a:{OTHER}"),
-            "keyring entry 2 (`a`): the name came before",
+            "keyring entry 2 (`a`): the name occurs twice",
         ),
         (
             format!("a:{KEY},b:{KEY}:tag"),
