@@ -17,7 +17,7 @@ pub(crate) struct TokenCache {
 
 /// SipHash-2-4 of the whole text, 128 bits, under a key that never leaves the process.
 ///
-/// Why SipHash: it is a pseudorandom function at a third of keyed BLAKE3's cost on a text of this
+/// Why `SipHash`: it is a pseudorandom function at a third of keyed BLAKE3's cost on a text of this
 /// length. Digests stay in the process, so a forger can only send texts and hope that one has the
 /// digest of a cached token: probability 2^-128 for each pair.
 pub(crate) type TokenDigest = u128;
