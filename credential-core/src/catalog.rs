@@ -13,7 +13,6 @@ mod rights;
 mod route;
 mod scope_set;
 mod segment_map;
-mod selection;
 mod spelling;
 mod validate;
 mod warning;
@@ -30,7 +29,6 @@ pub use path::PathError;
 pub use request::{RequestedScopes, ScopeRequestError, TokenScopes};
 pub use route::{Located, Requirement, Search, SearchCall, SearchForm, UnknownScope, Unlisted};
 pub use scope_set::{ScopeIndex, ScopeSet};
-pub use selection::{CategorySelection, Selected, Selection};
 pub use warning::CatalogWarning;
 
 /// The host's APIs and their scopes. Cheap to clone.

@@ -32,6 +32,7 @@ pub mod conformance;
 pub mod credential;
 mod credentials;
 pub mod entropy;
+mod flight;
 pub mod id;
 pub mod issuer;
 mod live;

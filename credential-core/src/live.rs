@@ -287,7 +287,7 @@ impl LiveStates {
             .run(
                 key,
                 |believed| believed.known.covers(known),
-                || self.read_believed(key),
+                || self.clone().read_believed(key),
             )
             .await?;
         Ok(shared.state.live.clone().map(|live| (live, None)))
@@ -309,7 +309,7 @@ impl LiveStates {
     }
 
     /// A read that the change log confirms. Another read is discarded and made again, once.
-    async fn read_believed(&self, key: ReadKey) -> SharedRead<Believed> {
+    async fn read_believed(self, key: ReadKey) -> SharedRead<Believed> {
         for _ in 0..2 {
             let (settled, outcome) = oneshot::channel();
             let ticket = self.0.gate.begin_read();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use credential_core::catalog::{
     ApiType, Permission, Requirement, ScopeCatalog, ScopeFault, ScopeKind, ScopeRequestError,
-    ScopeSet, SearchForm, Selected, TokenScopes,
+    ScopeSet, SearchForm, TokenScopes,
 };
 use proptest::prelude::*;
 
@@ -387,92 +387,6 @@ fn a_name_too_long_for_a_scope_is_not_repeated() {
     assert!(!format!("{faults:?}").contains("xxx"), "{faults:?}");
 }
 
-#[test]
-fn selections_count_by_category_and_never_tick_what_is_special() {
-    let v2 = api("apiv2");
-    let none = v2.no_scopes();
-    let read_only = v2.selection(&v2.read_only());
-    for (category, empty) in read_only
-        .categories
-        .iter()
-        .zip(v2.selection(&none).categories)
-    {
-        assert_eq!((empty.state, empty.selected), (Selected::None, 0));
-        let listed = v2
-            .categories()
-            .iter()
-            .find(|c| c.id == category.id)
-            .expect("listed");
-        let reads = listed.resources.iter().filter(|r| r.read.is_some()).count();
-        let writes = listed
-            .resources
-            .iter()
-            .filter(|r| r.write.is_some())
-            .count();
-        assert_eq!(category.selected, reads);
-        assert_eq!(category.total, reads + writes);
-        assert_eq!(category.tickable, category.total);
-        let state = if writes == 0 {
-            Selected::All
-        } else {
-            Selected::Some
-        };
-        assert_eq!(category.state, state, "{}", category.id);
-
-        let all = v2.with_category(&none, &category.id, true).expect("listed");
-        assert_eq!(all.len(), category.total);
-        let shown = v2.selection(&all);
-        let shown = shown
-            .categories
-            .iter()
-            .find(|c| c.id == category.id)
-            .expect("listed");
-        assert_eq!(shown.state, Selected::All);
-        let writes_off = v2.with_category_permission(&all, &category.id, Permission::Write, false);
-        assert_eq!(writes_off.map(|set| set.len()), Some(reads));
-        assert_eq!(v2.with_category(&all, &category.id, false), Some(none));
-    }
-    assert_eq!(v2.with_category(&none, "nothing", true), None);
-
-    let fhir = api("fhir");
-    let ticked = fhir
-        .with_category(&fhir.no_scopes(), "all-resources", true)
-        .expect("listed");
-    assert!(ticked.is_empty());
-    assert!(fhir.with_category(&none, "all-resources", true).is_none());
-    let held = fhir.resolve(["system/*.read"]);
-    assert_eq!(
-        fhir.with_category(&held, "all-resources", false),
-        Some(held)
-    );
-    let shown = fhir.selection(&held);
-    let all = shown.categories.last().expect("listed");
-    assert_eq!(
-        (all.state, all.selected, all.total, all.tickable),
-        (Selected::All, 1, 1, 0)
-    );
-    assert_eq!(shown.categories[0].state, Selected::None);
-}
-
-#[test]
-fn removing_write_access_leaves_only_reads() {
-    let v2 = api("apiv2");
-    let without = |names: &[&str]| {
-        let rest = v2.without_write(&v2.resolve(names.iter().copied()));
-        v2.names(&rest).join(" ")
-    };
-    assert_eq!(
-        without(&["system/vitals.read", "system/vitals.write"]),
-        "system/vitals.read"
-    );
-    assert_eq!(without(&["apiv2"]), "");
-    assert_eq!(without(&["apiv2", "act_as_user"]), "");
-    assert_eq!(
-        without(&["act_as_user", "system/vitals.read", "system/bills.write"]),
-        "act_as_user system/vitals.read"
-    );
-}
-
 /// An API type and a set of any of its scopes, also ones that may not be held together.
 fn any_set() -> impl Strategy<Value = (Arc<ApiType>, ScopeSet)> {
     let ids = prop_oneof![Just("apiv2"), Just("fhir")];
@@ -516,16 +430,11 @@ proptest! {
     }
 
     #[test]
-    fn read_only_and_without_write_never_hold_a_write((api, set) in any_set()) {
-        let rest = api.without_write(&set);
-        prop_assert!(rest.is_subset(&set));
-        prop_assert_eq!(api.without_write(&rest), rest);
-        for held in [api.read_only(), rest] {
-            for index in api.rights(&held).iter() {
-                let scope = api.scope_at(index).expect("its own");
-                prop_assert_ne!(scope.permission, Some(Permission::Write));
-                prop_assert_ne!(scope.kind, ScopeKind::FullAccess);
-            }
+    fn read_only_never_holds_a_write((api, _) in any_set()) {
+        for index in api.rights(&api.read_only()).iter() {
+            let scope = api.scope_at(index).expect("its own");
+            prop_assert_ne!(scope.permission, Some(Permission::Write));
+            prop_assert_ne!(scope.kind, ScopeKind::FullAccess);
         }
         let read_only = api.read_only();
         let kinds = read_only.iter().filter_map(|index| api.scope_at(index)).map(|s| s.kind);

@@ -5,6 +5,12 @@ use super::api_type::{ApiType, Scope};
 use super::scope_set::{ScopeIndex, ScopeSet};
 
 impl ApiType {
+    /// The preset "read-only": every resource's read scope, nothing else.
+    #[must_use]
+    pub fn read_only(&self) -> ScopeSet {
+        self.listed.reads
+    }
+
     /// The set of stored names. A name that the catalogue no longer lists confers nothing.
     pub fn resolve<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> ScopeSet {
         let mut set = self.no_scopes();

@@ -1,17 +1,15 @@
-//! One catch-up at a time, shared by all who wait for one (single-flight).
-//!
-//! Each attempt is a task of its own: a caller that waits may disconnect, and the attempt continues
-//! for the others. The work of an attempt is in [`live`](super).
+//! One catch-up at a time, shared by all callers that wait for one. Its work is in [`live`](super).
 
 use std::{
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::watch;
-
+use super::reads::no_answer;
 use crate::{
     clock::{Clock, Monotonic},
+    flight::{Flight, Flights, Seat},
     store::StoreError,
 };
 
@@ -34,21 +32,14 @@ type Outcome = Result<CaughtUp, Arc<StoreError>>;
 
 /// Attempts to catch up.
 #[derive(Debug, Default)]
-pub(crate) struct CatchUps(Arc<Mutex<Inner>>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    running: Option<Attempt>,
-    /// The latest attempt failed, and ended then.
-    failed: Option<(Monotonic, Arc<StoreError>)>,
+pub(crate) struct CatchUps {
+    /// Each notes when it began.
+    attempts: Arc<Flights<(), Outcome, Monotonic>>,
+    failed: Arc<Mutex<Option<Failure>>>,
 }
 
-/// An attempt that has not ended yet.
-#[derive(Debug, Clone)]
-struct Attempt {
-    began: Monotonic,
-    outcome: watch::Receiver<Option<Outcome>>,
-}
+/// When the latest attempt ended, which failed, and why.
+type Failure = (Monotonic, Arc<StoreError>);
 
 impl CatchUps {
     /// The outcome of an attempt that begins after this call.
@@ -60,12 +51,10 @@ impl CatchUps {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let running = self.lock().running.clone();
-        if let Some(running) = running {
-            let _before = running.ended().await;
+        if let Some(running) = self.attempts.join(&()) {
+            let _before = running.landed().await;
         }
-        let (attempt, _) = self.join(clock, attempt);
-        attempt.ended().await
+        ended(self.board(clock, attempt)).await
     }
 
     /// Returns once an attempt has succeeded that `serves` this check by when it began, or that began
@@ -81,97 +70,55 @@ impl CatchUps {
         F: Future<Output = Outcome> + Send + 'static,
     {
         let asked = clock.monotonic();
-        let mut came_first = true;
+        let mut first = true;
         loop {
-            if let Some((ended, error)) = &self.lock().failed
+            if let Some((ended, error)) = &*lock(&self.failed)
                 && ended.saturating_add(FAILURE_HOLDS) > asked
             {
                 return Err(Arc::clone(error));
             }
-            let (running, begun_now) = self.join(clock, &attempt);
-            let began = running.began;
+            let running = self.board(clock, &attempt);
+            let (began, begun_now) = (running.note, running.began);
             let age = clock.monotonic().saturating_since(began);
             let patience = OVERDUE_AFTER.saturating_sub(age);
-            let outcome = tokio::time::timeout(patience, running.ended())
+            let outcome = tokio::time::timeout(patience, ended(running))
                 .await
-                .unwrap_or_else(|_| Err(failed("the store does not answer")))?;
+                .unwrap_or_else(|_| Err(no_answer("the store does not answer")))?;
             // What runs after the first one began after this call.
-            if begun_now || !came_first || serves(began) {
+            if begun_now || !first || serves(began) {
                 return Ok(outcome);
             }
-            came_first = false;
+            first = false;
         }
     }
 
-    /// The running attempt, else a new one; whether it is new.
-    fn join<F>(&self, clock: &Arc<dyn Clock>, attempt: impl FnOnce() -> F) -> (Attempt, bool)
+    /// The running attempt, else a new one.
+    fn board<F>(
+        &self,
+        clock: &Arc<dyn Clock>,
+        attempt: impl FnOnce() -> F,
+    ) -> Seat<Outcome, Monotonic>
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let mut inner = self.lock();
-        if let Some(running) = &inner.running {
-            return (running.clone(), false);
-        }
-        let (ended, outcome) = watch::channel(None);
-        let began = clock.monotonic();
-        let running = Attempt { began, outcome };
-        inner.running = Some(running.clone());
-        let end = End {
-            attempts: Arc::clone(&self.0),
-            clock: Arc::clone(clock),
-            ended,
-        };
-        let attempt = attempt();
-        tokio::spawn(async move {
+        let (failed, ends_by) = (Arc::clone(&self.failed), Arc::clone(clock));
+        let prepare = || Ok::<_, Infallible>((clock.monotonic(), attempt()));
+        let fly = |flight: Flight<_, _, _>, attempt: F| async move {
             let outcome = attempt.await;
-            end.with(outcome);
-        });
-        (running, true)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Attempt {
-    async fn ended(mut self) -> Outcome {
-        match self.outcome.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => outcome.clone(),
-            _ => Err(failed("the catch-up ended without an outcome")),
-        }
+            let error = outcome.as_ref().err();
+            *lock(&failed) = error.map(|error| (ends_by.monotonic(), Arc::clone(error)));
+            flight.land(outcome);
+        };
+        let Ok(seat) = Flights::board(&self.attempts, (), prepare, fly);
+        seat
     }
 }
 
-/// Removes an attempt, however it ends, and publishes its outcome.
-struct End {
-    attempts: Arc<Mutex<Inner>>,
-    clock: Arc<dyn Clock>,
-    ended: watch::Sender<Option<Outcome>>,
+async fn ended(attempt: Seat<Outcome, Monotonic>) -> Outcome {
+    let outcome = attempt.landed().await;
+    outcome.unwrap_or_else(|| Err(no_answer("the catch-up ended without an outcome")))
 }
 
-impl End {
-    fn with(self, outcome: Outcome) {
-        let failed = outcome.as_ref().err().cloned();
-        let now = self.clock.monotonic();
-        let mut inner = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.failed = failed.map(|error| (now, error));
-        inner.running = None;
-        drop(inner);
-        self.ended.send_replace(Some(outcome));
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        // After `with` there is nothing left to do, unless another attempt has begun: leave that.
-        if self.ended.borrow().is_none() {
-            let mut inner = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-            inner.running = None;
-        }
-    }
-}
-
-fn failed(why: &'static str) -> Arc<StoreError> {
-    Arc::new(StoreError::Backend { source: why.into() })
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

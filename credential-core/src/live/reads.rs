@@ -1,11 +1,10 @@
-//! Shared reads of the store for checks (single-flight): one at a time for each credential, and few
-//! in all.
+//! Shared reads of the store for checks: one at a time for each credential, and few in all.
 
 use std::{
-    collections::HashMap,
+    convert::Infallible,
     hash::Hash,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,7 +12,10 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::store::StoreError;
+use crate::{
+    flight::{Flight, Flights},
+    store::StoreError,
+};
 
 /// Reads of the store that run at the same time: half of PostgreSQL's connections. The tenant is
 /// known only after the read. One tenant cannot occupy all places, because each credential has one
@@ -30,95 +32,74 @@ pub(super) type SharedRead<V> = Result<Arc<V>, Arc<StoreError>>;
 /// Reads of the store, one at a time per key. Callers that wait meanwhile share the result.
 #[derive(Debug)]
 pub(super) struct Reads<K, V> {
-    flights: Mutex<HashMap<K, Arc<Flight<V>>>>,
-    places: Semaphore,
-    waiting: AtomicUsize,
+    flights: Arc<Flights<K, SharedRead<V>>>,
+    places: Arc<Places>,
 }
 
 #[derive(Debug)]
-struct Flight<V> {
-    latest: tokio::sync::Mutex<Option<SharedRead<V>>>,
+struct Places {
+    free: Semaphore,
+    waiting: AtomicUsize,
 }
 
-impl<V> Default for Flight<V> {
-    fn default() -> Self {
-        Self {
-            latest: tokio::sync::Mutex::default(),
-        }
-    }
-}
-
-impl<K: Copy + Eq + Hash, V> Reads<K, V> {
+impl<K, V> Reads<K, V>
+where
+    K: Copy + Eq + Hash + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
     pub(super) fn new() -> Self {
         Self {
-            flights: Mutex::default(),
-            places: Semaphore::new(READS_AT_ONCE),
-            waiting: AtomicUsize::new(0),
+            flights: Arc::default(),
+            places: Arc::new(Places {
+                free: Semaphore::new(READS_AT_ONCE),
+                waiting: AtomicUsize::new(0),
+            }),
         }
     }
 
-    /// What a read that ended while this caller waited has found, if it `serves`, else a new one.
-    /// A failure serves everyone who waited for it.
-    ///
-    /// If a caller gives up during its read, the next caller in line takes over.
-    pub(super) async fn run<F: Future<Output = SharedRead<V>>>(
+    /// The result of a read that was running when this was called, if it `serves`, or of one that began
+    /// afterwards. A failure serves all callers that waited for it.
+    pub(super) async fn run<F>(
         &self,
         key: K,
         serves: impl Fn(&V) -> bool,
-        read: impl FnOnce() -> F,
-    ) -> SharedRead<V> {
-        let seat = Seat {
-            reads: self,
-            key,
-            flight: Some(Arc::clone(self.lock().entry(key).or_default())),
-        };
-        let Some(flight) = &seat.flight else {
-            return Err(Arc::new(overloaded())); // taken only on drop
-        };
-        let mut latest = flight.latest.lock().await;
-        if let Some(shared) = &*latest
-            && shared.as_ref().map_or(true, |entry| serves(entry))
-        {
-            return shared.clone();
+        read: impl Fn() -> F,
+    ) -> SharedRead<V>
+    where
+        F: Future<Output = SharedRead<V>> + Send + 'static,
+    {
+        let mut first = true;
+        loop {
+            let places = Arc::clone(&self.places);
+            let prepare = || Ok::<_, Infallible>(((), read()));
+            let fly = |flight: Flight<_, _>, read| async move {
+                let found = places.with_one(read).await;
+                flight.land(found);
+            };
+            let Ok(seat) = Flights::board(&self.flights, key, prepare, fly);
+            let began = seat.began;
+            let found = seat.landed().await;
+            let found = found.unwrap_or_else(|| Err(no_answer("the read was stopped")));
+            // What flies after the first one began after this call.
+            if began || !first || found.as_ref().map_or(true, |found| serves(found)) {
+                return found;
+            }
+            first = false;
         }
-        let waiting = Waiting::enter(&self.waiting).ok_or_else(|| Arc::new(overloaded()))?;
-        let place = tokio::time::timeout(PLACE_WITHIN, self.places.acquire())
-            .await
-            .map_err(|_| Arc::new(overloaded()))?;
+    }
+}
+
+impl Places {
+    async fn with_one<V>(&self, read: impl Future<Output = SharedRead<V>>) -> SharedRead<V> {
+        let waiting = Waiting::enter(&self.waiting).ok_or_else(overloaded)?;
+        let place = tokio::time::timeout(PLACE_WITHIN, self.free.acquire()).await;
+        let _place = place.map_err(|_| overloaded())?;
         drop(waiting);
-        let shared = read().await;
-        drop(place);
-        *latest = Some(shared.clone());
-        shared
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Flight<V>>>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        read.await
     }
 }
 
-/// A caller's share in a flight; the last one to leave takes the flight out of the table.
-struct Seat<'a, K: Copy + Eq + Hash, V> {
-    reads: &'a Reads<K, V>,
-    key: K,
-    flight: Option<Arc<Flight<V>>>,
-}
-
-impl<K: Copy + Eq + Hash, V> Drop for Seat<'_, K, V> {
-    fn drop(&mut self) {
-        // Others join and leave only under this lock, so the count cannot change meanwhile.
-        let mut flights = self.reads.lock();
-        self.flight = None;
-        if flights
-            .get(&self.key)
-            .is_some_and(|flight| Arc::strong_count(flight) == 1)
-        {
-            flights.remove(&self.key);
-        }
-    }
-}
-
-/// Counts callers that wait for a place, also those that give up.
+/// Counts reads that wait for a place.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -134,8 +115,10 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn overloaded() -> StoreError {
-    StoreError::Backend {
-        source: "too many reads are waiting".into(),
-    }
+fn overloaded() -> Arc<StoreError> {
+    no_answer("too many reads are waiting")
+}
+
+pub(super) fn no_answer(why: &'static str) -> Arc<StoreError> {
+    Arc::new(StoreError::Backend { source: why.into() })
 }

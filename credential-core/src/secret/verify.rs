@@ -4,7 +4,7 @@
 //! every token, and from being a way to bring a node down:
 //!
 //! - a secret that was right once is known by a digest, under a key drawn at start-up and never stored;
-//! - callers that present one secret at the same time share one hash, a **flight**; it outlives a
+//! - callers that present one secret at the same time share one hash, a **flight** (`flight.rs`); it outlives a
 //!   caller that gives up, and is skipped if all have before it began;
 //! - few hashes run at a time and a bounded number waits, both shared fairly among tenants
 //!   (`tenant_share.rs`); the rest is refused at once.
@@ -13,12 +13,10 @@
 //! elsewhere, each time.
 
 use std::{
-    collections::HashMap,
     fmt::{self, Debug},
-    hash::Hash,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -26,7 +24,7 @@ use std::{
 };
 
 use quick_cache::{DefaultHashBuilder, UnitWeighter, sync::Cache, sync::DefaultLifecycle};
-use tokio::{sync::watch, task};
+use tokio::task;
 use zeroize::Zeroizing;
 
 use super::{
@@ -35,6 +33,7 @@ use super::{
 };
 use crate::{
     entropy::Entropy,
+    flight::{Flight, Flights, Seat},
     id::TenantId,
     log_limit::LogLimit,
     tenant_share::{self, Limits, Places, Refused},
@@ -148,7 +147,7 @@ impl Verifier {
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
-            flights: Mutex::default(),
+            flights: Arc::default(),
             pool: Places::new(Limits {
                 at_once: config.workers,
                 each: config.workers,
@@ -187,19 +186,19 @@ impl Verifier {
             return Ok(Verified::Cached);
         }
         self.0.misses.fetch_add(1, Ordering::Relaxed);
-        let Some(mut flight) = Inner::board(&self.0, digest, tenant, secret, stored)? else {
-            return Ok(Verified::Cached);
+        let seat = match Inner::board(&self.0, digest, tenant, secret, stored) {
+            Ok(seat) => seat,
+            Err(at_once) => return at_once,
         };
-        let landed = flight.wait_for(Option::is_some).await;
-        match landed.ok().as_deref() {
-            Some(Some(Outcome::Right { rehash })) => Ok(Verified::Hashed {
+        match seat.landed().await.as_deref() {
+            Some(Outcome::Right { rehash }) => Ok(Verified::Hashed {
                 rehash: rehash.swap(false, Ordering::Relaxed),
             }),
-            Some(Some(Outcome::Wrong)) => Err(VerifyError::Wrong),
-            Some(Some(Outcome::Refused(refused))) => Err((*refused).into()),
-            Some(Some(Outcome::Failed(error))) => Err(VerifyError::Failed(error.clone())),
+            Some(Outcome::Wrong) => Err(VerifyError::Wrong),
+            Some(Outcome::Refused(refused)) => Err((*refused).into()),
+            Some(Outcome::Failed(error)) => Err(VerifyError::Failed(error.clone())),
             // The runtime is shutting down and dropped the flight.
-            Some(None) | None => Err(VerifyError::Failed(HashError::failed(Interrupted))),
+            None => Err(VerifyError::Failed(HashError::failed(Interrupted))),
         }
     }
 
@@ -286,7 +285,7 @@ struct Inner {
     hasher: Arc<dyn SecretHasher>,
     key: Zeroizing<[u8; 32]>,
     cache: Cache<SecretDigest, (), UnitWeighter, DefaultHashBuilder>,
-    flights: Mutex<Flights>,
+    flights: Arc<Flights<SecretDigest, Arc<Outcome>>>,
     pool: Arc<Places<TenantId>>,
     hashes: AtomicU64,
     hits: AtomicU64,
@@ -294,8 +293,6 @@ struct Inner {
     skipped: AtomicU64,
     failures: LogLimit,
 }
-
-type Flights = HashMap<SecretDigest, watch::Sender<Option<Outcome>>>;
 
 impl Inner {
     /// What stands for "this secret matches this stored hash".
@@ -315,43 +312,84 @@ impl Inner {
         SecretDigest(*hasher.finalize().as_bytes())
     }
 
-    fn flights(&self) -> MutexGuard<'_, Flights> {
-        // Nothing under this lock can leave the table half changed.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Joins the flight of a digest or starts one; `None` if it has just landed, and well.
+    /// Joins the flight of a digest or starts one.
+    ///
+    /// # Errors
+    /// What is known without: the flight has just landed, and well, or too many hashes are waiting.
     fn board(
         this: &Arc<Self>,
         digest: SecretDigest,
         tenant: &TenantId,
         secret: &GenuineSecret<'_>,
         stored: &SecretHash,
-    ) -> Result<Option<watch::Receiver<Option<Outcome>>>, VerifyError> {
-        let mut flights = this.flights();
-        if let Some(flight) = flights.get(&digest) {
-            return Ok(Some(flight.subscribe()));
-        }
-        // INVARIANT: a flight is in the cache before it leaves the table. One that landed between the
-        // caller's look into the cache and this lock is seen here; else its hash would be done twice.
-        if this.cache.get(&digest).is_some() {
-            return Ok(None);
-        }
-        let place = Places::enter(&this.pool, tenant)?;
-        let (sender, receiver) = watch::channel(None);
-        flights.insert(digest, sender.clone());
-        drop(flights);
-
-        let flight = Flight {
-            inner: Arc::clone(this),
-            digest,
-            sender,
-            listed: true,
+    ) -> Result<Seat<Arc<Outcome>>, Result<Verified, VerifyError>> {
+        let prepare = || {
+            // INVARIANT: a flight is in the cache before it leaves the table. One that landed between
+            // the caller's look into the cache and this one is seen here; else its hash would be done
+            // twice.
+            if this.cache.get(&digest).is_some() {
+                return Err(Ok(Verified::Cached));
+            }
+            let place = Places::enter(&this.pool, tenant).map_err(|refused| Err(refused.into()))?;
+            let secret = Zeroizing::new(secret.expose_secret().to_owned());
+            Ok(((), (Arc::clone(this), place, secret, stored.clone())))
         };
-        let secret = Zeroizing::new(secret.expose_secret().to_owned());
-        // A task of its own: the callers may go.
-        task::spawn(flight.fly(place, secret, stored.clone()));
-        Ok(Some(receiver))
+        Flights::board(
+            &this.flights,
+            digest,
+            prepare,
+            |flight, (this, place, secret, stored)| this.fly(flight, place, secret, stored),
+        )
+    }
+
+    async fn fly(
+        self: Arc<Self>,
+        mut flight: Flight<SecretDigest, Arc<Outcome>>,
+        place: Place,
+        secret: Zeroizing<String>,
+        stored: SecretHash,
+    ) {
+        let Some(permit) = self.permit(&mut flight, place).await else {
+            return;
+        };
+        let outcome = match permit {
+            Ok(permit) => {
+                let work = move |hasher: &dyn SecretHasher| hasher.verify(&secret, &stored);
+                let hashed = Self::hash_on(&self, permit, work).await;
+                if let Ok(Verdict::Match { rehash }) = hashed
+                    // A rehash that nobody is there to do: hashed again for the next caller, who will.
+                    && !(rehash && flight.is_empty())
+                {
+                    self.cache.insert(*flight.key(), ());
+                }
+                hashed.into()
+            }
+            Err(refused) => Outcome::Refused(refused),
+        };
+        flight.land(Arc::new(outcome));
+    }
+
+    /// Waits for a worker; `None`, and the flight is called off, if all callers left before.
+    async fn permit(
+        &self,
+        flight: &mut Flight<SecretDigest, Arc<Outcome>>,
+        place: Place,
+    ) -> Option<Result<Permit, Refused>> {
+        let mut permit = pin!(place.permit());
+        loop {
+            let permit = tokio::select! {
+                permit = &mut permit => Some(permit),
+                () = flight.emptied() => None,
+            };
+            if flight.call_off_if_empty() {
+                self.skipped.fetch_add(1, Ordering::Relaxed);
+                return None;
+            }
+            // No permit: someone came aboard after the last had left.
+            if permit.is_some() {
+                return permit;
+            }
+        }
     }
 
     /// Hashes on a thread that may block. The permit is held until the thread is done, also when
@@ -385,15 +423,7 @@ impl Inner {
     }
 }
 
-/// One hash that callers share, from boarding to landing.
-struct Flight {
-    inner: Arc<Inner>,
-    digest: SecretDigest,
-    sender: watch::Sender<Option<Outcome>>,
-    /// Whether it still stands in the table of flights.
-    listed: bool,
-}
-
+/// What a shared hash has found.
 enum Outcome {
     /// Whether a rehash is due is for the first caller to take.
     Right {
@@ -410,80 +440,15 @@ impl From<Refused> for VerifyError {
     }
 }
 
-impl Flight {
-    async fn fly(mut self, place: Place, secret: Zeroizing<String>, stored: SecretHash) {
-        let Some(permit) = self.permit(place).await else {
-            return;
-        };
-        let outcome = match permit {
-            Ok(permit) => self.hash(permit, secret, stored).await,
-            Err(refused) => Outcome::Refused(refused),
-        };
-        self.leave();
-        self.sender.send_replace(Some(outcome));
-    }
-
-    async fn hash(&self, permit: Permit, secret: Zeroizing<String>, stored: SecretHash) -> Outcome {
-        let work = move |hasher: &dyn SecretHasher| hasher.verify(&secret, &stored);
-        match Inner::hash_on(&self.inner, permit, work).await {
-            Ok(Verdict::Match { rehash }) => {
-                // A rehash that nobody is there to do: hashed again for the next caller, who will.
-                if !(rehash && self.sender.is_closed()) {
-                    self.inner.cache.insert(self.digest, ());
-                }
-                Outcome::Right {
-                    rehash: AtomicBool::new(rehash),
-                }
-            }
-            Ok(Verdict::Mismatch) => Outcome::Wrong,
-            Err(error) => Outcome::Failed(error),
+impl From<Result<Verdict, HashError>> for Outcome {
+    fn from(hashed: Result<Verdict, HashError>) -> Self {
+        match hashed {
+            Ok(Verdict::Match { rehash }) => Self::Right {
+                rehash: AtomicBool::new(rehash),
+            },
+            Ok(Verdict::Mismatch) => Self::Wrong,
+            Err(error) => Self::Failed(error),
         }
-    }
-
-    /// Waits for a worker; `None`, and the flight is off the table, if all callers left before.
-    async fn permit(&mut self, place: Place) -> Option<Result<Permit, Refused>> {
-        let mut permit = pin!(place.permit());
-        loop {
-            let permit = tokio::select! {
-                permit = &mut permit => Some(permit),
-                () = self.sender.closed() => None,
-            };
-            if self.leave_if_abandoned() {
-                return None;
-            }
-            // No permit: someone came aboard after the last had left.
-            if permit.is_some() {
-                return permit;
-            }
-        }
-    }
-
-    fn leave_if_abandoned(&mut self) -> bool {
-        let mut flights = self.inner.flights();
-        // Callers come aboard under this lock, so the answer holds until it is released.
-        let abandoned = self.sender.is_closed();
-        if abandoned {
-            flights.remove(&self.digest);
-            drop(flights);
-            self.listed = false;
-            self.inner.skipped.fetch_add(1, Ordering::Relaxed);
-        }
-        abandoned
-    }
-
-    fn leave(&mut self) {
-        // Once only: the next flight of this digest may stand there already.
-        if self.listed {
-            self.listed = false;
-            self.inner.flights().remove(&self.digest);
-        }
-    }
-}
-
-impl Drop for Flight {
-    /// Whatever ends the task, the table does not keep a flight that will never land.
-    fn drop(&mut self) {
-        self.leave();
     }
 }
 
