@@ -109,7 +109,7 @@ fn what_is_wrong_is_named_and_no_key_is_repeated() {
         ),
         (
             format!("a:{KEY},b:{KEY}:tag"),
-            "keyring entry 2 (`b`): the key came before",
+            "keyring entry 2 (`b`): the key occurs under another name",
         ),
     ] {
         let shown = match Keyring::parse(&text) {
