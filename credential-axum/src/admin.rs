@@ -15,13 +15,13 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 use credential_core::{Credentials, actor::TenantAdmin};
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use self::fields::describe;
 use crate::{
-    cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, no_sniff::no_sniff,
-    problem::Problem, sign_in::SignIn,
+    cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, hold::hold,
+    no_sniff::no_sniff, problem::Problem, sign_in::SignIn,
 };
 
 mod audit;
@@ -170,6 +170,9 @@ async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Re
         }
         Err(problem) => problem.into_response(),
     };
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        hold().await;
+    }
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

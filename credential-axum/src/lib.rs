@@ -23,6 +23,7 @@ mod cross_site;
 mod expected_tenant;
 mod forward_auth;
 mod guard;
+mod hold;
 mod no_sniff;
 mod oauth;
 #[cfg(feature = "page")]

@@ -52,10 +52,10 @@ impl<'a> Policy<'a> {
         call: Call<'_>,
         form: SearchForm<'_>,
     ) -> Result<Decision, Denial> {
-        if let Some(decided) = self.decide_now(call, form) {
-            return decided;
-        }
         let located = self.locate(call)?;
+        if self.is_public(&located) {
+            return Ok(Decision::Public);
+        }
         let caller = self.caller(call.headers).await?;
         let requirement = self.requirement(located, call, form)?;
         self.admit(caller, requirement, call.headers)

@@ -14,6 +14,7 @@ use super::{
     error::OAuthError,
     request::{Shared, parse, read, token_missing},
 };
+use crate::hold::hold;
 
 /// `POST /oauth2/revoke`. Hints are ignored: there is one kind of token.
 pub(super) async fn revoke(
@@ -32,9 +33,12 @@ pub(super) async fn revoke(
             response.headers_mut().remove(CONTENT_TYPE);
             Ok(response)
         }
-        Err(RevokeTokenError::Busy { retry_after }) => Err(OAuthError::Unavailable {
-            retry_after: retry_after.as_secs(),
-        }),
+        Err(RevokeTokenError::Busy { retry_after }) => {
+            hold().await;
+            Err(OAuthError::Unavailable {
+                retry_after: retry_after.as_secs(),
+            })
+        }
         // Core counts it, and logs it at a bounded rate.
         Err(RevokeTokenError::Store(_)) => Err(OAuthError::UNAVAILABLE),
     }

@@ -3,14 +3,36 @@
 use std::{
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use credential_axum::ADMIN_ROUTES;
+use axum::{body::Body, extract::Request};
+use credential_axum::{ADMIN_ROUTES, AdminRoute};
 use credential_core::testing::ProbeStore;
 use credential_store_memory::MemoryStore;
 use http::Method;
+use tokio::time::{Instant, sleep};
 
-use crate::common::{ADMIN, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
+use crate::common::{ADMIN, Answer, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
+
+/// Long enough for all that can run now, and no time on the test's own clock.
+async fn a_moment() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// The answers to requests of alder's admin that are sent at once.
+async fn refused(host: &Arc<Host>, requests: Vec<Request<Body>>) -> Vec<Answer> {
+    let send = |request| {
+        let host = Arc::clone(host);
+        tokio::spawn(async move { host.send(request).await })
+    };
+    let under_way: Vec<_> = requests.into_iter().map(send).collect();
+    let mut answers = Vec::new();
+    for answer in under_way {
+        answers.push(answer.await.unwrap());
+    }
+    answers
+}
 
 /// Lists of alder's that stand at the store, wait, and were refused.
 async fn flooded() -> (Arc<Host>, ProbeStore<MemoryStore>) {
@@ -25,7 +47,7 @@ async fn flooded() -> (Arc<Host>, ProbeStore<MemoryStore>) {
         })
         .collect();
     while lists.iter().filter(|it| it.is_finished()).count() < 500 - 3 - 256 {
-        tokio::task::yield_now().await;
+        a_moment().await;
     }
     for list in lists
         .into_iter()
@@ -37,18 +59,28 @@ async fn flooded() -> (Arc<Host>, ProbeStore<MemoryStore>) {
     (host, store)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tenants_too_many_requests_are_429_on_every_route_and_its_own_matter() {
     let (host, store) = flooded().await;
-    for route in ADMIN_ROUTES {
-        let path = route.path.replace("{id}", &format!("{:032}", 0));
-        // Before anything is read of the request.
-        let answer = host
-            .send(ask(route.method.as_str(), &path).by(ADMIN).body("not json"))
-            .await;
-        assert_eq!(answer.problem(), (429, "rate_limited".into()), "{route:?}");
+    let path = |route: &AdminRoute| route.path.replace("{id}", &format!("{:032}", 0));
+    let ours = |route: &AdminRoute| ask(route.method.as_str(), &path(route)).by(ADMIN);
+    // Before anything is read of the request.
+    let requests = ADMIN_ROUTES
+        .iter()
+        .map(|route| ours(route).body("not json"));
+    let asked = Instant::now();
+    for answer in refused(&host, requests.collect()).await {
+        assert_eq!(answer.problem(), (429, "rate_limited".into()));
         let again: u64 = answer.header("retry-after").parse().unwrap();
         assert!((1..=120).contains(&again), "{again}");
+    }
+    let held = asked.elapsed();
+    assert!(
+        held >= Duration::from_secs(1),
+        "who repeats at once: {held:?}"
+    );
+    for route in ADMIN_ROUTES {
+        let path = path(route);
         // After who is refused for good.
         let method = route.method.as_str();
         let stranger = host.send(ask(method, &path).empty()).await;
@@ -66,18 +98,18 @@ async fn a_tenants_too_many_requests_are_429_on_every_route_and_its_own_matter()
         host.send(list).await.status
     });
     while store.running() < 4 {
-        tokio::task::yield_now().await;
+        a_moment().await;
     }
     store.release_calls(10_000);
     assert_eq!(other.await.unwrap(), 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn once_the_rush_is_over_everything_works_again() {
     let (host, store) = flooded().await;
     store.release_calls(10_000);
     while store.running() > 0 {
-        tokio::task::yield_now().await;
+        a_moment().await;
     }
     assert_eq!(host.get("/credentials").await.status, 200);
 }
@@ -97,7 +129,7 @@ impl io::Write for Lines {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn overload_and_outages_are_not_logged_line_by_line() {
     let written = Lines::default();
     let writer = written.clone();
@@ -108,12 +140,13 @@ async fn overload_and_outages_are_not_logged_line_by_line() {
         bytes.split(|byte| *byte == b'\n').count() - 1
     };
     let (host, store) = flooded().await;
-    for _ in 0..500 {
-        assert_eq!(host.get("/credentials").await.status, 429);
+    let list = |_| ask("GET", "/credentials").by(ADMIN).empty();
+    for answer in refused(&host, (0..500).map(list).collect()).await {
+        assert_eq!(answer.status, 429);
     }
     store.release_calls(10_000);
     while store.running() > 0 {
-        tokio::task::yield_now().await;
+        a_moment().await;
     }
     assert_eq!(count(), 0, "too many requests");
     store.fail(true);
