@@ -22,9 +22,13 @@
 //! credential_core::for_each_usage_case!(run);
 //! ```
 //!
-//! Three more cases need help from the store's author and are called by name: a clock that can be
-//! moved ([`catch_up_forgets_dead_nodes`], [`revoked_tokens_are_forgotten_after_their_time`]), and a
-//! content that can be put back ([`changes_after_a_restore_are_other_changes`]).
+//! More cases need help from the store's author and are called by name:
+//!
+//! | needed | cases |
+//! | --- | --- |
+//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`] |
+//! | a content that can be put back | [`changes_after_a_restore_are_other_changes`] |
+//! | a store that can be closed and opened again | [`all_is_there_after_reopening`], [`trail_goes_on_after_reopening`] |
 //!
 //! A case panics with what it missed. Cases that race calls are strictest on a multi-threaded
 //! runtime, and work on any.
@@ -38,12 +42,14 @@
 mod change_log;
 mod credentials;
 mod fixture;
+mod reopening;
 mod tokens;
 mod trail;
 mod usage;
 
 pub use change_log::*;
 pub use credentials::*;
+pub use reopening::*;
 pub use tokens::*;
 pub use trail::*;
 pub use usage::*;
@@ -54,6 +60,8 @@ macro_rules! for_each_credential_case {
     ($run:ident) => {
         $run! {
             insert_is_there_afterwards,
+            text_and_times_come_back_to_the_byte,
+            ids_are_compared_by_their_bytes,
             insert_keeps_the_limit,
             insert_keeps_the_limit_under_concurrency,
             insert_keeps_names_unique_in_a_tenant,
@@ -71,6 +79,7 @@ macro_rules! for_each_credential_case {
             replace_leaves_the_hash_and_last_use_of_a_secret,
             replace_lets_one_of_two_racing_edits_win,
             replace_refuses_a_revoked_credential,
+            replace_refuses_for_the_first_reason,
             replace_keeps_names_unique,
             replace_is_invisible_across_tenants,
             revoke_is_final_and_keeps_the_first,
@@ -86,9 +95,12 @@ macro_rules! for_each_credential_case {
             revoke_token_of_a_stranger_is_not_found,
             changes_have_no_gaps_and_follow_commits,
             changes_start_anew_without_a_place,
+            changes_are_no_more_than_asked_for,
+            changes_are_kept_for_longer_than_a_moment,
             changes_never_pretend_to_know_a_future_place,
             changes_do_not_continue_another_history,
             reads_carry_the_latest_change,
+            reads_are_of_one_moment,
             catch_up_knows_the_slowest_node,
             catch_up_refuses_a_newcomer_of_another_issuer,
             wake_up_waits_for_a_change,
@@ -104,6 +116,7 @@ macro_rules! for_each_trail_case {
     ($run:ident) => {
         $run! {
             audit_rows_come_with_their_change,
+            audit_rows_of_one_edit_keep_their_order,
             audit_has_no_row_of_what_did_not_happen,
             audit_keeps_what_an_event_is_about,
             trail_is_paged_beside_its_head,
@@ -121,6 +134,8 @@ macro_rules! for_each_usage_case {
     ($run:ident) => {
         $run! {
             last_use_only_moves_forward,
+            last_use_is_of_one_proof,
+            last_use_takes_a_full_batch,
             last_use_moves_neither_version_nor_log,
         }
     };

@@ -50,12 +50,12 @@ use crate::{
     id::{CredentialId, ProofId, TenantId},
     log_limit::LogLimit,
     metrics,
-    store::{AsOf, Change, ChangeId, Heartbeat, NodeId, StoreError, Stores},
+    store::{
+        ANSWER_WITHIN, AsOf, Change, ChangeId, Heartbeat, MAX_CHANGES, NodeId, StoreError, Stores,
+    },
     usage::UseLog,
 };
 
-/// How long a call of the store may take before the check is refused with "no answer".
-const STORE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Assumed as another node's `max_staleness` when the store cannot be asked; also the bound on
 /// what may be configured.
 pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
@@ -474,11 +474,12 @@ impl Inner {
         let heartbeat = Heartbeat {
             node: self.node,
             applied: ticket.applied,
+            max_changes: MAX_CHANGES,
             max_staleness: self.max_staleness,
             issuer: Arc::clone(&self.issuer),
         };
         let answer =
-            tokio::time::timeout(STORE_TIMEOUT, self.stores.credentials.catch_up(&heartbeat)).await;
+            tokio::time::timeout(ANSWER_WITHIN, self.stores.credentials.catch_up(&heartbeat)).await;
         let changes = match answer {
             Ok(Ok(changes)) => changes,
             Ok(Err(error)) => {
@@ -520,11 +521,11 @@ impl Inner {
     }
 }
 
-/// A call of the store, for at most [`STORE_TIMEOUT`].
+/// A call of the store, for at most [`ANSWER_WITHIN`].
 async fn in_time<T>(
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Arc<StoreError>> {
-    tokio::time::timeout(STORE_TIMEOUT, call)
+    tokio::time::timeout(ANSWER_WITHIN, call)
         .await
         .unwrap_or_else(|elapsed| Err(too_late(elapsed)))
         .map_err(Arc::new)

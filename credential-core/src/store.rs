@@ -20,7 +20,7 @@ use async_trait::async_trait;
 pub use self::{
     stores::Stores,
     trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
-    usage::{LastUse, UsageStore},
+    usage::{LastUse, MAX_USES, UsageStore},
 };
 use crate::{
     audit::Event,
@@ -51,13 +51,56 @@ use crate::{
 /// *Why marks:* a restore, or the promotion of a standby that was behind, sets the counter back,
 /// and later changes then get numbers that other changes had before. By numbers alone such a log
 /// would look complete, and a node's cache of the lost changes would still count.
+///
+/// # Contract
+///
+/// **The order of locks.** A change with an audit event locks the tenant first, then decides, then writes;
+/// every change takes its number last. Under the tenant's lock it reads the head of the tenant's audit chain (`seq`, `hash` and
+/// `key` of the newest row, `None` before the first), gives each event its place with
+/// [`Event::seal`](crate::audit::Event::seal) behind the one before, writes the rows and moves the head.
+/// All of it is one transaction with the change.
+///
+/// **Which error wins.** `insert` and `may_insert`: `NameTaken`, then `LimitReached`. `replace`:
+/// `NotFound`, `Revoked`, `StaleVersion`, `NameTaken`. `revoke`: `NotFound`; then a credential that is
+/// revoked already is no error, whatever version is expected; then `StaleVersion`. After an error nothing
+/// has changed: no row, no audit event, no number.
+///
+/// **The version** starts at 1 and grows by one with each `replace` and with the first `revoke`, with
+/// nothing else.
+///
+/// **Two clocks.** Times of the domain come with the call and are kept to the microsecond. The store's
+/// own clock, one for all nodes, gives a change row its time (any moment of its transaction),
+/// [`Changes::waited`] is measured by it, and it decides what may go: change rows, nodes, records of
+/// revoked tokens. The clock of a node decides none of that.
+///
+/// **Text** is any UTF-8, and comes back to the byte. Ids, proofs, key names, comparison keys and marks
+/// are equal if their bytes are: letters of different case differ. Secrets come back in the order of
+/// [`Settings::secrets`], scopes in that of [`Settings::scopes`]. Revoked tokens have no order.
+///
+/// **Change rows for a tenant or for everything** are written by no method here. They are for what
+/// changes rows by hand. A store may have a function for it (such as `PostgresStore::invalidate`), which
+/// appends a row like any other: next number, own mark, the mark before.
+///
+/// **Clones** share the content. A node takes one of them, and each is woken on its own.
+///
+/// **A future that is dropped** leaves its call committed as a whole or not at all, and nothing of it
+/// may meet a later call: no open transaction, no answer that is still to come. Checks are not waited for
+/// longer than [`ANSWER_WITHIN`], so this happens.
+///
+/// **A wrapper** passes each method on, `wake_up` and `retire_connections` as well. It may count, log,
+/// slow down and refuse with `Backend`. It may neither answer from memory nor repeat a call that may
+/// have been committed.
+///
+/// **What may be left out.** [`TrailStore`] and [`UsageStore`], wholly: see [`Stores`]. A `wake_up` that
+/// never returns costs up to one interval of catch-up. `retire_connections` of a store without
+/// connections does nothing.
 #[async_trait]
 pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// Adds a credential and its audit event.
     ///
     /// # Errors
-    /// `LimitReached` if the tenant has `limit` credentials that are not revoked, also when
-    /// calls race; `NameTaken` if one of them has the same comparison key.
+    /// The first of: `NameTaken` if a credential of the tenant that is not revoked has the same comparison
+    /// key; `LimitReached` if the tenant has `limit` of them. Both also when calls race.
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError>;
 
     /// Whether [`insert`](Self::insert) would be refused now; changes nothing and locks nothing.
@@ -99,7 +142,8 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// `NameTaken`.
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError>;
 
-    /// Revokes a credential. A repeat changes nothing and keeps the first revocation.
+    /// Revokes a credential, which moves its version and gives its name and its place back. A repeat changes
+    /// nothing and keeps the first revocation.
     ///
     /// # Errors
     /// `NotFound` if `tenant` has no such credential; `StaleVersion` if a version is expected and
@@ -260,9 +304,13 @@ const _: fn(&dyn CredentialStore, &dyn TrailStore, &dyn UsageStore) = |_, _, _| 
 /// How long the change log keeps a row; a node that was away longer starts anew.
 pub const CHANGES_KEPT_FOR: Duration = Duration::from_secs(3600);
 
-/// The most changes that one [`CredentialStore::catch_up`] returns; a node that is further
+/// The most changes that a node asks of one [`CredentialStore::catch_up`]; a node that is further
 /// behind starts anew, which costs it one read per credential in use.
 pub const MAX_CHANGES: usize = 10_000;
+
+/// How long a check, and the catch-up that it needs, waits for a call of the store. Then the check is
+/// refused, and the call's future is dropped. Other calls are waited for as long as the store lets them take.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long after its latest heartbeat a node counts as alive, for the comparison of issuers: longer than
 /// its longest pause between two.
@@ -432,6 +480,8 @@ pub struct Heartbeat {
     pub node: NodeId,
     /// The latest change that the node has applied; `None`: it starts anew.
     pub applied: Option<ChangeId>,
+    /// How many changes the answer may list. Core asks for [`MAX_CHANGES`].
+    pub max_changes: usize,
     /// How long the node's cache may answer after its last proof.
     pub max_staleness: Duration,
     /// The node's issuer. Tokens are bound to it, so the nodes of a deployment must agree.
@@ -448,7 +498,7 @@ pub struct Changes {
     /// The latest change.
     pub upto: ChangeId,
     /// The rows after the applied number, in order. `None`: no longer known, more than
-    /// [`MAX_CHANGES`], or not asked for (the node starts anew). Whether they follow on what the
+    /// [`Heartbeat::max_changes`], or not asked for (the node starts anew). Whether they follow on what the
     /// node has applied is the node's to decide, by the marks.
     pub items: Option<Vec<LoggedChange>>,
     /// How long ago the oldest of `items` was made, by the store's own clock; zero if there are none

@@ -14,7 +14,7 @@ use crate::{
     id::TenantId,
     log_limit::LogLimit,
     metrics,
-    store::StoreError,
+    store::{ANSWER_WITHIN, StoreError},
     tenant_share::{Limits, Permit, Places, Refused},
 };
 
@@ -25,7 +25,7 @@ const CALLS_EACH: usize = 3;
 /// Calls that may wait, of all tenants.
 const CALLS_WAITING: usize = 256;
 /// How long a call waits for its place: as long as a check waits for the store.
-const CALL_WAITS: Duration = Duration::from_secs(3);
+const CALL_WAITS: Duration = ANSWER_WITHIN;
 /// What a call of the store takes until one was timed.
 const CALL_TYPICAL: Duration = Duration::from_millis(2);
 

@@ -13,7 +13,7 @@ use crate::{
     clock::Timestamp,
     credential::Credential,
     id::{CredentialId, ProofId},
-    store::{LastUse, StoreError, UsageStore},
+    store::{LastUse, MAX_USES, StoreError, UsageStore},
 };
 
 /// The least distance between two noted uses, in microseconds. Without it, threads that check one
@@ -25,9 +25,6 @@ const RESOLUTION: i64 = 1_000_000;
 pub(crate) fn is_later(at: i64, noted: i64) -> bool {
     at >= noted.saturating_add(RESOLUTION)
 }
-
-/// The most uses in one call of the store.
-const BATCH: usize = 1000;
 
 /// One proof's latest use on this node.
 #[derive(Debug)]
@@ -104,7 +101,7 @@ impl UseLog {
                 .filter_map(|note| Some((Arc::clone(note), note.pending()?)));
             pending.collect()
         };
-        for batch in pending.chunks(BATCH) {
+        for batch in pending.chunks(MAX_USES) {
             let uses: Vec<LastUse> = batch.iter().map(|(_, last)| *last).collect();
             if let Some(store) = store {
                 store.record(&uses).await?;

@@ -63,7 +63,7 @@ struct Data {
     tenants: HashMap<TenantId, Tenant>,
     /// The latest change.
     latest: ChangeId,
-    /// The latest [`MAX_CHANGES`] changes; a node further behind starts anew anyway.
+    /// The latest [`MAX_CHANGES`] changes: no node asks for more.
     changes: VecDeque<LoggedChange>,
     nodes: HashMap<NodeId, Node>,
     /// In the order of their first use.
@@ -238,10 +238,13 @@ impl Data {
         }
     }
 
-    /// The changes after `applied`, unless they are no longer known.
-    fn changes_after(&self, applied: u64) -> Option<Vec<LoggedChange>> {
+    /// The changes after `applied`, unless they are no longer known or more than `most`.
+    fn changes_after(&self, applied: u64, most: usize) -> Option<Vec<LoggedChange>> {
         let missing = usize::try_from(self.latest.number.checked_sub(applied)?).ok()?;
         let skip = self.changes.len().checked_sub(missing)?;
+        if missing > most {
+            return None;
+        }
         Some(self.changes.iter().skip(skip).cloned().collect())
     }
 }
@@ -475,7 +478,7 @@ impl CredentialStore for MemoryStore {
             upto: data.latest,
             items: heartbeat
                 .applied
-                .and_then(|applied| data.changes_after(applied.number)),
+                .and_then(|applied| data.changes_after(applied.number, heartbeat.max_changes)),
             waited: Duration::ZERO,
             largest_max_staleness: data
                 .nodes

@@ -39,6 +39,13 @@ mod with_a_hand {
     }
 
     #[tokio::test]
+    async fn changes_are_kept_for_their_time() {
+        let (store, clock) = timed();
+        let let_pass = async |time: Duration| clock.advance(time);
+        conformance::changes_are_kept_for_their_time(&store, let_pass).await;
+    }
+
+    #[tokio::test]
     async fn revoked_tokens_are_forgotten_after_their_time() {
         let (store, clock) = timed();
         let let_pass = async |time: Duration| clock.advance(time);

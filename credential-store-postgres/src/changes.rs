@@ -8,7 +8,7 @@ use std::{
 use credential_core::{
     id::CredentialId,
     store::{
-        CHANGES_KEPT_FOR, ChangeId, Changes, Committed, Heartbeat, LoggedChange, MAX_CHANGES, Mark,
+        CHANGES_KEPT_FOR, ChangeId, Changes, Committed, Heartbeat, LoggedChange, Mark,
         NODE_ALIVE_FOR, StoreError,
     },
 };
@@ -81,7 +81,7 @@ pub(crate) async fn catch_up(
             applied,
             max_staleness,
             CHANGES_KEPT_FOR.as_secs_f64(),
-            limit(MAX_CHANGES),
+            limit(heartbeat.max_changes),
             &*heartbeat.issuer,
             NODE_ALIVE_FOR.as_secs_f64(),
         )

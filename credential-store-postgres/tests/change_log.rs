@@ -22,6 +22,7 @@ async fn catch_up(store: &PostgresStore, applied: Option<u64>) -> Changes {
             number,
             mark: Mark([0; 16]),
         }),
+        max_changes: MAX_CHANGES,
         max_staleness: Duration::from_secs(1),
         issuer: "https://api.example.com".into(),
     };
@@ -224,6 +225,7 @@ async fn let_pass(fresh: &common::Fresh, time: Duration) {
     let seconds = time.as_secs();
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "update credential_management.node set seen_at = seen_at - interval '{seconds} seconds';
+        update credential_management.change set at = at - interval '{seconds} seconds';
         update credential_management.revoked_token
             set expires_at = expires_at - interval '{seconds} seconds'"
     )))
@@ -237,6 +239,18 @@ async fn catch_up_forgets_dead_nodes() {
     let fresh = common::fresh().await;
     let let_pass = async |time| let_pass(&fresh, time).await;
     conformance::catch_up_forgets_dead_nodes(&fresh.store, let_pass).await;
+}
+
+#[tokio::test]
+async fn changes_are_kept_for_their_time() {
+    let fresh = common::fresh().await;
+    let let_pass = async |time| {
+        let_pass(&fresh, time).await;
+        for _ in 0..1024 {
+            catch_up(&fresh.store, None).await; // old rows are removed now and then
+        }
+    };
+    conformance::changes_are_kept_for_their_time(&fresh.store, let_pass).await;
 }
 
 #[tokio::test]
@@ -313,6 +327,7 @@ async fn a_catch_up_waits_for_no_connection_of_the_pool() {
     let heartbeat = Heartbeat {
         node: NodeId([7; 16]),
         applied: None,
+        max_changes: MAX_CHANGES,
         max_staleness: Duration::from_secs(1),
         issuer: "https://api.example.com".into(),
     };

@@ -3,11 +3,15 @@
 #[expect(dead_code, reason = "shared by all test files")]
 mod common;
 
+use credential_core::conformance;
+use credential_store_postgres::PostgresStore;
+use test_postgres::Server;
+
 macro_rules! run {
     ($($case:ident),* $(,)?) => { $(
         #[tokio::test]
         async fn $case() {
-            credential_core::conformance::$case(&common::fresh().await.store).await;
+            conformance::$case(&common::fresh().await.store).await;
         }
     )* };
 }
@@ -52,6 +56,29 @@ async fn the_contract_holds_where_transactions_are_serializable_by_default() {
             fresh.reconnected(|options| options).await
         })
         .await;
+    }
+}
+
+/// A server that crashed, as after a loss of power, and another store on a pool of its own.
+#[tokio::test]
+async fn what_was_committed_outlives_a_crash() {
+    let server = Server::start();
+    let reopen = async |store: PostgresStore| {
+        drop(store);
+        server.stop_immediately();
+        server.start_again();
+        PostgresStore::new(common::pool(&server.url("reopened")).await)
+    };
+    for case in 0..2 {
+        server.sql("drop database if exists reopened with (force)");
+        server.sql("create database reopened");
+        let pool = common::pool(&server.url("reopened")).await;
+        PostgresStore::migrate(&pool).await.unwrap();
+        let store = PostgresStore::new(pool);
+        match case {
+            0 => conformance::all_is_there_after_reopening(store, reopen).await,
+            _ => conformance::trail_goes_on_after_reopening(store, reopen).await,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use credential_core::{
     manage::{Expected, ScopeChoice, SetScopes},
-    store::{ChangeId, CredentialStore as _, Heartbeat, Mark, NodeId, StoreError},
+    store::{ChangeId, CredentialStore as _, Heartbeat, MAX_CHANGES, Mark, NodeId, StoreError},
     testing::ManualClock,
 };
 use credential_store_postgres::{ListenerState, Pooler, PostgresStore, SchemaState};
@@ -23,6 +23,7 @@ fn heartbeat(node: u8, applied: u64) -> Heartbeat {
             number: applied,
             mark: Mark([0; 16]),
         }),
+        max_changes: MAX_CHANGES,
         max_staleness: Duration::from_secs(1),
         issuer: "https://api.example.com".into(),
     }

@@ -13,7 +13,7 @@ use std::{
 
 use credential_core::{
     manage::{Expected, ScopeChoice, SetScopes},
-    store::{ChangeId, CredentialStore as _, Heartbeat, Mark, NodeId},
+    store::{ChangeId, CredentialStore as _, Heartbeat, MAX_CHANGES, Mark, NodeId},
     testing::ManualClock,
 };
 use credential_store_postgres::{Pooler, PostgresStore};
@@ -180,6 +180,7 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
                 number: 3 * round,
                 mark: Mark([0; 16]),
             }),
+            max_changes: MAX_CHANGES,
             max_staleness: Duration::from_secs(1),
             issuer: "https://api.example.com".into(),
         };

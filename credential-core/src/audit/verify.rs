@@ -25,6 +25,9 @@ use crate::{
 /// Tenants, and rows, of one page.
 const PAGE: usize = 500;
 
+/// Why a store whose pages do not go on is not read any further.
+const NOT_ASKED_FOR: &str = "the store answered with a page that was not asked for";
+
 /// What verifying one tenant's trail found.
 #[derive(Debug)]
 pub struct TrailReport {
@@ -284,9 +287,15 @@ pub async fn verify_trails(
     let mut after: Option<String> = None;
     loop {
         let tenants = store.audited_tenants(after.as_deref(), PAGE).await?;
-        let Some(last) = tenants.last().cloned() else {
+        let (Some(first), Some(last)) = (tenants.first(), tenants.last().cloned()) else {
             break;
         };
+        // Otherwise this would not end.
+        if after.as_ref().is_some_and(|after| first <= after) {
+            return Err(StoreError::Backend {
+                source: NOT_ASKED_FOR.into(),
+            });
+        }
         after = Some(last);
         for tenant in tenants {
             gone.remove(&tenant);
@@ -354,8 +363,13 @@ impl<'a> Walk<'a> {
                     if before.is_none() {
                         kept = page.head;
                     }
-                    if page.rows.is_empty() {
+                    let Some(newest) = page.rows.first().map(StoredRow::seq) else {
                         break;
+                    };
+                    if before.is_some_and(|before| newest >= before) {
+                        let reason = NOT_ASKED_FOR.to_owned();
+                        self.report.broken = Some(TrailFault::NotRead { reason });
+                        return (self.report, false);
                     }
                     for row in page.rows {
                         self.reach(row);

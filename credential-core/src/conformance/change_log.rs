@@ -1,10 +1,17 @@
 //! The log of changes and the nodes that follow it.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use super::fixture::{
-    ISSUER, NOW, at_once, catch_up, credential, inserted, latest, new, node, rename, rescope,
-    revoke, revoke_token, seconds, tenant,
+    ISSUER, NOW, at_once, catch_up, credential, heartbeat, inserted, latest, new, node, rename,
+    rescope, revoke, revoke_token, seconds, tenant,
 };
 use crate::{
     live::follows,
@@ -62,6 +69,7 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
     assert_eq!(marks.len(), 40, "no two changes have one mark");
     let changes = catch_up(store, node, Some(start)).await;
     assert!(continues(start, &changes), "{changes:?}");
+    assert!(changes.waited < seconds(600), "{:?}", changes.waited);
     let items = changes.items.unwrap().into_iter();
     let listed: Vec<_> = items.map(|item| (item.id, item.change)).collect();
     assert_eq!(listed, expected);
@@ -73,7 +81,7 @@ pub async fn changes_have_no_gaps_and_follow_commits<S: CredentialStore + Clone>
 }
 
 /// Whether a node that has applied that change goes on with the answer.
-fn continues(applied: ChangeId, changes: &Changes) -> bool {
+pub(super) fn continues(applied: ChangeId, changes: &Changes) -> bool {
     let items = changes.items.as_deref();
     items.is_some_and(|items| follows(applied, items, changes.upto))
 }
@@ -84,6 +92,61 @@ pub async fn changes_start_anew_without_a_place<S: CredentialStore + Clone>(stor
     let changes = catch_up(store, node(), None).await;
     assert!(changes.upto.number >= 1);
     assert_eq!(changes.items, None);
+}
+
+/// No more changes than were asked for: a node that is further behind starts anew.
+pub async fn changes_are_no_more_than_asked_for<S: CredentialStore + Clone>(store: &S) {
+    let start = latest(store).await;
+    for (made, name) in ["one", "two", "three", "four"].into_iter().enumerate() {
+        let made = made + 1;
+        inserted(store, "alder", name, 0).await;
+        let heartbeat = Heartbeat {
+            max_changes: 3,
+            ..heartbeat(node(), Some(start))
+        };
+        let changes = store.catch_up(&heartbeat).await.unwrap();
+        assert_eq!(changes.upto.number, start.number + made as u64);
+        let listed = changes.items.map(|items| items.len());
+        assert_eq!(listed, (made <= 3).then_some(made));
+    }
+}
+
+/// A node that was away for longer than a moment goes on where it was, however many heartbeats of others
+/// came between. Takes a second and a half.
+pub async fn changes_are_kept_for_longer_than_a_moment<S: CredentialStore + Clone>(store: &S) {
+    let start = latest(store).await;
+    for name in ["one", "two"] {
+        inserted(store, "alder", name, 0).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    inserted(store, "alder", "three", 0).await;
+    for _ in 0..50 {
+        latest(store).await;
+    }
+    let changes = catch_up(store, node(), Some(start)).await;
+    assert!(continues(start, &changes), "{changes:?}");
+    assert_eq!(changes.items.unwrap().len(), 3);
+}
+
+/// Not part of [`for_each_credential_case!`](crate::for_each_credential_case): for stores whose clock a
+/// test can move, or whose times it can set back. A row is there for as long as changes are kept, and the
+/// latest one for good.
+pub async fn changes_are_kept_for_their_time<S: CredentialStore + Clone>(
+    store: &S,
+    let_pass: impl AsyncFn(Duration),
+) {
+    let start = latest(store).await;
+    inserted(store, "alder", "one", 0).await;
+    let before_last = latest(store).await;
+    inserted(store, "alder", "two", 0).await;
+    let_pass(CHANGES_KEPT_FOR.saturating_sub(seconds(60))).await;
+    latest(store).await;
+    let changes = catch_up(store, node(), Some(start)).await;
+    assert!(continues(start, &changes), "{changes:?}");
+    let_pass(2 * CHANGES_KEPT_FOR).await;
+    latest(store).await;
+    let changes = catch_up(store, node(), Some(before_last)).await;
+    assert!(continues(before_last, &changes), "{changes:?}");
 }
 
 /// A node that has applied more than the store knows (a lost history) is not told "nothing new".
@@ -198,12 +261,57 @@ pub async fn reads_carry_the_latest_change<S: CredentialStore + Clone>(store: &S
     );
 }
 
-async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64) -> u64 {
+/// What a state says and the change that it is as of belong together, also while others write.
+pub async fn reads_are_of_one_moment<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let selector = made.settings.secrets.first().unwrap().selector;
+    let (id, start) = (made.identity.id, latest(store).await);
+    let writer = async {
+        let mut made = made;
+        let mut names = vec![(start.number, made.settings.name.clone())];
+        for n in 0..60 {
+            let edited = store.replace(rename(&made, &format!("name {n}"))).await;
+            let edited = edited.unwrap();
+            made = edited.value;
+            names.push((edited.change.number, made.settings.name.clone()));
+            tokio::task::yield_now().await;
+        }
+        names
+    };
+    let writing = Arc::new(AtomicBool::new(true));
+    let readers = at_once(3, |_| {
+        let (store, writing) = (store.clone(), Arc::clone(&writing));
+        async move {
+            let mut reads = Vec::new();
+            while writing.load(Ordering::SeqCst) {
+                reads.push(store.state(id).await.unwrap());
+                reads.push(store.state_by_proof(&selector).await.unwrap());
+                tokio::task::yield_now().await;
+            }
+            reads
+        }
+    });
+    let writer = async {
+        let names = writer.await;
+        writing.store(false, Ordering::SeqCst);
+        names
+    };
+    let (names, reads) = tokio::join!(writer, readers);
+    for read in reads.into_iter().flatten() {
+        let found = read.value.unwrap().credential.settings.name;
+        let then = names
+            .iter()
+            .rfind(|(number, _)| *number <= read.upto.number);
+        let (_, expected) = then.unwrap();
+        assert_eq!(found, *expected, "as of {:?}", read.upto);
+    }
+}
+
+/// The bound that a node learns when it says its own.
+async fn bound<S: CredentialStore>(store: &S, node: NodeId, staleness: u64) -> u64 {
     let heartbeat = Heartbeat {
-        node,
-        applied: None,
         max_staleness: seconds(staleness),
-        issuer: ISSUER.into(),
+        ..heartbeat(node, None)
     };
     let changes = store.catch_up(&heartbeat).await.unwrap();
     changes.largest_max_staleness.as_secs()
@@ -212,10 +320,10 @@ async fn heartbeat<S: CredentialStore>(store: &S, node: NodeId, staleness: u64) 
 /// Each node learns the largest bound of all, its own latest one included.
 pub async fn catch_up_knows_the_slowest_node<S: CredentialStore + Clone>(store: &S) {
     let (quick, slow) = (node(), node());
-    assert_eq!(heartbeat(store, quick, 1).await, 1);
-    assert_eq!(heartbeat(store, slow, 9).await, 9);
-    assert_eq!(heartbeat(store, quick, 1).await, 9);
-    assert_eq!(heartbeat(store, slow, 2).await, 2);
+    assert_eq!(bound(store, quick, 1).await, 1);
+    assert_eq!(bound(store, slow, 9).await, 9);
+    assert_eq!(bound(store, quick, 1).await, 9);
+    assert_eq!(bound(store, slow, 2).await, 2);
 }
 
 /// A node that starts while another one of another issuer is alive is refused, and leaves no trace; one
@@ -224,10 +332,9 @@ pub async fn catch_up_refuses_a_newcomer_of_another_issuer<S: CredentialStore + 
     let (first, newcomer) = (node(), node());
     let start = catch_up(store, first, None).await.upto;
     let beat = |node, applied, issuer: &str| Heartbeat {
-        node,
-        applied,
         max_staleness: seconds(9),
         issuer: issuer.into(),
+        ..heartbeat(node, applied)
     };
     let elsewhere = "https://elsewhere.example.com";
     for _ in 0..2 {
@@ -239,9 +346,8 @@ pub async fn catch_up_refuses_a_newcomer_of_another_issuer<S: CredentialStore + 
         );
     }
     // Neither by its issuer nor by its bound.
-    let third = store.catch_up(&beat(node(), None, ISSUER)).await;
-    third.unwrap();
-    assert_eq!(heartbeat(store, first, 1).await, 9, "of the third");
+    assert_eq!(bound(store, node(), 2).await, 2);
+    assert_eq!(bound(store, first, 1).await, 2, "of the third");
     let running = store
         .catch_up(&beat(newcomer, Some(start), elsewhere))
         .await;
@@ -256,17 +362,15 @@ pub async fn catch_up_forgets_dead_nodes<S: CredentialStore + Clone>(
     let_pass: impl AsyncFn(Duration),
 ) {
     let (alive, dead) = (node(), node());
-    heartbeat(store, dead, 9).await;
+    bound(store, dead, 9).await;
     let_pass(CHANGES_KEPT_FOR.saturating_sub(seconds(60))).await;
-    assert_eq!(heartbeat(store, alive, 1).await, 9);
+    assert_eq!(bound(store, alive, 1).await, 9);
     let_pass(seconds(61)).await;
-    assert_eq!(heartbeat(store, alive, 1).await, 1);
+    assert_eq!(bound(store, alive, 1).await, 1);
     // For issuers a node counts as alive for a shorter time.
     let elsewhere = Heartbeat {
-        node: node(),
-        applied: None,
-        max_staleness: seconds(1),
         issuer: "https://elsewhere.example.com".into(),
+        ..heartbeat(node(), None)
     };
     store.catch_up(&elsewhere).await.unwrap_err();
     let_pass(NODE_ALIVE_FOR + seconds(1)).await;
@@ -293,7 +397,7 @@ pub async fn wake_up_waits_for_a_change<S: CredentialStore + Clone>(store: &S) {
     );
 }
 
-fn check(name: &str, value: &str) -> KeyCheck {
+pub(super) fn check(name: &str, value: &str) -> KeyCheck {
     KeyCheck {
         name: name.parse::<KeyName>().unwrap(),
         value: value.to_owned(),
@@ -319,6 +423,8 @@ pub async fn keys_are_compared_by_name<S: CredentialStore + Clone>(store: &S) {
     let both = [check("k1", "bb"), check("k2", "cc")];
     let known = store.check_keys(&both).await.unwrap();
     assert_eq!(known, [check("k1", "").name]);
+    // A refusal has kept nothing.
+    store.use_key(&check("k1", "bb")).await.unwrap();
 }
 
 /// Oldest first, whatever their names, each once.

@@ -1,22 +1,16 @@
 //! Credentials: insert, get, list, replace, revoke.
 
 use super::fixture::{
-    NOW, at_once, credential, edit, inserted, latest, new, rename, rescope, revoke, seconds,
-    secret, tenant,
+    ALL, LATER, NOW, actor, at_once, credential, edit, inserted, latest, new, rename, rescope,
+    revoke, seconds, secret, tenant,
 };
 use crate::{
     audit::Details,
-    credential::{Settings, StoredSecret},
-    entropy::OsEntropy,
-    id::CredentialId,
-    secret::{hash::SecretHash, keyring::Keyring},
-    store::{CredentialStore, ListPosition, ListQuery, ReplaceHash, StoreError},
-};
-
-const ALL: ListQuery = ListQuery {
-    limit: 100,
-    after: None,
-    include_revoked: false,
+    clock::Timestamp,
+    credential::{Credential, CredentialName, Revocation, Settings, StoredSecret},
+    id::{ActorId, CredentialId, ProofId, TenantId},
+    secret::hash::SecretHash,
+    store::{CredentialStore, Edit, ListPosition, ListQuery, ReplaceHash, Revoke, StoreError},
 };
 
 /// What was inserted is what `get` returns, field by field.
@@ -27,6 +21,70 @@ pub async fn insert_is_there_afterwards<S: CredentialStore + Clone>(store: &S) {
         .await
         .unwrap();
     assert_eq!(found, Some(made));
+}
+
+/// Text of the greatest length, in any language, and times far away come back as they were.
+pub async fn text_and_times_come_back_to_the_byte<S: CredentialStore + Clone>(store: &S) {
+    let owner = TenantId::new("t".repeat(TenantId::MAX_LEN)).unwrap();
+    let mut made = credential(&owner, &"🩺".repeat(CredentialName::MAX_CHARS), 0);
+    made.identity.created_by = ActorId::new("李".repeat(ActorId::MAX_LEN)).unwrap();
+    made.settings.scopes = (0..200)
+        .map(|n| format!("system/Größe%_{n}'\"\\.read"))
+        .collect();
+    made.settings.expires_at = Some(Timestamp::MAX);
+    made.settings.secrets = vec![
+        StoredSecret {
+            created_at: LATER,
+            expires_at: Some(Timestamp::MAX),
+            last_used_at: Some(NOW),
+            ..secret()
+        },
+        secret(),
+    ];
+    store.insert(new(&made, 1)).await.unwrap();
+    let found = store.get(&owner, made.identity.id).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&made));
+    let state = store.state(made.identity.id).await.unwrap().value;
+    assert_eq!(state.map(|it| it.credential).as_ref(), Some(&made));
+    assert_eq!(store.list(&owner, &ALL).await.unwrap(), [made]);
+}
+
+/// A letter in the other case.
+fn other_case(text: &str) -> String {
+    let swap = |c: char| match c {
+        'a'..='z' => c.to_ascii_uppercase(),
+        _ => c.to_ascii_lowercase(),
+    };
+    text.chars().map(swap).collect()
+}
+
+/// Proofs and tenants are equal only if their bytes are.
+pub async fn ids_are_compared_by_their_bytes<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let mut twin = credential(&tenant("Alder"), "Lab", 0);
+    let selector = made.settings.secrets.first().unwrap().selector;
+    let swapped = ProofId::parse(&other_case(selector.as_str())).unwrap();
+    let owner = async |proof: &ProofId| {
+        let state = store.state_by_proof(proof).await.unwrap().value;
+        state.map(|it| it.credential.identity.id)
+    };
+    assert_eq!(owner(&swapped).await, None);
+    twin.settings.secrets.first_mut().unwrap().selector = swapped;
+    store.insert(new(&twin, 1)).await.unwrap();
+    assert_eq!(owner(&selector).await, Some(made.identity.id));
+    assert_eq!(owner(&swapped).await, Some(twin.identity.id));
+    for (one, other) in [(&made, &twin), (&twin, &made)] {
+        let owner = &one.identity.tenant;
+        assert_eq!(store.get(owner, other.identity.id).await.unwrap(), None);
+        let listed = store.list(owner, &ALL).await.unwrap();
+        assert_eq!(listed, std::slice::from_ref(one));
+        let foreign = Edit {
+            tenant: owner.clone(),
+            ..rename(other, "Mine")
+        };
+        let refused = store.replace(foreign).await;
+        assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+    }
 }
 
 /// The limit is per tenant, and the one above it is refused.
@@ -110,28 +168,25 @@ pub async fn may_insert_says_what_insert_would<S: CredentialStore + Clone>(store
     inserted(store, "alder", "Lab Sync", 0).await;
     let before = latest(store).await;
     // What is taken is taken also where the limit is reached.
-    for (owner, name, limit) in [
-        (&alder, "LAB sync", 100),
-        (&alder, "LAB sync", 1),
-        (&alder, "Other", 1),
-        (&alder, "Other", 0),
-        (&alder, "Other", 2),
-        (&alder, "Gone", 2),
-        (&birch, "Lab Sync", 1),
-        (&birch, "Lab Sync", 0),
+    for (owner, name, limit, expected) in [
+        (&alder, "LAB sync", 100, "Err(NameTaken)"),
+        (&alder, "LAB sync", 1, "Err(NameTaken)"),
+        (&alder, "Other", 1, "Err(LimitReached)"),
+        (&alder, "Other", 0, "Err(LimitReached)"),
+        (&alder, "Other", 2, "Ok(())"),
+        (&alder, "Gone", 2, "Ok(())"),
+        (&birch, "Lab Sync", 1, "Ok(())"),
+        (&birch, "Lab Sync", 0, "Err(LimitReached)"),
     ] {
         let wanted = credential(owner, name, 0);
         let told = store.may_insert(owner, &wanted.settings.name, limit).await;
         assert_eq!(latest(store).await, before, "changed by a look");
-        if told.is_ok() {
-            continue; // inserted below, once every look was taken
+        assert_eq!(format!("{told:?}"), expected, "{owner} {name} {limit}");
+        if told.is_err() {
+            let done = store.insert(new(&wanted, limit)).await;
+            let done = done.map(|_| ());
+            assert_eq!(format!("{done:?}"), expected, "{owner} {name} {limit}");
         }
-        let done = store.insert(new(&wanted, limit)).await;
-        assert_eq!(
-            format!("{:?}", told.unwrap_err()),
-            format!("{:?}", done.unwrap_err()),
-            "{owner} {name} {limit}"
-        );
     }
     for (owner, name, limit) in [
         (&alder, "Other", 2),
@@ -208,6 +263,7 @@ pub async fn list_is_newest_first_page_by_page<S: CredentialStore + Clone>(store
             created_at: credential.identity.created_at,
             id: credential.identity.id,
         }));
+        assert!(seen.len() <= expected.len(), "{seen:?} for {expected:?}");
     }
     assert_eq!(seen, expected);
 }
@@ -303,7 +359,11 @@ pub async fn replace_adds_and_takes_away_secrets<S: CredentialStore + Clone>(sto
     let mut before = made.clone();
     for secrets in [
         vec![ending, second.clone()],
+        // Neither in the order in which they came nor in that of their selectors, both ways.
+        vec![third.clone(), second.clone()],
         vec![second.clone(), third.clone()],
+        vec![],
+        vec![third.clone(), second.clone()],
     ] {
         let settings = Settings {
             secrets: secrets.clone(),
@@ -318,6 +378,10 @@ pub async fn replace_adds_and_takes_away_secrets<S: CredentialStore + Clone>(sto
         assert_eq!(before.settings.secrets, secrets);
         let found = store.get(&made.identity.tenant, made.identity.id).await;
         assert_eq!(found.unwrap().unwrap(), before);
+        let state = store.state(made.identity.id).await.unwrap().value;
+        assert_eq!(state.unwrap().credential, before);
+        let listed = store.list(&made.identity.tenant, &ALL).await.unwrap();
+        assert_eq!(listed, std::slice::from_ref(&before));
     }
     for (secret, owner) in [
         (first, None),
@@ -338,9 +402,8 @@ pub async fn replace_leaves_the_hash_and_last_use_of_a_secret<S: CredentialStore
     made.settings.secrets.first_mut().unwrap().last_used_at = used;
     store.insert(new(&made, 1_000)).await.unwrap();
     let secret = made.settings.secrets.first().unwrap().clone();
-    let newer = Keyring::generate(&OsEntropy);
-    let key = newer.signing().name().clone();
-    let rehashed = SecretHash::from_parts(secret.hash.phc(), key).unwrap();
+    let rehashed = secret.hash.phc().replace("AAAA", "BBBB");
+    let rehashed = SecretHash::from_parts(rehashed, "k2".parse().unwrap()).unwrap();
     let change = ReplaceHash {
         id: made.identity.id,
         selector: secret.selector,
@@ -384,6 +447,28 @@ pub async fn replace_refuses_a_revoked_credential<S: CredentialStore + Clone>(st
     assert!(matches!(refused, Err(StoreError::Revoked)), "{refused:?}");
 }
 
+/// Where several errors apply: not found, revoked, stale, taken.
+pub async fn replace_refuses_for_the_first_reason<S: CredentialStore + Clone>(store: &S) {
+    inserted(store, "alder", "Taken", 0).await;
+    let made = inserted(store, "alder", "Lab", 0).await;
+    store.replace(rename(&made, "Imaging")).await.unwrap();
+    let wrong = rename(&made, "Taken");
+    let refused = store.replace(wrong.clone()).await;
+    assert!(
+        matches!(refused, Err(StoreError::StaleVersion)),
+        "{refused:?}"
+    );
+    store.revoke(revoke(&made, NOW)).await.unwrap();
+    let refused = store.replace(wrong.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Revoked)), "{refused:?}");
+    let foreign = Edit {
+        tenant: tenant("birch"),
+        ..wrong
+    };
+    let refused = store.replace(foreign).await;
+    assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+}
+
 /// Another's name is taken; one's own in other letters is not; a name left behind is free.
 pub async fn replace_keeps_names_unique<S: CredentialStore + Clone>(store: &S) {
     inserted(store, "alder", "Lab", 0).await;
@@ -417,10 +502,20 @@ pub async fn replace_is_invisible_across_tenants<S: CredentialStore + Clone>(sto
 pub async fn revoke_is_final_and_keeps_the_first<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     let first = store.revoke(revoke(&made, NOW)).await.unwrap();
-    assert_eq!(first.value.revoked.as_ref().map(|it| it.at), Some(NOW));
-    assert_eq!(first.value.version, 2);
-    let later = NOW.saturating_add(seconds(9));
-    let again = store.revoke(revoke(&made, later)).await.unwrap();
+    let revoked = Credential {
+        version: 2,
+        revoked: Some(Revocation {
+            at: NOW,
+            by: actor(),
+        }),
+        ..made.clone()
+    };
+    assert_eq!(first.value, revoked);
+    let later = Revoke {
+        by: ActorId::new("somebody-else").unwrap(),
+        ..revoke(&made, NOW.saturating_add(seconds(9)))
+    };
+    let again = store.revoke(later).await.unwrap();
     assert_eq!(again.value, first.value);
     assert_eq!(latest(store).await, first.change);
     let found = store
@@ -460,7 +555,13 @@ pub async fn revoke_honours_an_expected_version<S: CredentialStore + Clone>(stor
         "{refused:?}"
     );
     stale.expected_version = Some(2);
-    store.revoke(stale).await.unwrap();
+    let revoked = store.revoke(stale.clone()).await.unwrap();
+    // What is revoked is revoked, whatever was expected.
+    for expected in [Some(1), Some(9), None] {
+        stale.expected_version = expected;
+        let again = store.revoke(stale.clone()).await.unwrap();
+        assert_eq!(again.value, revoked.value);
+    }
 }
 
 /// Another tenant's credential cannot be revoked, and the answer is as for one not there.

@@ -16,14 +16,14 @@ use crate::{
         keyring::{KeySigner, Keyring},
     },
     store::{
-        ChangeId, Changes, CredentialStore, Edit, Heartbeat, NewCredential, NodeId, Revoke,
-        RevokeToken,
+        ChangeId, Changes, CredentialStore, Edit, Heartbeat, ListQuery, MAX_CHANGES, NewCredential,
+        NodeId, Revoke, RevokeToken,
     },
     token::TokenId,
 };
 
-/// 2026-01-01T00:00:00Z.
-pub(super) const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+/// 2026-01-01T00:00:00.123457Z: a store keeps times to the microsecond.
+pub(super) const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_123_457);
 
 /// 2100-01-01T00:00:00Z: after every store's now, so that no record is forgotten.
 pub(super) const LATER: Timestamp = Timestamp::from_micros(4_102_444_800_000_000);
@@ -34,6 +34,13 @@ pub(super) const ISSUER: &str = "https://api.example.com";
 /// A hash in the right shape; nobody verifies it here.
 const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$\
     c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// The first page, which has room for all that a case makes.
+pub(super) const ALL: ListQuery = ListQuery {
+    limit: 100,
+    after: None,
+    include_revoked: false,
+};
 
 pub(super) fn tenant(name: &str) -> TenantId {
     TenantId::new(name).unwrap()
@@ -71,7 +78,7 @@ pub(super) fn credential(owner: &TenantId, name: &str, age: u64) -> Credential {
         },
         settings: Settings {
             name: CredentialName::new(name).unwrap(),
-            scopes: vec!["system/patients.read".into(), "system/vitals.write".into()],
+            scopes: vec!["system/vitals.write".into(), "system/patients.read".into()],
             expires_at: Some(NOW.saturating_add(seconds(1_000))),
             secrets: vec![secret()],
         },
@@ -214,18 +221,23 @@ pub(super) fn node() -> NodeId {
     NodeId(bytes)
 }
 
+/// Of a node that says nothing special.
+pub(super) fn heartbeat(node: NodeId, applied: Option<ChangeId>) -> Heartbeat {
+    Heartbeat {
+        node,
+        applied,
+        max_changes: MAX_CHANGES,
+        max_staleness: seconds(1),
+        issuer: ISSUER.into(),
+    }
+}
+
 pub(super) async fn catch_up(
     store: &impl CredentialStore,
     node: NodeId,
     applied: Option<ChangeId>,
 ) -> Changes {
-    let heartbeat = Heartbeat {
-        node,
-        applied,
-        max_staleness: seconds(1),
-        issuer: ISSUER.into(),
-    };
-    store.catch_up(&heartbeat).await.unwrap()
+    store.catch_up(&heartbeat(node, applied)).await.unwrap()
 }
 
 /// The latest change.

@@ -104,8 +104,13 @@ pub async fn revoked_tokens_are_in_the_state<S: CredentialStore + Clone>(store: 
     assert_eq!(latest(store).await, committed.change);
     store.revoke_token(revoke).await.unwrap();
     assert_eq!(latest(store).await, committed.change);
-    let state = store.state(made.identity.id).await.unwrap().value.unwrap();
-    assert_eq!(state.revoked_tokens, [revoke.token]);
+    let selector = made.settings.secrets.first().unwrap().selector;
+    for state in [
+        store.state(made.identity.id).await.unwrap(),
+        store.state_by_proof(&selector).await.unwrap(),
+    ] {
+        assert_eq!(state.value.unwrap().revoked_tokens, [revoke.token]);
+    }
     let state = store.state(other.identity.id).await.unwrap().value.unwrap();
     assert!(state.revoked_tokens.is_empty());
 }

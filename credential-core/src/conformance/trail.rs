@@ -1,7 +1,8 @@
 //! The audit trail.
 
 use super::fixture::{
-    NOW, actor, at_once, credential, event_about, inserted, keyring, new, rename, revoke, tenant,
+    NOW, actor, at_once, credential, event, event_about, inserted, keyring, new, rename, revoke,
+    tenant,
 };
 use crate::{
     audit::{Action, AuditEvent, Details, Heads, Subject, TrailReport, verify_trails},
@@ -39,19 +40,52 @@ where
     S: CredentialStore + TrailStore + Clone,
 {
     let made = inserted(store, "alder", "Lab", 0).await;
-    let made = store.replace(rename(&made, "Imaging")).await.unwrap().value;
+    let made = store.replace(rename(&made, "Röntgen 🩻")).await;
+    let made = made.unwrap().value;
     store.revoke(revoke(&made, NOW)).await.unwrap();
     let rows = chain(store, &made.identity.tenant).await;
     let actions: Vec<_> = rows.iter().map(|row| row.action.clone()).collect();
     assert_eq!(actions, [Action::Created, Action::Renamed, Action::Revoked]);
     let renamed = rows.get(1).unwrap();
-    assert_eq!(renamed.details, r#"{"name":"Imaging","name_before":"Lab"}"#);
+    assert_eq!(
+        renamed.details,
+        r#"{"name":"Röntgen 🩻","name_before":"Lab"}"#
+    );
     for (row, seq) in rows.iter().zip(1..) {
         assert_eq!(row.seq, seq);
         assert_eq!(row.at, NOW);
         assert_eq!(row.actor, actor());
         assert_eq!(row.subject, Subject::Credential(made.identity.id));
     }
+    assert_eq!(verified(store).await.len(), 1);
+}
+
+/// An edit with several events writes each, in the order of the edit, in one chain with what follows.
+pub async fn audit_rows_of_one_edit_keep_their_order<S>(store: &S)
+where
+    S: CredentialStore + TrailStore + Clone,
+{
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let mut edit = rename(&made, "Imaging");
+    edit.settings.scopes = vec!["system/bills.read".into()];
+    let scopes = Details::ScopesChanged {
+        scopes: &edit.settings.scopes,
+        scopes_before: &made.settings.scopes,
+    };
+    edit.events.push(event(&made, &scopes));
+    edit.events.push(event(&made, &scopes));
+    let made = store.replace(edit).await.unwrap().value;
+    store.revoke(revoke(&made, NOW)).await.unwrap();
+    let rows = chain(store, &made.identity.tenant).await;
+    let actions: Vec<_> = rows.iter().map(|row| row.action.clone()).collect();
+    let expected = [
+        Action::Created,
+        Action::Renamed,
+        Action::ScopesChanged,
+        Action::ScopesChanged,
+        Action::Revoked,
+    ];
+    assert_eq!(actions, expected);
     assert_eq!(verified(store).await.len(), 1);
 }
 
@@ -205,6 +239,12 @@ where
     };
     let rows = store.audit_events(&tenant("birch"), &query).await.unwrap();
     assert!(rows.is_empty());
+    let other = inserted(store, "birch", "Lab", 0).await;
+    for made in [made, other] {
+        let rows = chain(store, &made.identity.tenant).await;
+        let subjects: Vec<_> = rows.iter().map(|row| row.subject).collect();
+        assert_eq!(subjects, [Subject::Credential(made.identity.id)]);
+    }
 }
 
 /// Every tenant with a trail, once, page by page.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     flight::{Flight, Flights},
-    store::StoreError,
+    store::{ANSWER_WITHIN, StoreError},
 };
 
 /// Reads of the store that run at the same time: half of PostgreSQL's connections. The tenant is
@@ -22,7 +22,7 @@ use crate::{
 /// read at a time.
 const READS_AT_ONCE: usize = 8;
 /// How long a read may wait for one of those places: as long as the read itself may take.
-const PLACE_WITHIN: Duration = Duration::from_secs(3);
+const PLACE_WITHIN: Duration = ANSWER_WITHIN;
 /// Reads that may wait for one of those places; more are refused with "no answer".
 const READS_WAITING: usize = 1024;
 

@@ -12,6 +12,12 @@ use crate::{
 
 /// The audit trail as [`CredentialStore`](super::CredentialStore) wrote it. Reading it changes no answer
 /// of a check, so it may come from a replica.
+///
+/// # Contract
+///
+/// Nothing is written here: rows come from [`CredentialStore`](super::CredentialStore), which seals them. A row comes back to
+/// the byte, `details` above all, because its hash covers them: text, not a JSON type that writes it
+/// anew. A tenant's numbers are 1, 2, 3, … without gaps. Rows are never removed by the store.
 #[async_trait]
 pub trait TrailStore: Debug + Send + Sync + 'static {
     /// The tenant's audit rows, newest first. A row that cannot be read is one of them; the others are

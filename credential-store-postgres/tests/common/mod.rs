@@ -11,7 +11,7 @@ use credential_core::{
     credential::Credential,
     manage::CreateCredential,
     secret::{hash::HashCost, keyring::Keyring},
-    store::{Heartbeat, NodeId},
+    store::{Heartbeat, MAX_CHANGES, NodeId},
     testing::ManualClock,
 };
 use credential_store_postgres::PostgresStore;
@@ -94,6 +94,7 @@ pub fn heartbeat(node: u8) -> Heartbeat {
     Heartbeat {
         node: NodeId([node; 16]),
         applied: None,
+        max_changes: MAX_CHANGES,
         max_staleness: Duration::from_secs(1),
         issuer: "https://api.example.com".into(),
     }
