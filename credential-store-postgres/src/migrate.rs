@@ -28,6 +28,8 @@ pub enum SchemaState {
         found: i64,
         /// The latest that this build has.
         known: i64,
+        /// Whether this build may still run on it, beside newer ones.
+        compatible: bool,
     },
 }
 
@@ -45,7 +47,7 @@ pub enum SchemaError {
         /// The latest that this build has.
         needed: i64,
     },
-    /// A newer build has migrated the database.
+    /// A newer build has migrated the database, to a schema that this one cannot run on.
     #[error(
         "the database schema `credential_management` is at migration {found}, newer than migration {known} of credential-store-postgres {}: run a newer version of it",
         env!("CARGO_PKG_VERSION")
@@ -74,20 +76,31 @@ pub enum SchemaError {
 }
 
 pub(crate) async fn state(pool: &PgPool) -> Result<SchemaState, SchemaError> {
-    let found = latest_applied(pool).await?;
+    let applied = applied(pool).await?;
     let ours = latest();
-    Ok(match found {
-        Some(found) if found > ours => SchemaState::Newer { found, known: ours },
-        Some(found) if found == ours => SchemaState::Current,
-        found => SchemaState::Older {
-            found,
+    Ok(match applied {
+        Some(Applied { latest, oldest }) if latest > ours => SchemaState::Newer {
+            found: latest,
+            known: ours,
+            compatible: oldest <= ours,
+        },
+        Some(Applied { latest, .. }) if latest == ours => SchemaState::Current,
+        older => SchemaState::Older {
+            found: older.map(|older| older.latest),
             needed: ours,
         },
     })
 }
 
+/// What a database was migrated to.
+struct Applied {
+    latest: i64,
+    /// The oldest build that may run on it, by its latest migration.
+    oldest: i64,
+}
+
 /// Always as behind a pooler, because it is not known yet whether there is one.
-async fn latest_applied(pool: &PgPool) -> Result<Option<i64>, SchemaError> {
+async fn applied(pool: &PgPool) -> Result<Option<Applied>, SchemaError> {
     let mut transaction = pool.begin().await.map_err(failed)?;
     // Why two queries: one that names a missing table fails.
     let database = sqlx::query!(
@@ -103,10 +116,24 @@ async fn latest_applied(pool: &PgPool) -> Result<Option<i64>, SchemaError> {
         });
     }
     let found = if database.exists {
-        sqlx::query_scalar("select max(version) from credential_management.migration where success")
-            .fetch_one(On::new(&mut transaction, Pooler::Transaction))
-            .await
-            .map_err(failed)?
+        let latest: Option<i64> = sqlx::query_scalar(
+            "select max(version) from credential_management.migration where success",
+        )
+        .fetch_one(On::new(&mut transaction, Pooler::Transaction))
+        .await
+        .map_err(failed)?;
+        match latest {
+            Some(latest) => Some(Applied {
+                latest,
+                oldest: sqlx::query_scalar(
+                    "select oldest from credential_management.compatibility",
+                )
+                .fetch_one(On::new(&mut transaction, Pooler::Transaction))
+                .await
+                .map_err(failed)?,
+            }),
+            None => None,
+        }
     } else {
         None
     };
@@ -118,15 +145,32 @@ pub(crate) async fn check(pool: &PgPool) -> Result<(), SchemaError> {
     match state(pool).await? {
         SchemaState::Current => Ok(()),
         SchemaState::Older { found, needed } => Err(SchemaError::Older { found, needed }),
-        SchemaState::Newer { found, known } => Err(SchemaError::Newer { found, known }),
+        SchemaState::Newer {
+            found,
+            known,
+            compatible: true,
+        } => {
+            tracing::warn!(
+                found,
+                known,
+                "a newer version has migrated the database; this one may run beside it"
+            );
+            Ok(())
+        }
+        SchemaState::Newer { found, known, .. } => Err(SchemaError::Newer { found, known }),
     }
 }
 
 pub(crate) async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
     match state(pool).await? {
         // First: a role that runs a node may not migrate.
-        SchemaState::Current => return Ok(()),
-        SchemaState::Newer { found, known } => return Err(SchemaError::Newer { found, known }),
+        SchemaState::Current
+        | SchemaState::Newer {
+            compatible: true, ..
+        } => return Ok(()),
+        SchemaState::Newer { found, known, .. } => {
+            return Err(SchemaError::Newer { found, known });
+        }
         SchemaState::Older { .. } => {}
     }
     // Why detached: the migrator's advisory lock belongs to the session. Closing the session releases it,

@@ -20,6 +20,35 @@ impl Database<'_> {
         Dump(output(&mut dump, &[]))
     }
 
+    /// The database's present content as SQL, without what belongs to this server alone.
+    #[must_use]
+    pub fn dump_sql(&self) -> String {
+        let mut dump = Command::new(self.server.binaries().join("pg_dump"));
+        dump.args([
+            "--inserts",
+            "--no-owner",
+            "--no-privileges",
+            "--no-comments",
+        ]);
+        dump.args(["--schema", "credential_management", "--dbname", &self.url()]);
+        let sql = String::from_utf8(output(&mut dump, &[])).expect("it is text");
+        // Comments name versions, `\restrict` is for psql, settings differ from version to version.
+        let belongs = |line: &&str| {
+            !(line.is_empty()
+                || line.starts_with("--")
+                || line.starts_with('\\')
+                || line.starts_with("SET ")
+                || line.starts_with("SELECT pg_catalog.set_config"))
+        };
+        sql.lines()
+            .filter(belongs)
+            .fold(String::new(), |mut all, line| {
+                all.push_str(line);
+                all.push('\n');
+                all
+            })
+    }
+
     /// Restores the content of a dump under the same name. Open connections are cut off.
     ///
     /// The restored database replaces the old one at once, so that no client sees half of it.
