@@ -264,20 +264,17 @@ async fn what_every_released_version_has_left_behind_is_read() {
 fn migrate_on(database: &Database<'_>) {
     let tables =
         "credential secret revoked_token tenant audit_event change change_counter node key_check";
-    let columns: String = tables
-        .split(' ')
-        .map(|table| {
-            format!(
-                "alter table credential_management.{table} add later text; \
-                 alter table credential_management.{table} add counted bigint not null default 7;"
-            )
-        })
-        .collect();
-    database.query(&format!(
-        "{columns} create table credential_management.later (id bigint primary key);
+    for table in tables.split(' ') {
+        database.query(&format!(
+            "alter table credential_management.{table} add later text; \
+             alter table credential_management.{table} add counted bigint not null default 7"
+        ));
+    }
+    database.query(
+        "create table credential_management.later (id bigint primary key);
          insert into credential_management.migration (version, description, success, checksum, execution_time)
-         values (2, 'later', true, '\\x00', 0)"
-    ));
+         values (2, 'later', true, '\\x00', 0)",
+    );
 }
 
 #[tokio::test]
