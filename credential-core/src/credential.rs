@@ -217,8 +217,9 @@ impl CredentialName {
         &self.0
     }
 
-    /// Equal for names that a reader would confuse: case folded, in compatibility form (NFKC), without
-    /// what cannot be seen, white space as single spaces. Stores keep it unique; they never compute it.
+    /// The key by which names are compared; equal for names that a reader would confuse: case folded, in
+    /// compatibility form (NFKC), without invisible characters, white space as single spaces. Stores keep
+    /// it unique and never compute it.
     #[must_use]
     pub fn comparison_key(&self) -> String {
         // As Unicode's toNFKC_Casefold: decomposed first, because folding needs marks in order.

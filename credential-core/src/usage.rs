@@ -20,7 +20,7 @@ use crate::{
 /// busy credential would contend for its cache line.
 const RESOLUTION: i64 = 1_000_000;
 
-/// Whether a use is enough later than the noted one to be noted as well.
+/// Whether a use is late enough after the noted one to be noted.
 #[inline]
 pub(crate) fn is_later(at: i64, noted: i64) -> bool {
     at >= noted.saturating_add(RESOLUTION)

@@ -60,7 +60,7 @@ pub struct VerifierConfig {
     /// Hashes that may wait for one of those. By default 128, some 3 s of work for one worker. A
     /// tenant alone may have all these places; it loses them to tenants that have fewer.
     pub waiting: usize,
-    /// Secrets remembered, some 100 bytes each; 0 remembers none. By default 100 000.
+    /// Maximum number of cached verified secrets, about 60 bytes each; 0 caches none. By default 100 000.
     pub cache_entries: usize,
 }
 
