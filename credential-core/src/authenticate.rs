@@ -284,7 +284,8 @@ impl Credentials {
         };
         let replace = self.store().replace_hash(change);
         let replaced = self
-            .call_store_again(&credential.identity.tenant, Side::Clients, replace)
+            .store_work()
+            .call_again(&credential.identity.tenant, Side::Clients, replace)
             .await;
         if replaced.is_ok() {
             self.verifier().remember(secret, &new);
@@ -320,8 +321,10 @@ impl Credentials {
             issued_at: now,
             expires_at,
             scopes: match scopes {
-                catalog::TokenScopes::FollowsCredential => TokenScopes::FollowsCredential,
-                catalog::TokenScopes::Named(set) => TokenScopes::Named(live.api_type.digests(&set)),
+                catalog::GrantedScopes::FollowsCredential => TokenScopes::FollowsCredential,
+                catalog::GrantedScopes::Named(set) => {
+                    TokenScopes::Named(live.api_type.digests(&set))
+                }
             },
         };
         let access_token = self.sealer().seal(&claims)?;

@@ -198,7 +198,8 @@ impl Credentials {
             limit: REVOKED_TOKENS_LIMIT,
         });
         let committed = self
-            .call_store(client.tenant(), Side::Clients, revoke)
+            .store_work()
+            .call(client.tenant(), Side::Clients, revoke)
             .await?;
         self.states().own_change(id, committed.change);
         self.states()

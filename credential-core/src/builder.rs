@@ -29,6 +29,15 @@ use crate::{
 /// The issuer of a sandbox for which none was set.
 const SANDBOX_ISSUER: &str = "http://localhost";
 
+impl Credentials {
+    /// Starts a builder with the stores. Everything else has a default or is checked at
+    /// [`build`](CredentialsBuilder::build).
+    #[must_use]
+    pub fn builder(stores: impl Into<Stores>) -> CredentialsBuilder {
+        CredentialsBuilder::new(stores.into())
+    }
+}
+
 /// Builds a [`Credentials`].
 #[derive(Debug)]
 pub struct CredentialsBuilder {

@@ -26,7 +26,7 @@ pub use api_type::{
 };
 pub use build::{ApiTypeBuilder, CatalogBuilder, CategoryBuilder, ResourceBuilder};
 pub use path::PathError;
-pub use request::{RequestedScopes, ScopeRequestError, TokenScopes};
+pub use request::{GrantedScopes, RequestedScopes, ScopeRequestError};
 pub use route::{Located, Requirement, Search, SearchCall, SearchForm, UnknownScope, Unlisted};
 pub use scope_set::{ScopeIndex, ScopeSet};
 pub use warning::CatalogWarning;

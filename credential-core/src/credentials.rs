@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     authorize::token_cache::TokenCache,
-    builder::CredentialsBuilder,
     catalog::ScopeCatalog,
     clock::Clock,
     entropy::Entropy,
@@ -15,7 +14,7 @@ use crate::{
     refusal_delay::RefusalDelay,
     refusal_log::RefusalLog,
     secret::{
-        keyring::Keyring,
+        keyring::{KeySigner, Keyring},
         used_keys::UsedKeys,
         verify::{Verifier, VerifierStats},
     },
@@ -59,13 +58,6 @@ pub(crate) struct Parts {
 impl Credentials {
     pub(crate) fn of(parts: Parts) -> Self {
         Self(Arc::new(parts))
-    }
-
-    /// Starts a builder with the stores. Everything else has a default or is checked at
-    /// [`build`](CredentialsBuilder::build).
-    #[must_use]
-    pub fn builder(stores: impl Into<Stores>) -> CredentialsBuilder {
-        CredentialsBuilder::new(stores.into())
     }
 
     /// Catches up with the change log now, for programs that do not [`start`](Self::start), and for
@@ -147,6 +139,19 @@ impl Credentials {
 
     pub(crate) fn keyring(&self) -> &Keyring {
         &self.0.keyring
+    }
+
+    /// To be awaited before anything is signed.
+    pub(crate) async fn before_signing(&self) -> Result<(), StoreError> {
+        let used = &self.0.used_keys;
+        used.before_signing(&self.0.keyring, self.store(), self.clock())
+            .await
+    }
+
+    /// What signs audit rows.
+    pub(crate) async fn signer(&self) -> Result<KeySigner, StoreError> {
+        self.before_signing().await?;
+        Ok(KeySigner::new(&self.0.keyring, self.0.used_keys.names()))
     }
 
     pub(crate) fn used_keys(&self) -> &UsedKeys {

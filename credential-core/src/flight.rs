@@ -13,10 +13,10 @@ use tokio::{sync::watch, task};
 
 /// The flights that have not landed yet. Each carries a note of type `M` for whoever joins it.
 #[derive(Debug)]
-pub(crate) struct Flights<K, V, M = ()>(Mutex<HashMap<K, Listed<V, M>>>);
+pub(crate) struct Flights<K, V, M = ()>(Mutex<HashMap<K, Airborne<V, M>>>);
 
 #[derive(Debug)]
-struct Listed<V, M> {
+struct Airborne<V, M> {
     note: M,
     result: watch::Sender<Option<V>>,
 }
@@ -68,7 +68,7 @@ where
         }
         let (note, prepared) = prepare()?;
         let (result, receiver) = watch::channel(None);
-        let listed = Listed {
+        let listed = Airborne {
             note: note.clone(),
             result: result.clone(),
         };
@@ -90,12 +90,12 @@ where
 
     /// A seat in the key's flight, if there is one.
     pub(crate) fn join(&self, key: &K) -> Option<Seat<V, M>> {
-        self.lock().get(key).map(Listed::seat)
+        self.lock().get(key).map(Airborne::seat)
     }
 }
 
 impl<K, V, M> Flights<K, V, M> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Listed<V, M>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Airborne<V, M>>> {
         // Nothing under this lock can leave the table half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +108,7 @@ impl<K, V, M> Flights<K, V, M> {
     }
 }
 
-impl<V, M: Clone> Listed<V, M> {
+impl<V, M: Clone> Airborne<V, M> {
     fn seat(&self) -> Seat<V, M> {
         Seat {
             note: self.note.clone(),

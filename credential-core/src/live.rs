@@ -39,7 +39,7 @@ pub(crate) use self::{
 };
 use self::{
     catch_up::{CatchUps, CaughtUp},
-    gate::{Gate, Known, Refused},
+    gate::{Gate, Known, NotBelieved},
     reads::{Reads, SharedRead},
     versions::Versions,
 };
@@ -87,7 +87,7 @@ struct PendingRead {
 }
 
 /// The outcome of a read: up to which change it is true, or why it is not believed.
-type Settled = Result<Known, Refused>;
+type Settled = Result<Known, NotBelieved>;
 
 /// A credential's live state, and its stamp if it was cached.
 type Found = Option<(Arc<LiveCredential>, Option<Stamp>)>;
@@ -182,7 +182,7 @@ impl gate::Cache for StateCache {
         let _gone = read.settled.send(Ok(known)); // whoever asked may have given up
     }
 
-    fn refuse(&self, read: PendingRead, why: Refused) {
+    fn refuse(&self, read: PendingRead, why: NotBelieved) {
         let _gone = read.settled.send(Err(why));
     }
 }
@@ -318,8 +318,8 @@ impl LiveStates {
             self.0.gate.offer(ticket, upto, read, &self.0.cache);
             match self.settled(outcome).await? {
                 Ok(known) => return Ok(Arc::new(Believed { state, known })),
-                Err(Refused::Outrun) => {}
-                Err(Refused::Contradicted) => {
+                Err(NotBelieved::Outrun) => {}
+                Err(NotBelieved::Contradicted) => {
                     if let Some(unlogged) = CONTRADICTED.is_due() {
                         tracing::warn!(
                             upto = upto.number,
@@ -345,7 +345,7 @@ impl LiveStates {
         }
         self.catch_up().await?;
         // The catch-up began after the read had ended, so it has settled it.
-        Ok(outcome.try_recv().unwrap_or(Err(Refused::Outrun)))
+        Ok(outcome.try_recv().unwrap_or(Err(NotBelieved::Outrun)))
     }
 
     async fn read_once(

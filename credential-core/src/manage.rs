@@ -59,7 +59,10 @@ impl Manage<'_> {
     /// # Errors
     /// `RateLimited`.
     pub fn check_room(self) -> Result<(), ManageError> {
-        Ok(self.credentials.room_for_admins(self.admin.tenant())?)
+        Ok(self
+            .credentials
+            .store_work()
+            .room_for_admins(self.admin.tenant())?)
     }
 
     fn require_self_service(&self) -> Result<(), ManageError> {
@@ -108,7 +111,8 @@ impl Manage<'_> {
         });
         let replaced = self
             .credentials
-            .call_store(tenant, Side::Admins, replace)
+            .store_work()
+            .call(tenant, Side::Admins, replace)
             .await?;
         self.in_effect(replaced).await
     }

@@ -32,7 +32,7 @@ impl Credentials {
     /// `IssuerMismatch` if a node that is alive has another issuer;
     /// `Backend` if the store does not answer.
     pub async fn start(&self) -> Result<Running, StoreError> {
-        self.check_keys().await?;
+        self.used_keys().check(self.keyring(), self.store()).await?;
         self.states().catch_up().await.map_err(shared)?;
         let api_types = self.catalog().api_types();
         tracing::info!(

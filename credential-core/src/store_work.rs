@@ -10,7 +10,6 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Credentials,
     id::TenantId,
     log_limit::LogLimit,
     metrics,
@@ -94,33 +93,31 @@ impl StoreWork {
     pub(crate) fn refused(&self) -> u64 {
         self.calls.refused() + self.creates.refused()
     }
-}
 
-impl Credentials {
     /// Calls the store for a tenant, when it is its turn.
-    pub(crate) async fn call_store<T>(
+    pub(crate) async fn call<T>(
         &self,
         tenant: &TenantId,
         side: Side,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CallError> {
         let key = (tenant.clone(), side);
-        let place = Places::enter(&self.store_work().calls, &key).map_err(CallError::Refused)?;
+        let place = Places::enter(&self.calls, &key).map_err(CallError::Refused)?;
         let permit = place.permit_within(CALL_WAITS).await;
         self.call_with(permit.map_err(CallError::Refused)?, call)
             .await
     }
 
-    /// As [`call_store`](Self::call_store), for the end of what cost a hash already: not refused for
+    /// As [`call`](Self::call), for the end of what cost a hash already: not refused for
     /// others that wait. How many there are is bounded by how many are hashed.
-    pub(crate) async fn call_store_again<T>(
+    pub(crate) async fn call_again<T>(
         &self,
         tenant: &TenantId,
         side: Side,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CallError> {
         let key = (tenant.clone(), side);
-        let place = Places::enter_again(&self.store_work().calls, &key);
+        let place = Places::enter_again(&self.calls, &key);
         let permit = place.permit_within(CALL_WAITS).await;
         self.call_with(permit.map_err(CallError::Refused)?, call)
             .await
@@ -136,7 +133,7 @@ impl Credentials {
         if let Err(error @ StoreError::Backend { .. }) = &result {
             metrics::store_call_failed();
             // A store that is down fails every call, so the lines are limited.
-            if let Some(unlogged) = self.store_work().failures.is_due() {
+            if let Some(unlogged) = self.failures.is_due() {
                 tracing::error!(
                     error = error as &dyn std::error::Error,
                     unlogged,
@@ -150,6 +147,6 @@ impl Credentials {
     /// Whether there is room for one more call of the tenant's admins, and if not, when.
     pub(crate) fn room_for_admins(&self, tenant: &TenantId) -> Result<(), Refused> {
         let key = (tenant.clone(), Side::Admins);
-        self.store_work().calls.look(&key)
+        self.calls.look(&key)
     }
 }

@@ -54,12 +54,12 @@ pub(crate) struct Refused {
 }
 
 /// What tells the lines apart.
-pub(crate) trait Key: Clone + Eq + Hash + Debug + Send + Sync + 'static {}
+pub(crate) trait LineKey: Clone + Eq + Hash + Debug + Send + Sync + 'static {}
 
-impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> Key for T {}
+impl<T: Clone + Eq + Hash + Debug + Send + Sync + 'static> LineKey for T {}
 
 /// Places for one kind of work.
-pub(crate) struct Places<K: Key> {
+pub(crate) struct Places<K: LineKey> {
     limits: Limits,
     /// Never held across an await, and no future or permit is dropped under it.
     lines: Mutex<Lines<K>>,
@@ -71,7 +71,7 @@ pub(crate) struct Places<K: Key> {
     promised: Cache<K, Arc<Gcra>>,
 }
 
-struct Lines<K: Key> {
+struct Lines<K: LineKey> {
     /// Of the keys that work or wait, and of those that did lately, until it makes no difference.
     of: HashMap<K, Line<K>>,
     /// How many places were given so far: the clock by which turns go round.
@@ -82,21 +82,21 @@ struct Lines<K: Key> {
     waiting: usize,
 }
 
-struct Line<K: Key> {
+struct Line<K: LineKey> {
     running: usize,
     waiting: VecDeque<Waiter<K>>,
     /// The key's next turn is when so many places were given.
     due: u64,
 }
 
-struct Waiter<K: Key> {
+struct Waiter<K: LineKey> {
     arrival: u64,
     /// Was let in before, and is not refused half way.
     let_in: bool,
     place: oneshot::Sender<Result<Permit<K>, Refused>>,
 }
 
-impl<K: Key> Places<K> {
+impl<K: LineKey> Places<K> {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits: Limits {
@@ -238,7 +238,7 @@ impl<K: Key> Places<K> {
     }
 }
 
-impl<K: Key> Debug for Places<K> {
+impl<K: LineKey> Debug for Places<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Places")
             .field("limits", &self.limits)
@@ -253,7 +253,7 @@ fn count(places: usize) -> u32 {
     u32::try_from(places).unwrap_or(u32::MAX)
 }
 
-impl<K: Key> Lines<K> {
+impl<K: LineKey> Lines<K> {
     fn may_begin(&self, key: &K, limits: Limits) -> bool {
         let running = self.of.get(key).map_or(0, |line| line.running);
         self.running < limits.at_once && running < limits.each
@@ -371,7 +371,7 @@ impl<K: Key> Lines<K> {
     }
 }
 
-impl<K: Key> Default for Line<K> {
+impl<K: LineKey> Default for Line<K> {
     fn default() -> Self {
         Self {
             running: 0,
@@ -381,7 +381,7 @@ impl<K: Key> Default for Line<K> {
     }
 }
 
-impl<K: Key> Line<K> {
+impl<K: LineKey> Line<K> {
     fn is_active(&self) -> bool {
         self.running > 0 || !self.waiting.is_empty()
     }
@@ -393,14 +393,14 @@ impl<K: Key> Line<K> {
 
 /// The answer to a caller.
 #[derive(Debug)]
-pub(crate) enum Place<K: Key> {
+pub(crate) enum Place<K: LineKey> {
     /// It may begin.
     Given(Permit<K>),
     /// It waits.
     Queued(Queued<K>),
 }
 
-impl<K: Key> Place<K> {
+impl<K: LineKey> Place<K> {
     /// Waits until the work may begin. Dropping the future gives the place up.
     ///
     /// # Errors
@@ -434,14 +434,14 @@ impl<K: Key> Place<K> {
 
 /// A place in a line, given up when dropped.
 #[derive(Debug)]
-pub(crate) struct Queued<K: Key> {
+pub(crate) struct Queued<K: LineKey> {
     places: Arc<Places<K>>,
     key: K,
     arrival: u64,
     place: oneshot::Receiver<Result<Permit<K>, Refused>>,
 }
 
-impl<K: Key> Drop for Queued<K> {
+impl<K: LineKey> Drop for Queued<K> {
     fn drop(&mut self) {
         self.places.lock().leave(&self.key, self.arrival);
     }
@@ -449,13 +449,13 @@ impl<K: Key> Drop for Queued<K> {
 
 /// A piece of work may go on for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Permit<K: Key> {
+pub(crate) struct Permit<K: LineKey> {
     places: Arc<Places<K>>,
     key: K,
     began: Instant,
 }
 
-impl<K: Key> Permit<K> {
+impl<K: LineKey> Permit<K> {
     /// For a piece of work that has [begun](Lines::begin).
     fn new(places: &Arc<Places<K>>, key: &K) -> Self {
         Self {
@@ -466,7 +466,7 @@ impl<K: Key> Permit<K> {
     }
 }
 
-impl<K: Key> Drop for Permit<K> {
+impl<K: LineKey> Drop for Permit<K> {
     fn drop(&mut self) {
         Places::release(&self.places, &self.key, self.began.elapsed());
     }

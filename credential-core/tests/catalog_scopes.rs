@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use credential_core::catalog::{
-    ApiType, Permission, Requirement, ScopeCatalog, ScopeFault, ScopeKind, ScopeRequestError,
-    ScopeSet, SearchForm, TokenScopes,
+    ApiType, GrantedScopes, Permission, Requirement, ScopeCatalog, ScopeFault, ScopeKind,
+    ScopeRequestError, ScopeSet, SearchForm,
 };
 use proptest::prelude::*;
 
@@ -352,8 +352,8 @@ fn a_token_gets_what_was_asked_for_and_never_more_than_is_held() {
         let found = match api.request(*requested, &held) {
             Err(error) => format!("!{error}"),
             Ok(granted) => match granted.scopes {
-                TokenScopes::FollowsCredential => format!("~{}", granted.echo),
-                TokenScopes::Named(set) => {
+                GrantedScopes::FollowsCredential => format!("~{}", granted.echo),
+                GrantedScopes::Named(set) => {
                     assert!(set.is_subset(&api.rights(&held)), "{requested:?}");
                     // The echo names exactly what was granted.
                     let echoed =
@@ -455,7 +455,7 @@ proptest! {
     fn a_request_never_gets_more_than_is_held((api, held) in any_set(), (_, asked) in any_set()) {
         let scope = api.names(&asked).join(" ");
         if let Ok(granted) = api.request(Some(&scope), &held)
-            && let TokenScopes::Named(named) = granted.scopes
+            && let GrantedScopes::Named(named) = granted.scopes
         {
             prop_assert!(!named.is_empty());
             prop_assert!(api.rights(&named).is_subset(&api.rights(&held)));

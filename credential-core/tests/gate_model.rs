@@ -24,7 +24,7 @@ use credential_core::{
     id::CredentialId,
     store::{Change, ChangeId, Changes, LoggedChange, Mark},
 };
-use gate::{Cache, Gate, Known, Refused};
+use gate::{Cache, Gate, Known, NotBelieved};
 use loom::{sync::Arc, thread};
 use versions::{Stamp, Versions};
 
@@ -65,7 +65,7 @@ impl Cache for Cached {
             .drop_one(&CREDENTIAL, || *self.entry.lock().unwrap() = Some(read));
     }
 
-    fn refuse(&self, _: u64, _: Refused) {}
+    fn refuse(&self, _: u64, _: NotBelieved) {}
 }
 
 const CREDENTIAL: [u8; 16] = [0; 16];

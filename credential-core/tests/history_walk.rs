@@ -31,7 +31,7 @@ use credential_core::{
     store::{Change, ChangeId, Changes, LoggedChange, Mark},
     testing::SeededEntropy,
 };
-use gate::{Cache, CatchUpTicket, Gate, Known, ReadTicket, Refused};
+use gate::{Cache, CatchUpTicket, Gate, Known, NotBelieved, ReadTicket};
 
 const CREDENTIALS: usize = 2;
 
@@ -180,7 +180,7 @@ impl Cache for Entries {
         self.0.borrow_mut()[read.credential] = Some(read.value);
     }
 
-    fn refuse(&self, _: Read, _: Refused) {}
+    fn refuse(&self, _: Read, _: NotBelieved) {}
 }
 
 struct Heartbeat {

@@ -77,12 +77,12 @@ struct Ways<T> {
 
 /// Where a digest belongs.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Home {
     sets: [usize; 2],
     mark: u32,
 }
 
-impl Place {
+impl Home {
     /// Its set, given the number of sets.
     #[expect(clippy::cast_possible_truncation, reason = "parts of the digest")]
     #[inline]
@@ -117,7 +117,7 @@ impl<T: Entry> Table<T> {
 
     #[inline]
     pub(super) fn get(&self, digest: TokenDigest) -> Option<Arc<T>> {
-        let Place { sets, mark } = Place::of(digest, self.sets.load(Ordering::Acquire));
+        let Home { sets, mark } = Home::of(digest, self.sets.load(Ordering::Acquire));
         sets.into_iter()
             .find_map(|set| self.set(set)?.get(digest, mark))
     }
@@ -133,7 +133,7 @@ impl<T: Entry> Table<T> {
                 self.grow_to(taken.saturating_mul(SETS_PER_8) / 8 + 1);
             }
             Err(entry) => {
-                let Place { sets, mark } = Place::of(entry.digest(), count);
+                let Home { sets, mark } = Home::of(entry.digest(), count);
                 let [first, _] = sets;
                 if let Some(first) = self.set(first) {
                     first.displace(entry, mark);
@@ -150,7 +150,7 @@ impl<T: Entry> Table<T> {
     /// # Errors
     /// Returns the entry if there is no room.
     fn put(&self, entry: Arc<T>, count: usize) -> Result<Took, Arc<T>> {
-        let Place { sets, mark } = Place::of(entry.digest(), count);
+        let Home { sets, mark } = Home::of(entry.digest(), count);
         let [Some(first), Some(second)] = sets.map(|set| self.set_or_new(set)) else {
             return Err(entry);
         };
@@ -173,7 +173,7 @@ impl<T: Entry> Table<T> {
             return false;
         };
         from.entries().into_iter().flatten().any(|entry| {
-            let Place { sets, mark } = Place::of(entry.digest(), count);
+            let Home { sets, mark } = Home::of(entry.digest(), count);
             let other = sets.into_iter().find(|other| *other != set);
             let other = other.and_then(|other| self.set(other));
             let moved = other
@@ -209,7 +209,7 @@ impl<T: Entry> Table<T> {
         };
         // First, so that what is made anew meanwhile is put where it will be looked for.
         self.sets.store(new + 1, Ordering::Release);
-        let moves = |entry: &T| Place::of(entry.digest(), new + 1).sets.contains(&new);
+        let moves = |entry: &T| Home::of(entry.digest(), new + 1).sets.contains(&new);
         for entry in from.take(moves).into_iter().flatten() {
             if !matches!(self.put(entry, new + 1), Ok(Took::Free)) {
                 // It was made anew meanwhile, or there is no place for it: one less is taken.

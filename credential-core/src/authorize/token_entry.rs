@@ -24,11 +24,11 @@ pub(crate) struct OpenToken {
     proof: ProofId,
     id: TokenId,
     /// The scopes that it was issued with; `None`: it follows its credential.
-    named: Option<Box<Named>>,
+    named: Option<Box<NamedScopes>>,
 }
 
 #[derive(Debug, Clone)]
-struct Named {
+struct NamedScopes {
     scopes: ScopeSet,
     rights: ScopeSet,
 }
@@ -39,7 +39,7 @@ impl OpenToken {
             TokenScopes::FollowsCredential => None,
             TokenScopes::Named(digests) => {
                 let scopes = api_type.from_digests(digests);
-                Some(Box::new(Named {
+                Some(Box::new(NamedScopes {
                     rights: api_type.rights(&scopes),
                     scopes,
                 }))

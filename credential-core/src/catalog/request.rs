@@ -10,7 +10,7 @@ use super::shown;
 #[non_exhaustive]
 pub struct RequestedScopes {
     /// Which scopes the token carries.
-    pub scopes: TokenScopes,
+    pub scopes: GrantedScopes,
     /// The `scope` of the token response (RFC 6749 §5.1).
     ///
     /// The client's spelling in the client's order; where a name was narrowed, the names of what
@@ -20,7 +20,7 @@ pub struct RequestedScopes {
 
 /// Which scopes a token carries. There is no value that means "everything".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenScopes {
+pub enum GrantedScopes {
     /// Whatever the credential holds at the moment of each call.
     FollowsCredential,
     /// At most these, and never more than the credential confers at the moment of each call.
@@ -87,7 +87,7 @@ impl ApiType {
         };
         if follows {
             return Ok(RequestedScopes {
-                scopes: TokenScopes::FollowsCredential,
+                scopes: GrantedScopes::FollowsCredential,
                 echo: self.names(held).join(" "),
             });
         }
@@ -122,7 +122,7 @@ impl ApiType {
             });
         }
         Ok(RequestedScopes {
-            scopes: TokenScopes::Named(granted),
+            scopes: GrantedScopes::Named(granted),
             echo,
         })
     }

@@ -28,13 +28,13 @@ pub(crate) struct CaughtUp {
     pub(crate) largest_max_staleness: Duration,
 }
 
-type Outcome = Result<CaughtUp, Arc<StoreError>>;
+type CatchUpResult = Result<CaughtUp, Arc<StoreError>>;
 
 /// Attempts to catch up.
 #[derive(Debug, Default)]
 pub(crate) struct CatchUps {
     /// Each notes when it began.
-    attempts: Arc<Flights<(), Outcome, Monotonic>>,
+    attempts: Arc<Flights<(), CatchUpResult, Monotonic>>,
     failed: Arc<Mutex<Option<Failure>>>,
 }
 
@@ -47,9 +47,9 @@ impl CatchUps {
         &self,
         clock: &Arc<dyn Clock>,
         attempt: impl FnOnce() -> F,
-    ) -> Outcome
+    ) -> CatchUpResult
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = CatchUpResult> + Send + 'static,
     {
         if let Some(running) = self.attempts.join(&()) {
             let _before = running.landed().await;
@@ -65,9 +65,9 @@ impl CatchUps {
         clock: &Arc<dyn Clock>,
         serves: impl Fn(Monotonic) -> bool,
         attempt: impl Fn() -> F,
-    ) -> Outcome
+    ) -> CatchUpResult
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = CatchUpResult> + Send + 'static,
     {
         let asked = clock.monotonic();
         let mut first = true;
@@ -97,9 +97,9 @@ impl CatchUps {
         &self,
         clock: &Arc<dyn Clock>,
         attempt: impl FnOnce() -> F,
-    ) -> Seat<Outcome, Monotonic>
+    ) -> Seat<CatchUpResult, Monotonic>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = CatchUpResult> + Send + 'static,
     {
         let (failed, ends_by) = (Arc::clone(&self.failed), Arc::clone(clock));
         let prepare = || Ok::<_, Infallible>((clock.monotonic(), attempt()));
@@ -114,7 +114,7 @@ impl CatchUps {
     }
 }
 
-async fn ended(attempt: Seat<Outcome, Monotonic>) -> Outcome {
+async fn ended(attempt: Seat<CatchUpResult, Monotonic>) -> CatchUpResult {
     let outcome = attempt.landed().await;
     outcome.unwrap_or_else(|| Err(no_answer("the catch-up ended without an outcome")))
 }

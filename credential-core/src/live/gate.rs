@@ -39,12 +39,12 @@ pub(crate) trait Cache {
     fn keep(&self, read: Self::Read, known: Known);
 
     /// Discards a read.
-    fn refuse(&self, read: Self::Read, why: Refused);
+    fn refuse(&self, read: Self::Read, why: NotBelieved);
 }
 
 /// Why a read is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum NotBelieved {
     /// Later changes concern what was read, or more were applied meanwhile than are remembered.
     Outrun,
     /// It is of another history than the one that counts.
@@ -177,7 +177,7 @@ impl<R> Gate<R> {
         let mut inner = self.lock();
         let own = inner.own.as_ref().map_or(0, |own| own.number);
         if inner.epoch != ticket.epoch || upto.number < own {
-            return cache.refuse(read, Refused::Outrun);
+            return cache.refuse(read, NotBelieved::Outrun);
         }
         if inner.is_ahead(upto) {
             let begun = inner.begun;
@@ -187,7 +187,7 @@ impl<R> Gate<R> {
             Ok(known) => cache.keep(read, known),
             // What a read sees is never older than what this node knew before it began.
             Err(_) if ticket.applied.is_some_and(|it| upto.number < it.number) => {
-                cache.refuse(read, Refused::Contradicted);
+                cache.refuse(read, NotBelieved::Contradicted);
             }
             Err(why) => cache.refuse(read, why),
         }
@@ -200,10 +200,10 @@ impl<R> Gate<R> {
         !inner.is_ahead(change)
             && match inner.vouch::<C>(change, None) {
                 Ok(_) => true,
-                Err(Refused::Contradicted) => false,
+                Err(NotBelieved::Contradicted) => false,
                 // From before the first catch-up, or no longer remembered. No history was ever lost
                 // here if the node never started anew.
-                Err(Refused::Outrun) => inner.epoch == 1,
+                Err(NotBelieved::Outrun) => inner.epoch == 1,
             }
     }
 
@@ -257,7 +257,7 @@ impl<R> Gate<R> {
                 inner.applied = Some(changes.upto);
                 inner.recent.clear();
                 for waiting in inner.waiting.drain(..) {
-                    cache.refuse(waiting.read, Refused::Outrun);
+                    cache.refuse(waiting.read, NotBelieved::Outrun);
                 }
                 false
             }
@@ -304,21 +304,21 @@ impl<R> Inner<R> {
         &self,
         upto: ChangeId,
         read: Option<&R>,
-    ) -> Result<Known, Refused> {
-        let applied = self.applied.ok_or(Refused::Outrun)?;
+    ) -> Result<Known, NotBelieved> {
+        let applied = self.applied.ok_or(NotBelieved::Outrun)?;
         let behind = applied.number.saturating_sub(upto.number);
         let mut later = usize::try_from(behind)
             .ok()
             .and_then(|behind| self.recent.len().checked_sub(behind))
             .map(|first| self.recent.range(first..))
-            .ok_or(Refused::Outrun)?
+            .ok_or(NotBelieved::Outrun)?
             .peekable();
         let mark = later.peek().map_or(applied.mark, |next| next.previous);
         if mark != upto.mark {
-            return Err(Refused::Contradicted);
+            return Err(NotBelieved::Contradicted);
         }
         if read.is_some_and(|read| later.any(|later| C::concerns(&later.change, read))) {
-            return Err(Refused::Outrun);
+            return Err(NotBelieved::Outrun);
         }
         Ok(Known {
             epoch: self.epoch,
@@ -335,7 +335,7 @@ impl<R> Inner<R> {
                 }
             } else if waiting.begun < ticket.number {
                 // The catch-up began after the read had ended and does not know that change.
-                cache.refuse(waiting.read, Refused::Contradicted);
+                cache.refuse(waiting.read, NotBelieved::Contradicted);
             } else {
                 self.waiting.push(waiting);
             }

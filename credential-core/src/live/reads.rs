@@ -33,11 +33,11 @@ pub(super) type SharedRead<V> = Result<Arc<V>, Arc<StoreError>>;
 #[derive(Debug)]
 pub(super) struct Reads<K, V> {
     flights: Arc<Flights<K, SharedRead<V>>>,
-    places: Arc<Places>,
+    places: Arc<ReadPlaces>,
 }
 
 #[derive(Debug)]
-struct Places {
+struct ReadPlaces {
     free: Semaphore,
     waiting: AtomicUsize,
 }
@@ -50,7 +50,7 @@ where
     pub(super) fn new() -> Self {
         Self {
             flights: Arc::default(),
-            places: Arc::new(Places {
+            places: Arc::new(ReadPlaces {
                 free: Semaphore::new(READS_AT_ONCE),
                 waiting: AtomicUsize::new(0),
             }),
@@ -89,9 +89,9 @@ where
     }
 }
 
-impl Places {
+impl ReadPlaces {
     async fn with_one<V>(&self, read: impl Future<Output = SharedRead<V>>) -> SharedRead<V> {
-        let waiting = Waiting::enter(&self.waiting).ok_or_else(overloaded)?;
+        let waiting = WaitingRead::enter(&self.waiting).ok_or_else(overloaded)?;
         let place = tokio::time::timeout(PLACE_WITHIN, self.free.acquire()).await;
         let _place = place.map_err(|_| overloaded())?;
         drop(waiting);
@@ -100,16 +100,16 @@ impl Places {
 }
 
 /// Counts reads that wait for a place.
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaitingRead<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingRead<'a> {
     fn enter(count: &'a AtomicUsize) -> Option<Self> {
         let entered = Self(count);
         (count.fetch_add(1, Ordering::Relaxed) < READS_WAITING).then_some(entered)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRead<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -47,7 +47,8 @@ impl Manage<'_> {
         // decide.
         let creating = host.store_work().creating(tenant).await?;
         let look = host.store().may_insert(tenant, &name, limit);
-        host.call_store(tenant, Side::Admins, look)
+        host.store_work()
+            .call(tenant, Side::Admins, look)
             .await
             .map_err(refused)?;
 
@@ -112,7 +113,8 @@ impl Manage<'_> {
             event,
         });
         let committed = host
-            .call_store_again(tenant, Side::Admins, insert)
+            .store_work()
+            .call_again(tenant, Side::Admins, insert)
             .await
             .map_err(refused)?;
         drop(creating);

@@ -20,7 +20,8 @@ impl Manage<'_> {
         let tenant = self.admin.tenant();
         let found = self.credentials.store().get(tenant, id);
         self.credentials
-            .call_store(tenant, Side::Admins, found)
+            .store_work()
+            .call(tenant, Side::Admins, found)
             .await?
             .ok_or(ManageError::NotFound)
     }
@@ -44,7 +45,8 @@ impl Manage<'_> {
         let items = self.credentials.store().list(tenant, &one_more);
         let items = self
             .credentials
-            .call_store(tenant, Side::Admins, items)
+            .store_work()
+            .call(tenant, Side::Admins, items)
             .await?;
         Ok(page(items, limit, ListPosition::of))
     }
@@ -69,7 +71,8 @@ impl Manage<'_> {
         let items = trail.audit_events(tenant, &one_more);
         let items = self
             .credentials
-            .call_store(tenant, Side::Admins, items)
+            .store_work()
+            .call(tenant, Side::Admins, items)
             .await?;
         Ok(page(items, limit, StoredRow::seq))
     }

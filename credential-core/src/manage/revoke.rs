@@ -39,7 +39,8 @@ impl Manage<'_> {
         });
         let committed = self
             .credentials
-            .call_store(tenant, Side::Admins, revoke)
+            .store_work()
+            .call(tenant, Side::Admins, revoke)
             .await?;
         self.in_effect(committed).await
     }

@@ -77,11 +77,11 @@ impl Keyring {
                 fault,
             })?;
             let fault = if !names.insert(key.name.clone()) {
-                Some(Fault::NameTwice)
+                Some(EntryFault::NameTwice)
             } else if !checks.insert(key.check_value.clone()) {
-                Some(Fault::KeyTwice)
+                Some(EntryFault::KeyTwice)
             } else if at == 0 && key.role == KeyRole::Tag {
-                Some(Fault::NoSigningKey)
+                Some(EntryFault::NoSigningKey)
             } else {
                 None
             };
@@ -96,7 +96,7 @@ impl Keyring {
         let mut keys = keys.into_iter();
         let signing = keys.next().ok_or(KeyringError {
             entry: None,
-            fault: Fault::Empty,
+            fault: EntryFault::Empty,
         })?;
         Ok(Self(Arc::new(Ring {
             signing,
@@ -261,19 +261,21 @@ impl Key {
         self.token.as_ref()
     }
 
-    fn parse(entry: &str) -> Result<Self, (Option<KeyName>, Fault)> {
+    fn parse(entry: &str) -> Result<Self, (Option<KeyName>, EntryFault)> {
         let mut parts = entry.split(':').map(str::trim);
         let (name, key, role) = (parts.next(), parts.next(), parts.next());
         let (Some(name), Some(key)) = (name, key) else {
-            return Err((None, Fault::Form));
+            return Err((None, EntryFault::Form));
         };
-        let name = name.parse::<KeyName>().map_err(|_| (None, Fault::Name))?;
+        let name = name
+            .parse::<KeyName>()
+            .map_err(|_| (None, EntryFault::Name))?;
         // Repeated only when it cannot be the key, put first by mistake: that one is the longer.
         let shown = (key.len() > name.as_str().len()).then(|| name.clone());
         let role = match (role, parts.next()) {
             (None, _) => KeyRole::Full,
             (Some("tag"), None) => KeyRole::Tag,
-            _ => return Err((shown, Fault::Role)),
+            _ => return Err((shown, EntryFault::Role)),
         };
         let root = decode(key).map_err(|fault| (shown, fault))?;
         Ok(Self::derive(name, role, &root))
@@ -372,7 +374,7 @@ impl Debug for KeyName {
 pub struct KeyringError {
     /// Position, counted from 1, and name where it is certain to be one.
     entry: Option<(usize, Option<KeyName>)>,
-    fault: Fault,
+    fault: EntryFault,
 }
 
 impl Display for KeyringError {
@@ -395,7 +397,7 @@ impl Display for KeyringError {
 impl std::error::Error for KeyringError {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Fault {
+enum EntryFault {
     #[error("there is no entry")]
     Empty,
     #[error("there is no colon between name and key")]
@@ -417,7 +419,7 @@ enum Fault {
 }
 
 /// Reads a root key in either base64 alphabet.
-fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, Fault> {
+fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, EntryFault> {
     let standard = |byte: u8| match byte {
         b'-' => b'+',
         b'_' => b'/',
@@ -427,13 +429,13 @@ fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, Fault> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     LENIENT
         .decode_vec(&text[..], &mut bytes)
-        .map_err(|_| Fault::NotBase64)?;
+        .map_err(|_| EntryFault::NotBase64)?;
     let mut key = Zeroizing::new([0; KEY_LEN]);
     if bytes.len() == KEY_LEN {
         key.copy_from_slice(&bytes);
         Ok(key)
     } else {
-        Err(Fault::Length(bytes.len()))
+        Err(EntryFault::Length(bytes.len()))
     }
 }
 

@@ -9,12 +9,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::keyring::{KeyName, KeySigner, Keyring};
+use super::keyring::{KeyName, Keyring};
 use crate::{
-    Credentials,
-    clock::Monotonic,
+    clock::{Clock, Monotonic},
     live::{FAILURE_HOLDS, shared},
-    store::{KeyCheck, StoreError},
+    store::{CredentialStore, KeyCheck, StoreError},
 };
 
 /// What this node knows of the keys that the store has been used with.
@@ -40,24 +39,17 @@ impl UsedKeys {
         self.signing.store(signing, Ordering::Release);
     }
 
-    fn names(&self) -> Arc<[KeyName]> {
-        Arc::clone(&self.names.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Whether the store has been used with a key that the ring lacks.
-    pub(crate) fn lacking(&self) -> bool {
-        self.lacking.load(Ordering::Relaxed)
-    }
-}
-
-impl Credentials {
     /// Compares the keyring with what the store knows, and warns of keys that the ring lacks.
-    pub(crate) async fn check_keys(&self) -> Result<(), StoreError> {
-        let checks: Vec<_> = self.keyring().keys().map(KeyCheck::from).collect();
-        let names = self.store().check_keys(&checks).await?;
+    pub(crate) async fn check(
+        &self,
+        keyring: &Keyring,
+        store: &dyn CredentialStore,
+    ) -> Result<(), StoreError> {
+        let checks: Vec<_> = keyring.keys().map(KeyCheck::from).collect();
+        let names = store.check_keys(&checks).await?;
         let lacking: Vec<_> = names
             .iter()
-            .filter(|name| self.keyring().get(name).is_none())
+            .filter(|name| keyring.get(name).is_none())
             .map(KeyName::as_str)
             .collect();
         if !lacking.is_empty() {
@@ -68,43 +60,50 @@ impl Credentials {
                  verified"
             );
         }
-        self.used_keys().learn(self.keyring(), names);
+        self.learn(keyring, names);
         Ok(())
     }
 
-    /// What signs audit rows, once [`before_signing`](Self::before_signing) was awaited.
-    pub(crate) async fn signer(&self) -> Result<KeySigner, StoreError> {
-        self.before_signing().await?;
-        Ok(KeySigner::new(self.keyring(), self.used_keys().names()))
-    }
-
     /// To be awaited before anything is signed: keeps the signing key's name if this is its first use.
-    pub(crate) async fn before_signing(&self) -> Result<(), StoreError> {
-        let used = self.used_keys();
-        if used.signing.load(Ordering::Acquire) {
+    pub(crate) async fn before_signing(
+        &self,
+        keyring: &Keyring,
+        store: &dyn CredentialStore,
+        clock: &dyn Clock,
+    ) -> Result<(), StoreError> {
+        if self.signing.load(Ordering::Acquire) {
             return Ok(());
         }
-        let asked = self.clock().monotonic();
-        let mut failed = used.keeping.lock().await;
-        if used.signing.load(Ordering::Acquire) {
+        let asked = clock.monotonic();
+        let mut failed = self.keeping.lock().await;
+        if self.signing.load(Ordering::Acquire) {
             return Ok(());
         }
-        // Who waited for an attempt that failed does not make one more.
+        // A caller that waited for an attempt that failed does not make one more.
         if let Some((ended, error)) = &*failed
             && ended.saturating_add(FAILURE_HOLDS) > asked
         {
             return Err(shared(Arc::clone(error)));
         }
-        let check = KeyCheck::from(self.keyring().signing());
-        match self.store().use_key(&check).await {
-            Ok(names) => used.learn(self.keyring(), names),
+        match store.use_key(&KeyCheck::from(keyring.signing())).await {
+            Ok(names) => self.learn(keyring, names),
             Err(error @ StoreError::KeyMismatch { .. }) => return Err(error),
             Err(error) => {
                 let error = Arc::new(error);
-                *failed = Some((self.clock().monotonic(), Arc::clone(&error)));
+                *failed = Some((clock.monotonic(), Arc::clone(&error)));
                 return Err(shared(error));
             }
         }
         Ok(())
+    }
+
+    /// The keys' names in the order in which they were first used.
+    pub(crate) fn names(&self) -> Arc<[KeyName]> {
+        Arc::clone(&self.names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the store has been used with a key that the ring lacks.
+    pub(crate) fn lacking(&self) -> bool {
+        self.lacking.load(Ordering::Relaxed)
     }
 }

@@ -209,11 +209,11 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe.released.add_permits(count);
     }
 
-    async fn called(&self) -> Result<(&S, Running<'_>), StoreError> {
+    async fn called(&self) -> Result<(&S, RunningCall<'_>), StoreError> {
         let probe = &*self.probe;
         probe.calls.fetch_add(1, Ordering::SeqCst);
         let running = probe.running.fetch_add(1, Ordering::SeqCst) + 1;
-        let running_one = Running(&probe.running);
+        let running_one = RunningCall(&probe.running);
         probe.most_at_once.fetch_max(running, Ordering::SeqCst);
         if probe.holding_calls.load(Ordering::SeqCst)
             && let Ok(permit) = probe.calls_released.acquire().await
@@ -243,9 +243,9 @@ impl<S: CredentialStore> ProbeStore<S> {
 }
 
 /// A call that runs for as long as this lives.
-struct Running<'a>(&'a AtomicUsize);
+struct RunningCall<'a>(&'a AtomicUsize);
 
-impl Drop for Running<'_> {
+impl Drop for RunningCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
