@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use credential_core::store::StoreError;
+use credential_core::store::{ANSWER_WITHIN, StoreError};
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::{
     runtime::Handle,
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     error::{TookTooLong, backend, is_conflict, store_error},
-    executor::On,
+    executor::{On, command},
     pooler::Pooler,
     sessions::{Session, Sessions},
 };
@@ -25,19 +25,39 @@ use crate::{
 /// How long one call of the store may take, waiting for a connection included.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Begins a transaction, in one round trip.
-///
-/// The limits are the server's part of [`CALL_TIMEOUT`] and end with the transaction, so the host's
-/// pool keeps its own settings and a pooler in transaction mode carries nothing over. A node that
-/// freezes between two statements would otherwise hold the change counter, and with it every
-/// writer, until somebody notices.
-///
-/// READ COMMITTED whatever the host's default: each statement after a lock must see what was
-/// committed while it waited.
-pub(crate) const BEGIN: &str = "begin isolation level read committed read write; \
-    set local statement_timeout = '4s'; \
-    set local lock_timeout = '3s'; \
-    set local idle_in_transaction_session_timeout = '4s'";
+// A check stops waiting first. What it leaves behind on the server is ended by the limits below.
+const _: () = assert!(ANSWER_WITHIN.as_secs() < CALL_TIMEOUT.as_secs());
+
+/// The server's part of [`CALL_TIMEOUT`]. A node that freezes between two statements would otherwise hold the
+/// change counter, and with it every writer, until somebody notices.
+macro_rules! limits {
+    ($($setting:literal = $seconds:literal),* $(,)?) => {
+        /// For a session that is ours, with the isolation level of [`BEGIN`].
+        pub(crate) const LIMITS: &[(&str, &str)] = &[
+            $( ($setting, concat!($seconds, "s")), )*
+            ("default_transaction_isolation", "read committed"),
+        ];
+
+        /// Begins a transaction, in one round trip.
+        ///
+        /// The limits end with the transaction, so the host's pool keeps its own settings and a pooler in
+        /// transaction mode carries nothing over.
+        ///
+        /// READ COMMITTED whatever the host's default: each statement after a lock must see what was
+        /// committed while it waited.
+        pub(crate) const BEGIN: &str = concat!(
+            "begin isolation level read committed read write",
+            $( "; set local ", $setting, " = '", $seconds, "s'", )*
+        );
+
+        $( const _: () = assert!($seconds <= CALL_TIMEOUT.as_secs()); )*
+    };
+}
+limits! {
+    "statement_timeout" = 4,
+    "lock_timeout" = 3,
+    "idle_in_transaction_session_timeout" = 4,
+}
 
 /// Runs a call within [`CALL_TIMEOUT`].
 pub(crate) async fn in_time<T>(
@@ -227,11 +247,7 @@ impl Call {
     }
 
     async fn simple(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        sqlx::raw_sql(sql)
-            .execute(self.connection())
-            .await
-            .map_err(store_error)?;
-        Ok(())
+        command(self.connection(), sql).await.map_err(store_error)
     }
 }
 

@@ -12,24 +12,15 @@ use tokio::{
 };
 
 use crate::{
-    call::{BEGIN, Pool, in_time},
+    call::{BEGIN, LIMITS, Pool, in_time},
     error::{backend, store_error},
-    executor::On,
-    pooler::{Pooler, reachable},
+    executor::{On, command},
+    pooler::{Pooler, own_connection},
     sessions::{Session, Sessions},
 };
 
 /// `application_name` of the session, to find it in `pg_stat_activity`.
 const APPLICATION: &str = "credential-catch-up";
-
-/// The settings that [`BEGIN`] makes for each transaction elsewhere. Here they are made once, because
-/// the session is ours.
-const LIMITS: [(&str, &str); 4] = [
-    ("statement_timeout", "4s"),
-    ("lock_timeout", "3s"),
-    ("idle_in_transaction_session_timeout", "4s"),
-    ("default_transaction_isolation", "read committed"),
-];
 
 /// How long the server may take to end a session that was given up. A server process that does not end
 /// at all (stopped, or waiting for a disk) must not keep the node from catching up.
@@ -115,11 +106,7 @@ impl Turn {
     }
 
     async fn simple(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        sqlx::raw_sql(sql)
-            .execute(self.connection())
-            .await
-            .map_err(store_error)?;
-        Ok(())
+        command(self.connection(), sql).await.map_err(store_error)
     }
 }
 
@@ -155,11 +142,16 @@ async fn open(pool: &Pool) -> Result<Open, sqlx::Error> {
     })
 }
 
-/// Connects with the pool's current options: a host may have set another password since.
+/// Connects, with the limits set once, because the session is ours.
 async fn connect(pool: &Pool) -> Result<PgConnection, sqlx::Error> {
-    let options = reachable(&pool.connections.connect_options()).application_name(APPLICATION);
+    let options = own_connection(&pool.connections, APPLICATION);
     match pool.pooler {
-        Pooler::None => match options.clone().options(LIMITS).connect().await {
+        Pooler::None => match options
+            .clone()
+            .options(LIMITS.iter().copied())
+            .connect()
+            .await
+        {
             Err(error) if refuses_options(&error) => options.connect().await,
             connected => connected,
         },

@@ -33,6 +33,12 @@ impl<'c> On<'c> {
     }
 }
 
+/// Runs a command of the simple protocol, which prepares nothing.
+pub(crate) async fn command(connection: &mut PgConnection, sql: &'static str) -> Result<(), Error> {
+    sqlx::raw_sql(sql).execute(connection).await?;
+    Ok(())
+}
+
 impl<'c> Executor<'c> for On<'c> {
     type Database = Postgres;
 

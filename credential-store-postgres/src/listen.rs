@@ -13,14 +13,14 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+    ConnectOptions as _, Connection as _, PgPool,
+    postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
     call::Pool,
-    pooler::{Pooler, reachable},
+    pooler::{Pooler, own_connection},
 };
 
 /// What changes notify; the statement that appends a change names it too.
@@ -118,8 +118,8 @@ impl Listener {
             Pooler::None => {
                 self.heard
                     .send_modify(|heard| heard.state = ListenerState::Connecting);
-                let options = reachable(&self.pool.connections.connect_options());
-                Some(Task(tokio::spawn(listen(options, self.heard.clone()))))
+                let pool = self.pool.connections.clone();
+                Some(Task(tokio::spawn(listen(pool, self.heard.clone()))))
             }
             Pooler::Transaction => {
                 tracing::info!(
@@ -153,10 +153,10 @@ enum Deaf {
     Refused(#[from] sqlx::Error),
 }
 
-async fn listen(options: PgConnectOptions, heard: watch::Sender<Heard>) {
+async fn listen(pool: PgPool, heard: watch::Sender<Heard>) {
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let error = match listen_once(&options, &heard).await {
+        let error = match listen_once(&pool, &heard).await {
             Ok(never) => match never {},
             Err(error) => error,
         };
@@ -180,16 +180,13 @@ async fn listen(options: PgConnectOptions, heard: watch::Sender<Heard>) {
 enum Never {}
 
 /// Listens until that fails.
-async fn listen_once(
-    options: &PgConnectOptions,
-    heard: &watch::Sender<Heard>,
-) -> Result<Never, Deaf> {
+async fn listen_once(pool: &PgPool, heard: &watch::Sender<Heard>) -> Result<Never, Deaf> {
     let ours = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ANSWER_WITHIN)
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_lazy_with(options.clone().application_name(APPLICATION));
+        .connect_lazy_with(own_connection(pool, APPLICATION));
     let set_up = async {
         let mut listener = PgListener::connect_with(&ours).await?;
         listener.eager_reconnect(false);
@@ -213,7 +210,7 @@ async fn listen_once(
             wake(heard, &channel?, &test_channel);
             continue;
         }
-        send_test(options, &test_channel).await?;
+        send_test(pool, &test_channel).await?;
         let arrived = async {
             loop {
                 let channel = next(&mut listener).await?;
@@ -257,11 +254,8 @@ fn wake(heard: &watch::Sender<Heard>, channel: &str, test_channel: &str) {
 
 /// Sends a notice on a connection of its own. Why not on the listening one: behind a pooler it would hear
 /// only itself. Why not on the pool's: a test must not wait for the host.
-async fn send_test(options: &PgConnectOptions, channel: &str) -> Result<(), Deaf> {
-    let options = options
-        .clone()
-        .application_name("credential-listener-test")
-        .statement_cache_capacity(0);
+async fn send_test(pool: &PgPool, channel: &str) -> Result<(), Deaf> {
+    let options = own_connection(pool, "credential-listener-test").statement_cache_capacity(0);
     let send = async {
         let mut connection = options.connect().await?;
         sqlx::query("select pg_notify($1, '')")

@@ -3,11 +3,12 @@
 use std::{fmt, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection, Row as _, postgres::PgConnectOptions,
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _,
+    postgres::PgConnectOptions,
 };
 use tokio::time::timeout;
 
-use crate::error::TookTooLong;
+use crate::{error::TookTooLong, executor::command};
 
 /// What stands between a connection and PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,12 @@ pub(crate) fn reachable(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().extra_float_digits(None)
 }
 
+/// For a connection of the store's own: the pool's current options, because a host may have set another
+/// password since, under a name to find it by in `pg_stat_activity`.
+pub(crate) fn own_connection(pool: &PgPool, application: &str) -> PgConnectOptions {
+    reachable(&pool.connect_options()).application_name(application)
+}
+
 async fn detect(options: &PgConnectOptions) -> Result<Pooler, sqlx::Error> {
     let mut first = options.connect().await?;
     let firsts = look(&mut first).await?;
@@ -116,8 +123,8 @@ async fn detect(options: &PgConnectOptions) -> Result<Pooler, sqlx::Error> {
         if now != (firsts.session, seconds.session) {
             return Ok(Pooler::Transaction);
         }
-        commit(&mut first).await?;
-        commit(&mut second).await?;
+        command(&mut first, "commit").await?;
+        command(&mut second, "commit").await?;
     }
 
     // The two may have reached two poolers. A further connection to one of these gets a session that
@@ -169,9 +176,4 @@ async fn begin(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
         .fetch_one(connection)
         .await?
         .try_get(0)
-}
-
-async fn commit(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("commit").execute(connection).await?;
-    Ok(())
 }

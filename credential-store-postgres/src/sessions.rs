@@ -25,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::pooler::reachable;
+use crate::{executor::command, pooler::own_connection};
 
 /// `application_name` of the connection that ends sessions; there is one at a time, while it is
 /// needed.
@@ -277,13 +277,11 @@ impl Sessions {
         let connection = if let Some(connection) = connection {
             connection
         } else {
-            let options = reachable(&self.pool.connect_options()).application_name(APPLICATION);
-            let mut new = options.connect().await?;
+            let mut new = own_connection(&self.pool, APPLICATION).connect().await?;
             // Set once, because the connection is ours, and not in the start-up message, which a
             // pooler in session mode would refuse.
-            sqlx::raw_sql("set statement_timeout = '3s'; set lock_timeout = '3s'")
-                .execute(&mut new)
-                .await?;
+            let limits = "set statement_timeout = '3s'; set lock_timeout = '3s'";
+            command(&mut new, limits).await?;
             connection.insert(new)
         };
         let processes: Vec<i32> = sessions.iter().map(|it| it.process).collect();
@@ -303,7 +301,7 @@ impl Sessions {
 async fn settled(connection: &mut PgConnection, session: Session, in_transaction: bool) -> bool {
     let settle = async {
         if in_transaction {
-            sqlx::raw_sql("rollback").execute(&mut *connection).await?;
+            command(connection, "rollback").await?;
         }
         Session::of(connection).await
     };

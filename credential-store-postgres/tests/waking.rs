@@ -73,6 +73,31 @@ async fn a_terminated_listener_comes_back() {
     timeout(SOON, other.wake_up()).await.unwrap();
 }
 
+/// A host may have set another password since: the listener that comes back connects with the options of
+/// now, as does the connection that tests it.
+#[tokio::test]
+async fn a_listener_that_comes_back_uses_the_options_of_now() {
+    let fresh = common::fresh().await;
+    let pool = common::pool(&fresh.database.url()).await;
+    let other = PostgresStore::new(pool.clone());
+    listening(&other).await;
+    let role = format!("later_{}", fresh.database.name());
+    fresh
+        .database
+        .query(&format!("create role {role} superuser login"));
+    let options = pool.connect_options().as_ref().clone().username(&role);
+    pool.set_connect_options(options);
+    let listeners = |select: &str| {
+        fresh.database.query(&format!(
+            "select {select} from pg_stat_activity
+            where datname = current_database() and application_name = 'credential-listener'"
+        ))
+    };
+    assert_eq!(listeners("pg_terminate_backend(pid)"), "t");
+    listening(&other).await;
+    assert_eq!(listeners("usename"), role);
+}
+
 #[tokio::test]
 async fn the_listener_takes_no_connection_of_the_pool() {
     let fresh = common::fresh().await;
