@@ -158,7 +158,8 @@ impl Credentials {
                     | Refusal::UnknownKey
                     | Refusal::OtherEnvironment
                     | Refusal::UnknownClient => self
-                        .refusals()
+                        .0
+                        .refusals
                         .log_client(parsed.as_ref().ok(), refusal.as_str()),
                 }
                 metrics::not_authenticated(refusal.as_str());
@@ -175,9 +176,9 @@ impl Credentials {
         client_secret: &str,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         // Why the secret first: a string without our tag costs the same whatever the client id.
-        let secret = secret::check(client_secret, self.keyring()).map_err(|fault| {
+        let secret = secret::check(client_secret, &self.0.keyring).map_err(|fault| {
             AuthenticateError::Refused(match fault {
-                NotOurs::Tag if self.used_keys().lacking() => Refusal::UnknownKey,
+                NotOurs::Tag if self.0.used_keys.lacking() => Refusal::UnknownKey,
                 NotOurs::Tag | NotOurs::Form => Refusal::Malformed,
             })
         })?;
@@ -189,7 +190,7 @@ impl Credentials {
         }
         let checked = self.check_genuine(client_id, &secret).await;
         if matches!(checked, Err(AuthenticateError::Refused(_))) {
-            self.refusal_delay().hold(secret.selector()).await;
+            self.0.refusal_delay.hold(secret.selector()).await;
         }
         checked
     }
@@ -206,7 +207,8 @@ impl Credentials {
             return Err(AuthenticateError::Refused(Refusal::UnknownClient));
         };
         let verified = self
-            .verifier()
+            .0
+            .verifier
             .verify(client.tenant(), secret, &stored.hash)
             .await;
         if verified.is_ok() {
@@ -237,7 +239,7 @@ impl Credentials {
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let unknown = || AuthenticateError::Refused(Refusal::UnknownClient);
         let proof = secret.selector();
-        let found = self.states().get_by_proof(proof).await;
+        let found = self.0.states.get_by_proof(proof).await;
         let (live, _) = found
             .map_err(AuthenticateError::Store)?
             .ok_or_else(unknown)?;
@@ -262,7 +264,7 @@ impl Credentials {
 
     /// Logs the refusal of a client that named itself and presented a secret of its own.
     fn refuse_known(&self, credential: &Credential, refusal: Refusal) -> AuthenticateError {
-        self.refusals().log_known(credential, refusal.as_str());
+        self.0.refusals.log_known(credential, refusal.as_str());
         AuthenticateError::Refused(refusal)
     }
 
@@ -270,7 +272,8 @@ impl Credentials {
     /// logged where it happens; the next first use tries again.
     async fn rehash(&self, credential: &Credential, secret: &GenuineSecret<'_>, old: &SecretHash) {
         let Ok(new) = self
-            .verifier()
+            .0
+            .verifier
             .rehash(&credential.identity.tenant, secret)
             .await
         else {
@@ -284,11 +287,12 @@ impl Credentials {
         };
         let replace = self.store().replace_hash(change);
         let replaced = self
-            .store_work()
+            .0
+            .store_work
             .call_again(&credential.identity.tenant, Side::Clients, replace)
             .await;
         if replaced.is_ok() {
-            self.verifier().remember(secret, &new);
+            self.0.verifier.remember(secret, &new);
         }
     }
 
@@ -317,7 +321,7 @@ impl Credentials {
         let claims = TokenClaims {
             credential: live.credential.identity.id,
             proof: client.proof,
-            id: self.token_ids().draw(),
+            id: self.0.token_ids.draw(),
             issued_at: now,
             expires_at,
             scopes: match scopes {
@@ -327,7 +331,7 @@ impl Credentials {
                 }
             },
         };
-        let access_token = self.sealer().seal(&claims)?;
+        let access_token = self.0.sealer.seal(&claims)?;
         if let Some(note) = live.note_of(&client.proof) {
             note.note(now);
         }

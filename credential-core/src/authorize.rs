@@ -154,7 +154,7 @@ impl Credentials {
         Bearer {
             credentials: self,
             text,
-            digest: self.tokens().digest(text),
+            digest: self.0.tokens.digest(text),
         }
     }
 
@@ -163,7 +163,8 @@ impl Credentials {
         match entry.check(at) {
             Ok(()) => Ok(Access { entry, at }),
             Err(refusal) => {
-                self.refusals()
+                self.0
+                    .refusals
                     .log_known(&entry.live.credential, refusal.as_str());
                 Err(refusal)
             }
@@ -182,7 +183,7 @@ impl Credentials {
     ) -> Result<(), RevokeTokenError> {
         let now = self.clock().now();
         let id = client.live().credential.identity.id;
-        let Ok(claims) = self.sealer().open(token) else {
+        let Ok(claims) = self.0.sealer.open(token) else {
             return Ok(());
         };
         if claims.credential != id || claims.expires_at <= now {
@@ -198,11 +199,13 @@ impl Credentials {
             limit: REVOKED_TOKENS_LIMIT,
         });
         let committed = self
-            .store_work()
+            .0
+            .store_work
             .call(client.tenant(), Side::Clients, revoke)
             .await?;
-        self.states().own_change(id, committed.change);
-        self.states()
+        self.0.states.own_change(id, committed.change);
+        self.0
+            .states
             .confirm(committed.change)
             .await
             .map_err(RevokeTokenError::Store)?;
@@ -229,10 +232,10 @@ impl Bearer<'_> {
     #[must_use]
     pub fn verify_known(&self) -> Option<Result<Access, TokenRefusal>> {
         let node = self.credentials;
-        let known = node.tokens().get(self.digest)?;
+        let known = node.0.tokens.get(self.digest)?;
         // INVARIANT: clock, then gate, then version (see `LiveStates::holds`).
         let (at, began) = node.clock().both();
-        if !node.states().holds(known.stamp, began) {
+        if !node.0.states.holds(known.stamp, began) {
             return None;
         }
         let result = node.admit(known, at);
@@ -268,12 +271,12 @@ impl Bearer<'_> {
         let refused = AuthorizeError::Refused;
         // Of nobody here; who belongs to a client is logged by `admit`.
         let nobodys = |refusal: TokenRefusal| {
-            node.refusals().log_token(refusal.as_str());
+            node.0.refusals.log_token(refusal.as_str());
             refused(refusal)
         };
         let unknown = || nobodys(TokenRefusal::UnknownCredential);
-        let entry = if let Some(known) = node.tokens().get(self.digest) {
-            let found = node.states().get(known.token.credential).await;
+        let entry = if let Some(known) = node.0.tokens.get(self.digest) {
+            let found = node.0.states.get(known.token.credential).await;
             let (live, stamp) = found.map_err(AuthorizeError::Store)?.ok_or_else(unknown)?;
             if stamp.is_some() && stamp == known.stamp {
                 // Only the proof of freshness was too old.
@@ -281,7 +284,7 @@ impl Bearer<'_> {
             }
             TokenEntry::new(self.digest, known.token.clone(), live, stamp)
         } else {
-            let opened = node.sealer().open(self.text);
+            let opened = node.0.sealer.open(self.text);
             let claims = opened.map_err(|fault| {
                 nobodys(match fault {
                     NotOurToken::Foreign => TokenRefusal::NotOurs,
@@ -291,13 +294,13 @@ impl Bearer<'_> {
             if claims.expires_at <= node.clock().now() {
                 return Err(nobodys(TokenRefusal::Expired));
             }
-            let found = node.states().get(claims.credential).await;
+            let found = node.0.states.get(claims.credential).await;
             let (live, stamp) = found.map_err(AuthorizeError::Store)?.ok_or_else(unknown)?;
             let token = OpenToken::resolve(claims, &live.api_type);
             TokenEntry::new(self.digest, token, live, stamp)
         };
         let entry = Arc::new(entry);
-        node.tokens().insert(Arc::clone(&entry));
+        node.0.tokens.insert(Arc::clone(&entry));
         node.admit(entry, node.clock().now()).map_err(refused)
     }
 }

@@ -156,7 +156,7 @@ pub struct StoredSecret {
 impl StoredSecret {
     /// Whether it authenticates at `now`.
     #[must_use]
-    pub fn is_live(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|at| now < at)
     }
 }

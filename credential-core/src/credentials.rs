@@ -28,7 +28,7 @@ use crate::{
 /// The use cases live beside their types: management in [`manage`](crate::manage), clients and
 /// tokens in [`authenticate`](crate::authenticate), checks in [`authorize`](crate::authorize).
 #[derive(Debug, Clone)]
-pub struct Credentials(Arc<Parts>);
+pub struct Credentials(pub(crate) Arc<Parts>);
 
 /// The parts of a [`Credentials`], made by its builder.
 #[derive(Debug)]
@@ -67,13 +67,13 @@ impl Credentials {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        self.states().catch_up().await.map(|_| ()).map_err(shared)
+        self.0.states.catch_up().await.map(|_| ()).map_err(shared)
     }
 
     /// How long ago the latest complete catch-up began; `None`: there was none yet.
     #[must_use]
     pub fn freshness_age(&self) -> Option<Duration> {
-        self.states().age()
+        self.0.states.age()
     }
 
     /// How long this node may answer from its cache after its last proof that it is fresh; zero: not
@@ -86,7 +86,7 @@ impl Credentials {
     /// Counters of secret checks since the start.
     #[must_use]
     pub fn verifier_stats(&self) -> VerifierStats {
-        self.verifier().stats()
+        self.0.verifier.stats()
     }
 
     /// Brings the metrics that are read on demand up to date; see
@@ -94,7 +94,7 @@ impl Credentials {
     pub fn report_metrics(&self) {
         metrics::report(
             &self.verifier_stats(),
-            self.store_work().refused(),
+            self.0.store_work.refused(),
             self.freshness_age(),
         );
     }
@@ -137,10 +137,6 @@ impl Credentials {
         self.0.stores.trail.as_deref()
     }
 
-    pub(crate) fn keyring(&self) -> &Keyring {
-        &self.0.keyring
-    }
-
     /// To be awaited before anything is signed.
     pub(crate) async fn before_signing(&self) -> Result<(), StoreError> {
         let used = &self.0.used_keys;
@@ -152,53 +148,5 @@ impl Credentials {
     pub(crate) async fn signer(&self) -> Result<KeySigner, StoreError> {
         self.before_signing().await?;
         Ok(KeySigner::new(&self.0.keyring, self.0.used_keys.names()))
-    }
-
-    pub(crate) fn used_keys(&self) -> &UsedKeys {
-        &self.0.used_keys
-    }
-
-    pub(crate) fn prefix(&self) -> &ClientIdPrefix {
-        &self.0.prefix
-    }
-
-    pub(crate) fn limit(&self) -> u32 {
-        self.0.limit
-    }
-
-    pub(crate) fn entropy(&self) -> &dyn Entropy {
-        &*self.0.entropy
-    }
-
-    pub(crate) fn verifier(&self) -> &Verifier {
-        &self.0.verifier
-    }
-
-    pub(crate) fn sealer(&self) -> &TokenSealer {
-        &self.0.sealer
-    }
-
-    pub(crate) fn token_ids(&self) -> &TokenIds {
-        &self.0.token_ids
-    }
-
-    pub(crate) fn states(&self) -> &LiveStates {
-        &self.0.states
-    }
-
-    pub(crate) fn tokens(&self) -> &TokenCache {
-        &self.0.tokens
-    }
-
-    pub(crate) fn refusals(&self) -> &RefusalLog {
-        &self.0.refusals
-    }
-
-    pub(crate) fn store_work(&self) -> &StoreWork {
-        &self.0.store_work
-    }
-
-    pub(crate) fn refusal_delay(&self) -> &RefusalDelay {
-        &self.0.refusal_delay
     }
 }

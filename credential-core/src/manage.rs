@@ -61,7 +61,8 @@ impl Manage<'_> {
     pub fn check_room(self) -> Result<(), ManageError> {
         Ok(self
             .credentials
-            .store_work()
+            .0
+            .store_work
             .room_for_admins(self.admin.tenant())?)
     }
 
@@ -111,7 +112,8 @@ impl Manage<'_> {
         });
         let replaced = self
             .credentials
-            .store_work()
+            .0
+            .store_work
             .call(tenant, Side::Admins, replace)
             .await?;
         self.in_effect(replaced).await
@@ -120,7 +122,7 @@ impl Manage<'_> {
     /// When a change that is committed is in effect on every node. On this one it is at once.
     async fn in_effect(&self, committed: Committed<Credential>) -> Result<Changed, ManageError> {
         let Committed { value, change } = committed;
-        let states = self.credentials.states();
+        let states = &self.credentials.0.states;
         states.own_change(value.identity.id, change);
         let bound = states.confirm(change).await?;
         Ok(self.changed(value, bound))
@@ -129,7 +131,7 @@ impl Manage<'_> {
     /// As [`in_effect`](Self::in_effect), where the credential was found to be as it shall be: nothing is
     /// promised unless the change log confirms what was read.
     async fn already_in_effect(&self, credential: Credential) -> Result<Changed, ManageError> {
-        let states = self.credentials.states();
+        let states = &self.credentials.0.states;
         let (same, bound) = states.confirm_version(&credential).await?;
         if !same {
             return Err(ManageError::StaleVersion);

@@ -32,14 +32,17 @@ impl Credentials {
     /// `IssuerMismatch` if a node that is alive has another issuer;
     /// `Backend` if the store does not answer.
     pub async fn start(&self) -> Result<Running, StoreError> {
-        self.used_keys().check(self.keyring(), self.store()).await?;
-        self.states().catch_up().await.map_err(shared)?;
+        self.0
+            .used_keys
+            .check(&self.0.keyring, self.store())
+            .await?;
+        self.0.states.catch_up().await.map_err(shared)?;
         let api_types = self.catalog().api_types();
         tracing::info!(
             environment = %self.environment(),
             issuer = self.issuer(),
             api_types = ?api_types.iter().map(|it| it.id().as_str()).collect::<Vec<_>>(),
-            keys = ?self.keyring().keys().map(|it| it.name().as_str()).collect::<Vec<_>>(),
+            keys = ?self.0.keyring.keys().map(|it| it.name().as_str()).collect::<Vec<_>>(),
             "credentials are served"
         );
         let (stop, stopped) = watch::channel(());
@@ -79,7 +82,7 @@ async fn flush_uses(credentials: Credentials, mut stopped: watch::Receiver<()>) 
             _ = stopped.changed() => true,
             () = tokio::time::sleep(FLUSH_EVERY) => false,
         };
-        let flushed = credentials.states().flush_uses().await;
+        let flushed = credentials.0.states.flush_uses().await;
         metrics::uses_flushed(flushed.is_ok(), *flushed.as_ref().unwrap_or(&0));
         if let Err(error) = flushed {
             // The notes stay, so only time is lost.
@@ -96,7 +99,7 @@ async fn flush_uses(credentials: Credentials, mut stopped: watch::Receiver<()>) 
 
 /// Catches up every [`CATCH_UP_EVERY`], and at once when the store says so.
 async fn keep_up(credentials: Credentials, mut stopped: watch::Receiver<()>) {
-    let states = credentials.states();
+    let states = &credentials.0.states;
     let mut pause = CATCH_UP_EVERY;
     let mut upto = 0;
     let mut rest = WOKEN_AFTER;

@@ -342,7 +342,7 @@ impl ApiType {
 
     /// True if the set belongs to this API type and this list of scopes.
     #[must_use]
-    pub fn owns(&self, set: &ScopeSet) -> bool {
+    pub(crate) fn owns(&self, set: &ScopeSet) -> bool {
         set.tag() == self.listed.tag
     }
 }

@@ -127,7 +127,7 @@ impl ScopeSet {
 
     /// What both sets hold; nothing if they belong to different API types.
     #[must_use]
-    pub fn intersection(&self, other: &Self) -> Self {
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
         let mut both = Self::empty(self.tag);
         if self.tag == other.tag {
             for ((word, a), b) in both.bits.iter_mut().zip(self.bits).zip(other.bits) {
@@ -139,7 +139,7 @@ impl ScopeSet {
 
     /// What this set holds and `other` does not. A set of another API type takes nothing away.
     #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
+    pub(crate) fn difference(&self, other: &Self) -> Self {
         let mut rest = *self;
         if self.tag == other.tag {
             for (word, less) in rest.bits.iter_mut().zip(other.bits) {

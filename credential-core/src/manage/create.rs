@@ -38,29 +38,31 @@ impl Manage<'_> {
             scopes,
             expires_at,
         } = Wanted::of(request, host.catalog(), now)?;
-        let limit = host.limit();
+        let limit = host.0.limit;
         let refused = |error| match error {
             CallError::Store(StoreError::LimitReached) => ManageError::LimitReached { limit },
             other => other.into(),
         };
         // INVARIANT: nothing is hashed that will be refused. Only races are left for `insert` to
         // decide.
-        let creating = host.store_work().creating(tenant).await?;
+        let creating = host.0.store_work.creating(tenant).await?;
         let look = host.store().may_insert(tenant, &name, limit);
-        host.store_work()
+        host.0
+            .store_work
             .call(tenant, Side::Admins, look)
             .await
             .map_err(refused)?;
 
         host.before_signing().await?;
         let (client_secret, selector) = ClientSecret::generate(
-            host.prefix(),
+            &host.0.prefix,
             host.environment(),
-            host.keyring(),
-            host.entropy(),
+            &host.0.keyring,
+            &*host.0.entropy,
         );
         let hash =
-            host.verifier()
+            host.0
+                .verifier
                 .hash(tenant, &client_secret)
                 .await
                 .map_err(|error| match error {
@@ -71,10 +73,10 @@ impl Manage<'_> {
                 })?;
         let credential = Credential {
             identity: Identity {
-                id: CredentialId::random(host.entropy()),
+                id: CredentialId::random(&*host.0.entropy),
                 tenant: tenant.clone(),
                 api_type: api_type.id().clone(),
-                client_id: ClientId::generate(host.prefix(), host.environment(), host.entropy()),
+                client_id: ClientId::generate(&host.0.prefix, host.environment(), &*host.0.entropy),
                 environment: host.environment(),
                 created_at: now,
                 created_by: self.admin.id().clone(),
@@ -113,13 +115,14 @@ impl Manage<'_> {
             event,
         });
         let committed = host
-            .store_work()
+            .0
+            .store_work
             .call_again(tenant, Side::Admins, insert)
             .await
             .map_err(refused)?;
         drop(creating);
-        host.states().own_change(id, committed.change);
-        host.states().confirm(committed.change).await?;
+        host.0.states.own_change(id, committed.change);
+        host.0.states.confirm(committed.change).await?;
         Ok(Created {
             credential,
             client_secret,

@@ -20,7 +20,8 @@ impl Manage<'_> {
         let tenant = self.admin.tenant();
         let found = self.credentials.store().get(tenant, id);
         self.credentials
-            .store_work()
+            .0
+            .store_work
             .call(tenant, Side::Admins, found)
             .await?
             .ok_or(ManageError::NotFound)
@@ -45,7 +46,8 @@ impl Manage<'_> {
         let items = self.credentials.store().list(tenant, &one_more);
         let items = self
             .credentials
-            .store_work()
+            .0
+            .store_work
             .call(tenant, Side::Admins, items)
             .await?;
         Ok(page(items, limit, ListPosition::of))
@@ -71,7 +73,8 @@ impl Manage<'_> {
         let items = trail.audit_events(tenant, &one_more);
         let items = self
             .credentials
-            .store_work()
+            .0
+            .store_work
             .call(tenant, Side::Admins, items)
             .await?;
         Ok(page(items, limit, StoredRow::seq))

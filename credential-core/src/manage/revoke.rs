@@ -39,7 +39,8 @@ impl Manage<'_> {
         });
         let committed = self
             .credentials
-            .store_work()
+            .0
+            .store_work
             .call(tenant, Side::Admins, revoke)
             .await?;
         self.in_effect(committed).await

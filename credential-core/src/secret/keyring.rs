@@ -238,7 +238,7 @@ impl Key {
 
     /// HMAC-SHA256 that chains an audit row.
     #[must_use]
-    pub fn audit_mac(&self, data: &[u8]) -> [u8; 32] {
+    pub(crate) fn audit_mac(&self, data: &[u8]) -> [u8; 32] {
         mac(&self.audit, data)
     }
 

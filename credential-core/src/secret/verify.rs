@@ -234,8 +234,8 @@ impl Verifier {
     }
 
     /// Whether the secret is known to match the stored hash.
-    #[must_use]
-    pub fn is_cached(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_cached(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) -> bool {
         let digest = self.0.digest(secret, stored);
         self.0.cache.peek(&digest).is_some()
     }
@@ -243,13 +243,13 @@ impl Verifier {
     /// Remembers that the secret matches the stored hash.
     ///
     /// To be called only for a hash that was made of this very secret: nothing is checked.
-    pub fn remember(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) {
+    pub(crate) fn remember(&self, secret: &GenuineSecret<'_>, stored: &SecretHash) {
         self.0.cache.insert(self.0.digest(secret, stored), ());
     }
 
     /// What was done so far.
     #[must_use]
-    pub fn stats(&self) -> VerifierStats {
+    pub(crate) fn stats(&self) -> VerifierStats {
         let inner = &*self.0;
         VerifierStats {
             hashes: inner.hashes.load(Ordering::Relaxed),
