@@ -82,7 +82,7 @@ fn every_file_that_a_document_names_exists() {
         for mention in mentions(&prose(&text)) {
             let named = ENDINGS.iter().any(|ending| mention.ends_with(ending))
                 || mention.starts_with("scripts/");
-            let single = !mention.contains([' ', '*', '{', '<', ':', '"']);
+            let single = !mention.contains([' ', '*', '…', '{', '<', ':', '"']);
             if !named || !single || mention.starts_with('/') || NOT_OURS.contains(&mention) {
                 continue;
             }

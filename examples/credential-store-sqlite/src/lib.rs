@@ -318,7 +318,7 @@ impl CredentialStore for SqliteStore {
             if let (None, Some(other)) = (beat.applied, other) {
                 return Err(StoreError::IssuerMismatch { issuer, other }.into());
             }
-            let bound = i64::try_from(beat.max_staleness.as_micros())?;
+            let bound = i64::try_from(beat.max_staleness.as_micros()).unwrap_or(i64::MAX);
             let node = params![beat.node.0, bound, &*issuer, db.now.as_micros()];
             db.run("insert or replace into node values (?, ?, ?, ?)", node)?;
             let old = [since(CHANGES_KEPT_FOR)];
@@ -328,19 +328,16 @@ impl CredentialStore for SqliteStore {
             db.run(sql, old)?;
 
             let upto = db.latest()?;
-            let missing = beat
-                .applied
-                .and_then(|it| upto.number.checked_sub(it.number));
-            let missing = usize::try_from(missing.unwrap_or(u64::MAX))?;
-            let listed = if missing > beat.max_changes {
-                0
-            } else {
-                missing
-            };
+            let missing = beat.applied.and_then(|it| {
+                let missing = upto.number.checked_sub(it.number)?;
+                usize::try_from(missing)
+                    .ok()
+                    .filter(|it| *it <= beat.max_changes)
+            });
             // The newest, oldest first.
             let sql =
                 "select * from (select * from change order by number desc limit ?) order by number";
-            let rows = db.all(sql, [most(listed)], |row| {
+            let rows = db.all(sql, [most(missing.unwrap_or(0))], |row| {
                 let about: Option<[u8; 16]> = row.get("credential")?;
                 let about = about.map(CredentialId::from_bytes);
                 let change = LoggedChange {
@@ -359,7 +356,7 @@ impl CredentialStore for SqliteStore {
             let largest = db.first(sql, [], |row| Ok(row.get(0)?))?;
             Ok(Changes {
                 upto,
-                items: (items.len() == missing).then_some(items),
+                items: (missing == Some(items.len())).then_some(items),
                 waited: waited.unwrap_or_default(),
                 largest_max_staleness: Duration::from_micros(largest.unwrap_or(0)),
             })
