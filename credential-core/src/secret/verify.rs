@@ -217,8 +217,7 @@ impl Verifier {
         self.hash_text(tenant, secret.expose_secret()).await
     }
 
-    /// Hashes a secret of the tenant's anew that was found right, to replace a hash of another cost or key. Once the
-    /// new hash is stored, [`remember`](Self::remember) it.
+    /// Hashes a secret of the tenant's anew that was found right, to replace a hash of another cost or key.
     ///
     /// # Errors
     /// As for [`hash`](Self::hash). The old hash still holds: try again at the next success.
