@@ -527,7 +527,7 @@ impl CredentialStore for Mutant {
         match self.fault {
             Some(Fault::LimitOneMore) => new.limit += 1,
             Some(Fault::LimitCheckedBefore) => {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 new.limit = u32::MAX;
             }
             Some(Fault::NamesAsTyped)
@@ -645,7 +645,7 @@ impl CredentialStore for Mutant {
                     edit.expected_version += edits.unwrap_or(0);
                 }
                 Some(Fault::VersionCheckedBefore) if before.version == edit.expected_version => {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                     let now = self.inner.get(&edit.tenant, id).await?;
                     edit.expected_version = now.unwrap().version;
                 }
@@ -742,7 +742,8 @@ impl CredentialStore for Mutant {
             return Err(StoreError::NotFound);
         }
         if self.is(Fault::StateTorn) {
-            tokio::task::yield_now().await;
+            // As long as a round trip to a database takes.
+            tokio::time::sleep(Duration::from_millis(1)).await;
             state.upto = self.inner.state(id).await?.upto;
         }
         Ok(self.state_seen(state, false))

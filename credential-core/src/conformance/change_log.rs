@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -263,27 +263,17 @@ pub async fn reads_carry_the_latest_change<S: CredentialStore + Clone>(store: &S
 
 /// What a state says and the change that it is as of belong together, also while others write.
 pub async fn reads_are_of_one_moment<S: CredentialStore + Clone>(store: &S) {
-    let made = inserted(store, "alder", "Lab", 0).await;
+    const AT_LEAST: usize = 20;
+    let mut made = inserted(store, "alder", "Lab", 0).await;
     let selector = made.settings.secrets.first().unwrap().selector;
     let (id, start) = (made.identity.id, latest(store).await);
-    let writer = async {
-        let mut made = made;
-        let mut names = vec![(start.number, made.settings.name.clone())];
-        for n in 0..60 {
-            let edited = store.replace(rename(&made, &format!("name {n}"))).await;
-            let edited = edited.unwrap();
-            made = edited.value;
-            names.push((edited.change.number, made.settings.name.clone()));
-            tokio::task::yield_now().await;
-        }
-        names
-    };
-    let writing = Arc::new(AtomicBool::new(true));
+    let edits = Arc::new(AtomicUsize::new(0));
+    let reading = AtomicBool::new(true);
     let readers = at_once(3, |_| {
-        let (store, writing) = (store.clone(), Arc::clone(&writing));
+        let (store, edits) = (store.clone(), Arc::clone(&edits));
         async move {
             let mut reads = Vec::new();
-            while writing.load(Ordering::SeqCst) {
+            while reads.len() < AT_LEAST || edits.load(Ordering::SeqCst) < AT_LEAST {
                 reads.push(store.state(id).await.unwrap());
                 reads.push(store.state_by_proof(&selector).await.unwrap());
                 tokio::task::yield_now().await;
@@ -291,17 +281,28 @@ pub async fn reads_are_of_one_moment<S: CredentialStore + Clone>(store: &S) {
             reads
         }
     });
+    let readers = async {
+        let reads = readers.await;
+        reading.store(false, Ordering::SeqCst);
+        reads
+    };
     let writer = async {
-        let names = writer.await;
-        writing.store(false, Ordering::SeqCst);
+        let mut names = vec![(start.number, made.settings.name.clone())];
+        while reading.load(Ordering::SeqCst) {
+            let name = format!("name {}", names.len());
+            let edited = store.replace(rename(&made, &name)).await.unwrap();
+            made = edited.value;
+            names.push((edited.change.number, made.settings.name.clone()));
+            edits.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
         names
     };
-    let (names, reads) = tokio::join!(writer, readers);
+    let (reads, names) = tokio::join!(readers, writer);
     for read in reads.into_iter().flatten() {
         let found = read.value.unwrap().credential.settings.name;
-        let then = names
-            .iter()
-            .rfind(|(number, _)| *number <= read.upto.number);
+        let mut names = names.iter();
+        let then = names.rfind(|(number, _)| *number <= read.upto.number);
         let (_, expected) = then.unwrap();
         assert_eq!(found, *expected, "as of {:?}", read.upto);
     }
