@@ -46,18 +46,9 @@ impl Db<'_> {
         statement.query_and_then(values, read)?.collect()
     }
 
-    pub(crate) fn first<T>(
-        &self,
-        sql: &str,
-        values: impl Params,
-        read: impl FnMut(&Row<'_>) -> Result<T, Failure>,
-    ) -> Result<Option<T>, Failure> {
-        Ok(self.all(sql, values, read)?.into_iter().next())
-    }
-
     pub(crate) fn latest(&self) -> Result<ChangeId, Failure> {
         let sql = "select * from change order by number desc limit 1";
-        let latest = self.first(sql, [], change_id)?;
+        let latest = self.all(sql, [], change_id)?.pop();
         latest.ok_or_else(|| "the change log is empty".into())
     }
 
@@ -80,33 +71,28 @@ impl Db<'_> {
 
     pub(crate) fn find(&self, id: CredentialId) -> Result<Option<CredentialState>, Failure> {
         let sql = "select * from credential where id = ?";
-        self.first(sql, [id.as_bytes()], state)
+        Ok(self.all(sql, [id.as_bytes()], state)?.pop())
     }
 
     /// Puts a credential in the place of what is there.
     pub(crate) fn put(&self, state: &CredentialState) -> Result<(), Failure> {
-        let Credential {
-            identity,
-            settings,
-            observed,
-            revoked,
-            version,
-        } = &state.credential;
+        let it = &state.credential;
+        let (identity, settings) = (&it.identity, &it.settings);
         let id = identity.id.as_bytes();
         let micros = |at: Option<Timestamp>| at.map(Timestamp::as_micros);
-        let secrets = settings.secrets.iter().map(|it| {
-            SecretParts::from((
-                it.selector.to_string(),
-                it.hash.phc().to_owned(),
-                it.hash.key().to_string(),
-                it.created_at.as_micros(),
-                micros(it.expires_at),
-                micros(it.last_used_at),
-            ))
+        let secrets = settings.secrets.iter().map(|secret| {
+            (
+                secret.selector.as_str(),
+                secret.hash.phc(),
+                secret.hash.key().as_str(),
+                secret.created_at.as_micros(),
+                micros(secret.expires_at),
+                micros(secret.last_used_at),
+            )
         });
-        let tokens = state.revoked_tokens.iter().map(|it| {
-            let times = (it.issued_at.as_micros(), it.expires_at.as_micros());
-            (it.id.as_bytes(), times)
+        let tokens = state.revoked_tokens.iter().map(|token| {
+            let times = (token.issued_at.as_micros(), token.expires_at.as_micros());
+            (token.id.as_bytes(), times)
         });
         self.run("delete from credential where id = ?", [id])?;
         self.run("delete from proof where credential = ?", [id])?;
@@ -129,11 +115,11 @@ impl Db<'_> {
                 identity.created_at.as_micros(),
                 identity.created_by.as_str(),
                 micros(settings.expires_at),
-                micros(revoked.as_ref().map(|it| it.at)),
-                revoked.as_ref().map(|it| it.by.as_str()),
-                version,
-                micros(observed.tokens_valid_from),
-                micros(observed.last_used_at),
+                micros(it.revoked.as_ref().map(|revoked| revoked.at)),
+                it.revoked.as_ref().map(|revoked| revoked.by.as_str()),
+                it.version,
+                micros(it.observed.tokens_valid_from),
+                micros(it.observed.last_used_at),
                 serde_json::to_string(&secrets.collect::<Vec<_>>())?,
                 serde_json::to_string(&tokens.collect::<Vec<_>>())?,
             ],
@@ -143,13 +129,14 @@ impl Db<'_> {
 
     pub(crate) fn head(&self, tenant: &TenantId) -> Result<Option<AuditHead>, Failure> {
         let sql = "select * from head where tenant = ?";
-        self.first(sql, [tenant.as_str()], |row| {
+        let head = self.all(sql, [tenant.as_str()], |row| {
             Ok(AuditHead {
                 seq: row.get("seq")?,
                 hash: row.get("hash")?,
                 key: row.get::<_, String>("key_name")?.parse().ok(),
             })
-        })
+        });
+        Ok(head?.pop())
     }
 
     /// Seals events behind the head of their tenant, one after the other, and moves the head.

@@ -98,10 +98,11 @@ impl Db<'_> {
     fn name_is_free(&self, tenant: &TenantId, key: &str, this: &[u8]) -> Result<(), Failure> {
         let sql = "select 1 from credential
             where tenant = ? and name_key = ? and revoked_at is null and id <> ?";
-        match self.first(sql, params![tenant.as_str(), key, this], |_| Ok(()))? {
-            Some(()) => Err(StoreError::NameTaken.into()),
-            None => Ok(()),
+        let taken = self.all(sql, params![tenant.as_str(), key, this], |_| Ok(()))?;
+        if taken.is_empty() {
+            return Ok(());
         }
+        Err(StoreError::NameTaken.into())
     }
 
     fn has_room(
@@ -263,7 +264,7 @@ impl CredentialStore for SqliteStore {
         let proof = *proof;
         self.run(move |db| {
             let sql = "select credential from proof where id = ?";
-            let owner = db.first(sql, [proof.as_str()], |row| Ok(row.get(0)?))?;
+            let owner = db.all(sql, [proof.as_str()], |row| Ok(row.get(0)?))?.pop();
             db.state(owner.map(CredentialId::from_bytes))
         })
         .await
@@ -314,7 +315,7 @@ impl CredentialStore for SqliteStore {
             let since = |time| db.now.saturating_sub(time).as_micros();
             let sql = "select issuer from node where issuer <> ? and seen_at >= ?";
             let alive = params![&*issuer, since(NODE_ALIVE_FOR)];
-            let other = db.first(sql, alive, |row| Ok(row.get(0)?))?;
+            let other = db.all(sql, alive, |row| Ok(row.get(0)?))?.pop();
             if let (None, Some(other)) = (beat.applied, other) {
                 return Err(StoreError::IssuerMismatch { issuer, other }.into());
             }
@@ -337,27 +338,23 @@ impl CredentialStore for SqliteStore {
             // The newest, oldest first.
             let sql =
                 "select * from (select * from change order by number desc limit ?) order by number";
-            let rows = db.all(sql, [most(missing.unwrap_or(0))], |row| {
+            let mut oldest = db.now;
+            let items = db.all(sql, [most(missing.unwrap_or(0))], |row| {
                 let about: Option<[u8; 16]> = row.get("credential")?;
                 let about = about.map(CredentialId::from_bytes);
-                let change = LoggedChange {
+                oldest = oldest.min(Timestamp::from_micros(row.get("at")?));
+                Ok(LoggedChange {
                     id: change_id(row)?,
                     previous: Mark(row.get("previous")?),
                     change: about.map_or(Change::Everything, Change::Credential),
-                };
-                Ok((change, Timestamp::from_micros(row.get("at")?)))
+                })
             })?;
-            let waited = rows.first().map(|(_, at)| db.now.saturating_since(*at));
-            let items = rows
-                .into_iter()
-                .map(|(change, _)| change)
-                .collect::<Vec<_>>();
             let sql = "select max(max_staleness) from node";
-            let largest = db.first(sql, [], |row| Ok(row.get(0)?))?;
+            let largest = db.all(sql, [], |row| Ok(row.get(0)?))?.pop();
             Ok(Changes {
                 upto,
                 items: (missing == Some(items.len())).then_some(items),
-                waited: waited.unwrap_or_default(),
+                waited: db.now.saturating_since(oldest),
                 largest_max_staleness: Duration::from_micros(largest.unwrap_or(0)),
             })
         })
