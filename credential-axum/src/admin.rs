@@ -168,7 +168,10 @@ async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Re
             parts.extensions.insert(admin);
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            drop(body);
+            problem.into_response()
+        }
     };
     if response.status() == StatusCode::TOO_MANY_REQUESTS {
         hold().await;

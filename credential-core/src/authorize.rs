@@ -100,11 +100,18 @@ impl Access {
     /// [`ApiType::requirement`] for method and path.
     #[must_use]
     pub fn permits(&self, requirement: &Requirement) -> bool {
-        let permitted = requirement.is_met_by(&self.entry.rights);
+        let permitted = self.meets(requirement);
         if permitted {
             self.entry.note_use(self.at);
         }
         permitted
+    }
+
+    /// As [`permits`](Self::permits), without counting as a use: for a condition of a call that is not
+    /// decided yet.
+    #[must_use]
+    pub fn meets(&self, requirement: &Requirement) -> bool {
+        requirement.is_met_by(&self.entry.rights)
     }
 
     /// Whether the token and its credential confer a scope now, by name, wildcard or full

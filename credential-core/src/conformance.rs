@@ -75,6 +75,7 @@ macro_rules! for_each_credential_case {
             list_is_invisible_across_tenants,
             replace_puts_settings_in_the_place_of_others,
             replace_refuses_a_stale_version,
+            a_selector_of_another_credential_is_refused,
             replace_adds_and_takes_away_secrets,
             replace_leaves_the_hash_and_last_use_of_a_secret,
             replace_lets_one_of_two_racing_edits_win,

@@ -140,8 +140,13 @@ impl Credentials {
     /// To be awaited before anything is signed.
     pub(crate) async fn before_signing(&self) -> Result<(), StoreError> {
         let used = &self.0.used_keys;
-        used.before_signing(&self.0.keyring, self.store(), self.clock())
-            .await
+        used.before_signing(
+            self.0.states.histories_lost(),
+            &self.0.keyring,
+            self.store(),
+            self.clock(),
+        )
+        .await
     }
 
     /// What signs audit rows.

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -142,13 +143,27 @@ impl<K: Eq + Hash, V, M> Flight<K, V, M> {
         self.result.is_closed()
     }
 
-    /// Returns once nobody waits for it any more. Somebody may come aboard right after.
-    pub(crate) async fn emptied(&self) {
-        self.result.closed().await;
+    /// The result of `wait`, for work that has not begun yet; `None`, and the flight is called off, if all
+    /// callers have left before.
+    pub(crate) async fn unless_empty<T>(&mut self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        loop {
+            let waited = tokio::select! {
+                waited = &mut wait => Some(waited),
+                () = self.result.closed() => None,
+            };
+            if self.call_off_if_empty() {
+                return None;
+            }
+            // Nothing yet: someone came aboard after the last had left.
+            if waited.is_some() {
+                return waited;
+            }
+        }
     }
 
     /// Takes it out of the table if nobody waits for it; whether it did.
-    pub(crate) fn call_off_if_empty(&mut self) -> bool {
+    fn call_off_if_empty(&mut self) -> bool {
         let mut flights = self.flights.lock();
         // Callers come aboard under this lock, so the answer holds until it is released.
         let empty = self.result.is_closed();

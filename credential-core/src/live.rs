@@ -25,7 +25,14 @@ mod sync {
     pub(super) use crate::store::{Change, ChangeId, Changes, LoggedChange};
 }
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use quick_cache::sync::Cache;
 use tokio::sync::oneshot;
@@ -101,6 +108,8 @@ struct Inner {
     stores: Stores,
     catalog: ScopeCatalog,
     clock: Arc<dyn Clock>,
+    /// How often the log did not follow on what this node knew.
+    lost: AtomicU64,
     node: NodeId,
     issuer: Arc<str>,
     max_staleness: Duration,
@@ -207,6 +216,7 @@ impl LiveStates {
             stores,
             catalog,
             clock,
+            lost: AtomicU64::new(0),
             node,
             issuer,
             max_staleness,
@@ -437,8 +447,19 @@ impl LiveStates {
         let caught_up = self.catch_up().await.map_err(shared)?;
         let found = self.get(credential.identity.id).await.map_err(shared)?;
         // `None`: this node's catalogue does not offer its API type, so it confers nothing here.
-        let same = found.is_none_or(|(live, _)| live.credential.version == credential.version);
+        let same = found.is_none_or(|(live, _)| {
+            // The version alone does not tell: after a failover it comes again for another edit.
+            let now = &live.credential;
+            now.version == credential.version
+                && now.settings.scopes == credential.settings.scopes
+                && now.revoked == credential.revoked
+        });
         Ok((same, caught_up.largest_max_staleness))
+    }
+
+    /// Counts the histories of the store that this node has seen end, by a restore or a failover.
+    pub(crate) fn histories_lost(&self) -> u64 {
+        self.0.lost.load(Ordering::Acquire)
     }
 
     /// Writes the uses that the store does not know of yet.
@@ -500,6 +521,7 @@ impl Inner {
         if followed {
             metrics::changes_applied(items);
         } else if let Some(applied) = ticket.applied {
+            self.lost.fetch_add(1, Ordering::Release);
             metrics::caches_dropped();
             tracing::warn!(
                 applied = applied.number,

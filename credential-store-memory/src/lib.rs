@@ -16,7 +16,9 @@ use async_trait::async_trait;
 use credential_core::{
     audit::{AuditEvent, Event},
     clock::{Clock, SystemClock, Timestamp},
-    credential::{Credential, CredentialName, CredentialState, Revocation, RevokedToken},
+    credential::{
+        Credential, CredentialName, CredentialState, Revocation, RevokedToken, StoredSecret,
+    },
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
@@ -200,6 +202,18 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Data {
+    /// A proof belongs to one credential for ever.
+    fn check_proofs(&self, id: CredentialId, secrets: &[StoredSecret]) -> Result<(), StoreError> {
+        let owner = |secret: &StoredSecret| self.owner_of_proof.get(&secret.selector);
+        if secrets.iter().filter_map(owner).all(|owner| *owner == id) {
+            Ok(())
+        } else {
+            Err(StoreError::Backend {
+                source: "a secret of another credential has that selector".into(),
+            })
+        }
+    }
+
     fn owned(&mut self, tenant: &TenantId, id: CredentialId) -> Result<&mut Row, StoreError> {
         self.credentials
             .get_mut(&id)
@@ -259,6 +273,7 @@ impl CredentialStore for MemoryStore {
         } = new;
         let mut data = self.data();
         let id = credential.identity.id;
+        data.check_proofs(id, &credential.settings.secrets)?;
         let tenant = data
             .tenants
             .entry(credential.identity.tenant.clone())
@@ -338,6 +353,7 @@ impl CredentialStore for MemoryStore {
             before.settings.name.comparison_key(),
             edit.settings.name.comparison_key(),
         );
+        data.check_proofs(edit.id, &edit.settings.secrets)?;
         let mut settings = edit.settings;
         for secret in &mut settings.secrets {
             if let Some(kept) = before.secret(&secret.selector) {

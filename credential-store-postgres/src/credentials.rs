@@ -319,7 +319,10 @@ pub(crate) async fn replace(
                     coalesce(kept.phc, s.phc) as phc,
                     coalesce(kept.key_name, s.key_name) as key_name, s.created_at, s.expires_at,
                     case when kept.selector is null then s.last_used_at else kept.last_used_at end
-                        as last_used_at
+                        as last_used_at,
+                    kept.selector is null as added,
+                    (kept.ordinal, kept.created_at, kept.expires_at) is distinct from
+                        (s.ordinal, s.created_at, s.expires_at) as differs
                 from changed, unnest($8::text[], $9::text[], $10::text[], $11::timestamptz[],
                     $12::timestamptz[], $13::timestamptz[]) with ordinality
                     as s (selector, phc, key_name, created_at, expires_at, last_used_at, ordinal)
@@ -328,17 +331,20 @@ pub(crate) async fn replace(
             ), gone as (
                 delete from credential_management.secret as s using changed
                 where s.credential_id = changed.id and s.selector <> all ($8)
+            ), moved as (
+                -- Only what differs: a secret whose use is being written is locked meanwhile.
+                update credential_management.secret as s
+                set ordinal = m.ordinal, created_at = m.created_at, expires_at = m.expires_at
+                from secrets as m
+                where s.selector = m.selector and s.credential_id = m.credential_id
+                    and not m.added and m.differs
             ), written as (
+                -- Fails if the selector is another credential's.
                 insert into credential_management.secret (credential_id, selector, ordinal, phc,
                     key_name, created_at, expires_at, last_used_at)
                 select credential_id, selector, ordinal, phc, key_name, created_at, expires_at,
                     last_used_at
-                from secrets
-                on conflict (selector) do update set ordinal = excluded.ordinal,
-                    created_at = excluded.created_at, expires_at = excluded.expires_at
-                where secret.credential_id = excluded.credential_id
-                    and (secret.ordinal, secret.created_at, secret.expires_at) is distinct from
-                        (excluded.ordinal, excluded.created_at, excluded.expires_at)
+                from secrets where added
             ), events as (
                 insert into credential_management.audit_event
                     (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,

@@ -37,7 +37,9 @@ pub(crate) async fn record(store: &PostgresStore, uses: &[LastUse]) -> Result<()
             ), later as (
                 select s.selector, u.at from credential_management.secret as s
                 join used as u using (credential_id, selector)
-                where s.last_used_at is null or s.last_used_at < u.at
+                where (s.last_used_at is null or s.last_used_at < u.at)
+                    -- Credentials are locked before their secrets, as edits lock them.
+                    and (select count(*) from latest) is not null
                 order by s.selector for no key update of s
             )
             update credential_management.secret as s

@@ -224,7 +224,8 @@ impl<'a> Policy<'a> {
             .api_type
             .scope_at(rule.scope)
             .map_or("", |scope| scope.name.as_str());
-        if !caller.has_scope(scope) {
+        let acting = self.api_type.requires(scope);
+        if !acting.is_ok_and(|acting| caller.meets(&acting)) {
             return Err(Denial::MayNotActFor {
                 scope: scope.to_owned(),
                 header: rule.header.clone(),

@@ -393,6 +393,41 @@ pub async fn replace_adds_and_takes_away_secrets<S: CredentialStore + Clone>(sto
     }
 }
 
+/// A proof belongs to one credential for ever: a store refuses a secret with another credential's
+/// selector, and changes nothing.
+pub async fn a_selector_of_another_credential_is_refused<S: CredentialStore + Clone>(store: &S) {
+    let owner = inserted(store, "alder", "Lab", 0).await;
+    let other = inserted(store, "birch", "Lab", 0).await;
+    let before = latest(store).await;
+    let taken = StoredSecret {
+        selector: owner.settings.secrets.first().unwrap().selector,
+        ..secret()
+    };
+    let mut settings = other.settings.clone();
+    settings.secrets.push(taken.clone());
+    let details = Details::Renamed {
+        name: "Lab",
+        name_before: "Lab",
+    };
+    let refused = store.replace(edit(&other, settings, &details)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Backend { .. })),
+        "{refused:?}"
+    );
+    let mut added = credential(&tenant("birch"), "Imaging", 0);
+    added.settings.secrets = vec![taken.clone()];
+    let refused = store.insert(new(&added, 1_000)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Backend { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(latest(store).await, before);
+    let found = store.state_by_proof(&taken.selector).await.unwrap().value;
+    assert_eq!(found.map(|it| it.credential), Some(owner));
+    let found = store.get(&other.identity.tenant, other.identity.id).await;
+    assert_eq!(found.unwrap(), Some(other));
+}
+
 /// An edit was decided on what was read before: what the store learned of a secret meanwhile stays.
 pub async fn replace_leaves_the_hash_and_last_use_of_a_secret<S: CredentialStore + Clone>(
     store: &S,

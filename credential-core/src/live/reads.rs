@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     flight::{Flight, Flights},
@@ -72,8 +72,12 @@ where
         loop {
             let places = Arc::clone(&self.places);
             let prepare = || Ok::<_, Infallible>(((), read()));
-            let fly = |flight: Flight<_, _>, read| async move {
-                let found = places.with_one(read).await;
+            let fly = |mut flight: Flight<_, _>, read| async move {
+                let found = match flight.unless_empty(places.enter()).await {
+                    Some(Ok(_place)) => read.await,
+                    Some(Err(error)) => Err(error),
+                    None => return,
+                };
                 flight.land(found);
             };
             let Ok(seat) = Flights::board(&self.flights, key, prepare, fly);
@@ -90,12 +94,10 @@ where
 }
 
 impl ReadPlaces {
-    async fn with_one<V>(&self, read: impl Future<Output = SharedRead<V>>) -> SharedRead<V> {
-        let waiting = WaitingRead::enter(&self.waiting).ok_or_else(overloaded)?;
+    async fn enter(&self) -> Result<SemaphorePermit<'_>, Arc<StoreError>> {
+        let _waiting = WaitingRead::enter(&self.waiting).ok_or_else(overloaded)?;
         let place = tokio::time::timeout(PLACE_WITHIN, self.free.acquire()).await;
-        let _place = place.map_err(|_| overloaded())?;
-        drop(waiting);
-        read.await
+        place.map_err(|_| overloaded())?.map_err(|_| overloaded())
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::keyring::{KeyName, Keyring};
@@ -20,8 +20,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct UsedKeys {
     names: Mutex<Arc<[KeyName]>>,
-    /// The ring's signing key is among them.
-    signing: AtomicBool,
+    /// In which history of the store the ring's signing key is among them, counted from 1; 0: in none.
+    signing: AtomicU64,
     /// The ring lacks one of them.
     lacking: AtomicBool,
     /// Held while the signing key's name is kept: whoever else is about to sign waits, and asks nothing.
@@ -30,13 +30,14 @@ pub(crate) struct UsedKeys {
 }
 
 impl UsedKeys {
-    fn learn(&self, keyring: &Keyring, names: Vec<KeyName>) {
+    fn learn(&self, keyring: &Keyring, names: Vec<KeyName>, history: u64) {
         let lacking = names.iter().any(|name| keyring.get(name).is_none());
         let signing = names.contains(keyring.signing().name());
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names.into();
         self.lacking.store(lacking, Ordering::Relaxed);
         // After the names: who sees it signs by them.
-        self.signing.store(signing, Ordering::Release);
+        let history = if signing { history + 1 } else { 0 };
+        self.signing.store(history, Ordering::Release);
     }
 
     /// Compares the keyring with what the store knows, and warns of keys that the ring lacks.
@@ -60,23 +61,25 @@ impl UsedKeys {
                  verified"
             );
         }
-        self.learn(keyring, names);
+        self.learn(keyring, names, 0);
         Ok(())
     }
 
-    /// To be awaited before anything is signed: keeps the signing key's name if this is its first use.
+    /// To be awaited before anything is signed: keeps the signing key's name if this is its first use, in
+    /// that history of the store.
     pub(crate) async fn before_signing(
         &self,
+        history: u64,
         keyring: &Keyring,
         store: &dyn CredentialStore,
         clock: &dyn Clock,
     ) -> Result<(), StoreError> {
-        if self.signing.load(Ordering::Acquire) {
+        if self.signing.load(Ordering::Acquire) == history + 1 {
             return Ok(());
         }
         let asked = clock.monotonic();
         let mut failed = self.keeping.lock().await;
-        if self.signing.load(Ordering::Acquire) {
+        if self.signing.load(Ordering::Acquire) == history + 1 {
             return Ok(());
         }
         // A caller that waited for an attempt that failed does not make one more.
@@ -86,7 +89,7 @@ impl UsedKeys {
             return Err(shared(Arc::clone(error)));
         }
         match store.use_key(&KeyCheck::from(keyring.signing())).await {
-            Ok(names) => self.learn(keyring, names),
+            Ok(names) => self.learn(keyring, names, history),
             Err(error @ StoreError::KeyMismatch { .. }) => return Err(error),
             Err(error) => {
                 let error = Arc::new(error);

@@ -14,7 +14,6 @@
 
 use std::{
     fmt::{self, Debug},
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -348,7 +347,8 @@ impl Inner {
         secret: Zeroizing<String>,
         stored: SecretHash,
     ) {
-        let Some(permit) = self.permit(&mut flight, place).await else {
+        let Some(permit) = flight.unless_empty(place.permit()).await else {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let outcome = match permit {
@@ -366,29 +366,6 @@ impl Inner {
             Err(refused) => Outcome::Refused(refused),
         };
         flight.land(Arc::new(outcome));
-    }
-
-    /// Waits for a worker; `None`, and the flight is called off, if all callers left before.
-    async fn permit(
-        &self,
-        flight: &mut Flight<SecretDigest, Arc<Outcome>>,
-        place: Place,
-    ) -> Option<Result<Permit, Refused>> {
-        let mut permit = pin!(place.permit());
-        loop {
-            let permit = tokio::select! {
-                permit = &mut permit => Some(permit),
-                () = flight.emptied() => None,
-            };
-            if flight.call_off_if_empty() {
-                self.skipped.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            // No permit: someone came aboard after the last had left.
-            if permit.is_some() {
-                return permit;
-            }
-        }
     }
 
     /// Hashes on a thread that may block. The permit is held until the thread is done, also when
