@@ -342,7 +342,7 @@ impl CredentialStore for MemoryStore {
 
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
         let mut data = self.data();
-        let before = &data.owned(&edit.tenant, edit.id)?.credential;
+        let before = data.owned(&edit.tenant, edit.id)?.credential.clone();
         if before.revoked.is_some() {
             return Err(StoreError::Revoked);
         }

@@ -1,4 +1,7 @@
-use std::sync::{Mutex, mpsc};
+use std::{
+    pin::pin,
+    sync::{Mutex, mpsc},
+};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
