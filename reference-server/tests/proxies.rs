@@ -154,6 +154,7 @@ fn no_request_fails_while_nodes_restart_behind_haproxy() {
             &format!(
                 "    option httpchk GET /readyz
     http-check expect status 200
+    timeout check 5s
     default-server check inter 250ms fall 1 rise 1
     server a {a}
     server b {b}"
