@@ -2,12 +2,14 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{future::Future as _, task::Poll, time::Duration};
 
 use common::{Deployment, Key, admin};
 use credential_core::{
     Credentials,
     authorize::{AuthorizeError, TokenRefusal},
+    manage::{Expected, ManageError, ScopeChoice, SetScopes, UpdateCredential},
+    store::CredentialStore as _,
 };
 
 const READ: &[&str] = &["system/patients.read"];
@@ -680,4 +682,68 @@ async fn effective_everywhere_at_counts_the_slowest_node() {
         changed.effective_everywhere_at.saturating_since(now),
         Duration::from_secs(7)
     );
+}
+
+/// After a failover the same version comes again for another edit: what an edit finds already done is
+/// confirmed by what the credential holds, not by its version.
+#[tokio::test]
+async fn a_repeat_is_not_confirmed_by_a_version_that_came_again() {
+    const BOTH: &[&str] = &["system/patients.read", "system/patients.write"];
+    let deployment = Deployment::new();
+    let key = deployment.key("Lab", "apiv2", BOTH).await;
+    let before = deployment.memory.back_up();
+    deployment.set_scopes(&key, READ).await;
+    let lost = deployment.memory.back_up();
+    deployment.memory.restore(&before);
+    let rename = UpdateCredential {
+        name: "Lab sync".into(),
+        ..UpdateCredential::default()
+    };
+    let alder = admin("alder");
+    let elsewhere = deployment.second_node();
+    let renamed = elsewhere
+        .manage(&alder)
+        .update(key.id, Some(&Expected::Any), rename)
+        .await
+        .unwrap();
+    let kept = deployment.memory.back_up();
+
+    deployment.memory.restore(&lost);
+    let node = deployment.second_node();
+    node.catch_up().await.unwrap();
+    let narrowed = SetScopes {
+        choice: ScopeChoice::Named(vec![READ[0].to_owned()]).into(),
+        ..SetScopes::default()
+    };
+    let mut repeat = std::pin::pin!(node.manage(&alder).set_scopes(
+        key.id,
+        Some(&Expected::Any),
+        narrowed
+    ));
+    // It has read what was lost, and waits for its catch-up, which begins only now.
+    let polled = std::future::poll_fn(|context| Poll::Ready(repeat.as_mut().poll(context))).await;
+    assert!(polled.is_pending());
+    deployment.memory.restore(&kept);
+    let repeated = repeat.await;
+    assert_eq!(renamed.version, 2, "the same version");
+    assert!(
+        matches!(repeated, Err(ManageError::StaleVersion)),
+        "{repeated:?}"
+    );
+}
+
+/// A key that signs is known to the store, also to one that was restored to before its first use.
+#[tokio::test]
+async fn a_key_is_kept_anew_after_a_restore() {
+    let deployment = Deployment::new();
+    deployment.node.catch_up().await.unwrap();
+    let unused = deployment.memory.back_up();
+    deployment.key("Lab", "apiv2", READ).await;
+    let kept = async || deployment.memory.check_keys(&[]).await.unwrap().len();
+    assert_eq!(kept().await, 1);
+    deployment.memory.restore(&unused);
+    assert_eq!(kept().await, 0);
+    deployment.node.catch_up().await.unwrap();
+    deployment.key("Lab", "apiv2", READ).await;
+    assert_eq!(kept().await, 1);
 }

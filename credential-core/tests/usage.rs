@@ -49,6 +49,22 @@ async fn use_is_written_at_shutdown_and_never_per_request() {
 }
 
 #[tokio::test]
+async fn a_condition_of_a_call_is_no_use() {
+    let deployment = Deployment::new();
+    let running = deployment.node.start().await.unwrap();
+    let key = deployment.key("Lab", "apiv2", READ).await;
+    let token = key.token(&deployment.node, None).await;
+    let issued = Some(deployment.node.clock().now());
+    deployment.advance(3_000);
+    deployment.node.catch_up().await.unwrap();
+    let access = deployment.node.verify(&token).await.unwrap();
+    let reading = access.api_type().requires(READ[0]).unwrap();
+    assert!(access.meets(&reading));
+    running.shutdown().await;
+    assert_eq!(last_used(&deployment, &key).await, [issued, issued]);
+}
+
+#[tokio::test]
 async fn an_access_says_which_credential_calls_and_a_misspelt_scope_is_an_error() {
     let deployment = Deployment::new();
     let key = deployment.key("Lab", "apiv2", READ).await;

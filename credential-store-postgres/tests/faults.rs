@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use credential_core::{
     id::CredentialId,
+    manage::{Expected, UpdateCredential},
     store::{CredentialStore, StoreError},
     testing::ManualClock,
 };
@@ -151,4 +152,27 @@ async fn a_caller_that_goes_away_leaves_no_lock() {
         .await
         .unwrap()
         .unwrap();
+}
+
+/// An edit locks no secret that it leaves as it is: otherwise it would wait for last uses that are being
+/// written, and these, in another order, for the edit.
+#[tokio::test]
+async fn an_edit_waits_for_no_last_use_that_is_being_written() {
+    let fresh = common::fresh().await;
+    let node = common::node(&fresh.store, &ManualClock::new());
+    let made = common::create(&node, "alder", "Lab").await;
+    let mut writing = fresh.pool.begin().await.unwrap();
+    sqlx::query("select from credential_management.secret for no key update")
+        .fetch_all(&mut *writing)
+        .await
+        .unwrap();
+    let rename = UpdateCredential {
+        name: "Imaging".into(),
+        ..UpdateCredential::default()
+    };
+    node.manage(&common::admin("alder"))
+        .update(made.identity.id, Some(&Expected::Any), rename)
+        .await
+        .unwrap();
+    writing.rollback().await.unwrap();
 }

@@ -55,7 +55,8 @@ async fn beside(database: &Database<'_>) -> PgConnection {
 async fn sessions(beside: &mut PgConnection) -> BTreeSet<i32> {
     let sessions: Vec<i32> = sqlx::query_scalar(
         "select pid from pg_stat_activity
-        where datname = current_database() and application_name <> 'beside'",
+        where datname = current_database() and application_name <> 'beside'
+            and backend_type = 'client backend'",
     )
     .fetch_all(beside)
     .await
