@@ -1,12 +1,14 @@
 //! P9: bytes of a node's cache entries, and of credentials in the memory store.
 
+use std::thread;
+
 use benches::{
     Error,
     fixture::{Client, Deployment, SCOPE, admin_of},
-    measure::{Process, ready},
+    measure::Process,
     report::{Budget, Line, Unit, progress, progress_of},
 };
-use tokio::task::unconstrained;
+use tokio::runtime;
 
 use crate::Options;
 
@@ -33,21 +35,28 @@ async fn caches(options: &Options) -> Result<Line, Error> {
     progress("filling the caches of a node");
     let mut node = None;
     let mut refused = 0;
-    // On this thread alone, because only its allocations are counted; the memory store makes
-    // nobody wait.
-    let counted = allocation_counter::measure(|| {
-        let sized = deployment
-            .another_node()
-            .credential_cache(capacity)
-            .token_cache(capacity);
-        node = sized.build().ok();
-        for token in &tokens {
-            let verified = node
-                .as_ref()
-                .map(|node| ready(unconstrained(node.verify(token))));
-            refused += usize::from(!matches!(verified, Some(Ok(_))));
-        }
-    });
+    // On one thread with a runtime of its own, because only its allocations are counted, and reads are
+    // tasks.
+    let fill = || -> Result<_, Error> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        Ok(allocation_counter::measure(|| {
+            let sized = deployment
+                .another_node()
+                .credential_cache(capacity)
+                .token_cache(capacity);
+            node = sized.build().ok();
+            for token in &tokens {
+                let verified = node
+                    .as_ref()
+                    .map(|node| runtime.block_on(node.verify(token)));
+                refused += usize::from(!matches!(verified, Some(Ok(_))));
+            }
+        }))
+    };
+    let counted = thread::scope(|scope| scope.spawn(fill).join())
+        .map_err(|_| "the thread that fills the caches has panicked")??;
     let node = node
         .filter(|_| refused == 0)
         .ok_or("a live token was refused")?;
