@@ -433,12 +433,11 @@ async fn a_repeat_that_cannot_be_confirmed_fails() {
     let repeated = other.manage(&admin("alder")).revoke(key.id, None).await;
     let says_yes = other.verify(&token).await.is_ok();
     assert!(repeated.is_err() || !says_yes, "{repeated:?}");
-    let request = credential_core::manage::SetScopes {
-        choice: credential_core::manage::ScopeChoice::Named(vec!["system/bills.read".to_owned()])
-            .into(),
+    let request = SetScopes {
+        choice: ScopeChoice::Named(vec!["system/bills.read".to_owned()]).into(),
         ..Default::default()
     };
-    let any = Some(&credential_core::manage::Expected::Any);
+    let any = Some(&Expected::Any);
     let repeated = other
         .manage(&admin("alder"))
         .set_scopes(narrowed.id, any, request)
