@@ -8,6 +8,7 @@
 //! Why a read of the one credential proves nothing: catching up is a write, so a primary that was
 //! cut off from its synchronous standby cannot complete it, while it would go on answering reads.
 
+mod cache;
 mod catch_up;
 mod credential;
 mod gate;
@@ -39,27 +40,25 @@ use tokio::sync::oneshot;
 
 #[cfg(feature = "conformance")]
 pub(crate) use self::gate::follows;
+use self::{
+    cache::{CachedState, Found, PendingRead, Settled, StateCache},
+    catch_up::{CatchUps, CaughtUp},
+    gate::{Gate, Known, NotBelieved},
+    reads::{Reads, SharedRead},
+};
 pub(crate) use self::{
     catch_up::FAILURE_HOLDS,
     credential::{LiveCredential, NotLive},
     versions::Stamp,
 };
-use self::{
-    catch_up::{CatchUps, CaughtUp},
-    gate::{Gate, Known, NotBelieved},
-    reads::{Reads, SharedRead},
-    versions::Versions,
-};
 use crate::{
     catalog::ScopeCatalog,
     clock::{Clock, Monotonic},
     credential::Credential,
-    id::{CredentialId, ProofId, TenantId},
+    id::{CredentialId, ProofId},
     log_limit::LogLimit,
     metrics,
-    store::{
-        ANSWER_WITHIN, AsOf, Change, ChangeId, Heartbeat, MAX_CHANGES, NodeId, StoreError, Stores,
-    },
+    store::{ANSWER_WITHIN, AsOf, ChangeId, Heartbeat, MAX_CHANGES, NodeId, StoreError, Stores},
     usage::UseLog,
 };
 
@@ -70,12 +69,6 @@ pub(crate) const LARGEST_MAX_STALENESS: Duration = Duration::from_secs(60);
 static CONTRADICTED: LogLimit = LogLimit::new();
 static UNCONFIRMED: LogLimit = LogLimit::new();
 
-/// What one read of the store found.
-#[derive(Debug)]
-struct CachedState {
-    live: Option<Arc<LiveCredential>>,
-}
-
 /// The believed result, for all callers that share the read.
 #[derive(Debug)]
 struct Believed {
@@ -83,21 +76,6 @@ struct Believed {
     /// The changes that this node knew of by then.
     known: Known,
 }
-
-/// A read on its way into the cache.
-#[derive(Debug)]
-struct PendingRead {
-    /// `None`: no credential has that proof.
-    id: Option<CredentialId>,
-    state: Arc<CachedState>,
-    settled: oneshot::Sender<Settled>,
-}
-
-/// The outcome of a read: up to which change it is true, or why it is not believed.
-type Settled = Result<Known, NotBelieved>;
-
-/// A credential's live state, and its stamp if it was cached.
-type Found = Option<(Arc<LiveCredential>, Option<Stamp>)>;
 
 /// The state of credentials on this node. Clones share it.
 #[derive(Debug, Clone)]
@@ -120,80 +98,6 @@ struct Inner {
     uses: UseLog,
     reads: Reads<ReadKey, Believed>,
     catch_ups: CatchUps,
-}
-
-/// The cached states, and the versions that stamps are held against.
-#[derive(Debug)]
-struct StateCache {
-    by_id: Cache<CredentialId, Arc<CachedState>>,
-    versions: Versions,
-}
-
-impl StateCache {
-    fn get(&self, id: CredentialId) -> Option<Found> {
-        let look_up = || self.by_id.get(&id);
-        let (state, stamp) = self.versions.stamp(id.as_bytes(), look_up);
-        Some(state?.live.clone().map(|live| (live, Some(stamp))))
-    }
-
-    fn drop_one(&self, id: CredentialId) {
-        self.versions.drop_one(id.as_bytes(), || {
-            self.by_id.remove(&id);
-        });
-    }
-
-    fn drop_tenant(&self, tenant: &TenantId) {
-        let others = |state: &Arc<CachedState>| {
-            let live = state.live.as_ref();
-            live.is_some_and(|live| live.credential.identity.tenant != *tenant)
-        };
-        self.versions
-            .drop_all(|| self.by_id.retain(|_, state| others(state)));
-    }
-}
-
-impl gate::Cache for StateCache {
-    type Read = PendingRead;
-
-    fn concerns(change: &Change, read: &PendingRead) -> bool {
-        match change {
-            Change::Credential(id) => read.id == Some(*id),
-            // An unknown credential may be that tenant's.
-            Change::Tenant(tenant) => read
-                .state
-                .live
-                .as_ref()
-                .is_none_or(|live| live.credential.identity.tenant == *tenant),
-            Change::Everything => true,
-        }
-    }
-
-    fn drop_changed(&self, change: &Change) {
-        match change {
-            Change::Credential(id) => self.drop_one(*id),
-            Change::Tenant(tenant) => self.drop_tenant(tenant),
-            Change::Everything => self.drop_all(),
-        }
-    }
-
-    fn drop_all(&self) {
-        self.versions.drop_all(|| self.by_id.clear());
-    }
-
-    fn keep(&self, read: PendingRead, known: Known) {
-        if let Some(id) = read.id {
-            // Why the version advances: a token's stamp may be of a state that was evicted, and
-            // this is another state.
-            self.versions.drop_one(id.as_bytes(), || {
-                self.by_id.insert(id, read.state);
-            });
-        }
-        let _gone = read.settled.send(Ok(known)); // whoever asked may have given up
-    }
-
-    fn refuse(&self, read: PendingRead, why: NotBelieved) {
-        let _gone = read.settled.send(Err(why));
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -221,10 +125,7 @@ impl LiveStates {
             issuer,
             max_staleness,
             gate: Gate::new(),
-            cache: StateCache {
-                by_id: Cache::new(capacity),
-                versions: Versions::new(versions::SLOTS),
-            },
+            cache: StateCache::new(capacity),
             owner: Cache::new(capacity),
             uses: UseLog::default(),
             reads: Reads::new(),
@@ -237,9 +138,7 @@ impl LiveStates {
     #[inline]
     pub(crate) fn holds(&self, stamp: Option<Stamp>, check_began: Monotonic) -> bool {
         // INVARIANT: clock, then gate, then version (see `Gate::proven_at`, `Versions::is_current`).
-        stamp.is_some_and(|stamp| {
-            self.is_proven(check_began) && self.0.cache.versions.is_current(stamp)
-        })
+        stamp.is_some_and(|stamp| self.is_proven(check_began) && self.0.cache.is_current(stamp))
     }
 
     /// The credential's live state if it is cached and proven fresh: no I/O, no allocation.

@@ -9,6 +9,8 @@
 //!
 //! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
 
+mod change_log;
+mod error;
 mod stores;
 mod trail;
 mod usage;
@@ -18,6 +20,11 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
+    change_log::{
+        AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, Heartbeat, LoggedChange,
+        MAX_CHANGES, Mark, NODE_ALIVE_FOR, NodeId,
+    },
+    error::StoreError,
     stores::Stores,
     trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
     usage::{LastUse, MAX_USES, UsageStore},
@@ -301,20 +308,9 @@ impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
 // Stay usable as trait objects.
 const _: fn(&dyn CredentialStore, &dyn TrailStore, &dyn UsageStore) = |_, _, _| {};
 
-/// How long the change log keeps a row; a node that was away longer starts anew.
-pub const CHANGES_KEPT_FOR: Duration = Duration::from_secs(3600);
-
-/// The most changes that a node asks of one [`CredentialStore::catch_up`]; a node that is further
-/// behind starts anew, which costs it one read per credential in use.
-pub const MAX_CHANGES: usize = 10_000;
-
 /// How long a check, and the catch-up that it needs, waits for a call of the store. Then the check is
 /// refused, and the call's future is dropped. Other calls are waited for as long as the store lets them take.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-
-/// How long after its latest heartbeat a node counts as alive, for the comparison of issuers: longer than
-/// its longest pause between two.
-pub const NODE_ALIVE_FOR: Duration = Duration::from_secs(10);
 
 /// How long after a token has expired by itself the record that it was revoked is kept: the clocks of
 /// nodes may lie so far apart before one still takes a token for live whose record is gone.
@@ -419,95 +415,6 @@ pub struct RevokeToken {
     pub limit: usize,
 }
 
-/// A change that is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed<T> {
-    /// What the method returns.
-    pub value: T,
-    /// The change; where nothing changed, the latest one that was decided on.
-    pub change: ChangeId,
-}
-
-/// A value read together with the latest change, as of one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AsOf<T> {
-    /// What was read.
-    pub value: T,
-    /// Every change up to and including this one is in it, and none after.
-    pub upto: ChangeId,
-}
-
-/// The identity of a change: its place in the log, and a mark that distinguishes it from a change
-/// that had the same place in a lost history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChangeId {
-    /// The place. 0: before the first change.
-    pub number: u64,
-    /// Drawn by the store for this change alone.
-    pub mark: Mark,
-}
-
-/// Distinguishes a change from every other, also of other histories of the same store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Mark(pub [u8; 16]);
-
-/// What changed, as far as checks are concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// One credential, its secrets or its revoked tokens.
-    Credential(CredentialId),
-    /// Any credential of a tenant.
-    Tenant(TenantId),
-    /// Anything.
-    Everything,
-}
-
-/// A row of the change log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggedChange {
-    /// Which change.
-    pub id: ChangeId,
-    /// The mark of the change before it.
-    pub previous: Mark,
-    /// What changed.
-    pub change: Change,
-}
-
-/// A node's heartbeat.
-#[derive(Debug, Clone)]
-pub struct Heartbeat {
-    /// The node, drawn anew at each start.
-    pub node: NodeId,
-    /// The latest change that the node has applied; `None`: it starts anew.
-    pub applied: Option<ChangeId>,
-    /// How many changes the answer may list. Core asks for [`MAX_CHANGES`].
-    pub max_changes: usize,
-    /// How long the node's cache may answer after its last proof.
-    pub max_staleness: Duration,
-    /// The node's issuer. Tokens are bound to it, so the nodes of a deployment must agree.
-    pub issuer: Arc<str>,
-}
-
-/// A running process, for as long as it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NodeId(pub [u8; 16]);
-
-/// The answer to a heartbeat.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changes {
-    /// The latest change.
-    pub upto: ChangeId,
-    /// The rows after the applied number, in order. `None`: no longer known, more than
-    /// [`Heartbeat::max_changes`], or not asked for (the node starts anew). Whether they follow on what the
-    /// node has applied is the node's to decide, by the marks.
-    pub items: Option<Vec<LoggedChange>>,
-    /// How long ago the oldest of `items` was made, by the store's own clock; zero if there are none
-    /// or the store has no clock. For metrics only.
-    pub waited: Duration,
-    /// The largest `max_staleness` among the nodes that are alive, this one included.
-    pub largest_max_staleness: Duration,
-}
-
 /// A key's public check value: it shows other bytes under the same name, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyCheck {
@@ -524,51 +431,4 @@ impl From<&Key> for KeyCheck {
             value: key.check_value().to_owned(),
         }
     }
-}
-
-/// Why a call of the store failed; nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The tenant has no such credential.
-    #[error("no such credential")]
-    NotFound,
-    /// Another credential of the tenant that is not revoked has that name.
-    #[error("another credential has that name")]
-    NameTaken,
-    /// The tenant has reached its limit of credentials.
-    #[error("the tenant has reached its limit of credentials")]
-    LimitReached,
-    /// Somebody else changed the credential first.
-    #[error("the credential has another version")]
-    StaleVersion,
-    /// The credential is revoked and can no longer be edited.
-    #[error("the credential is revoked")]
-    Revoked,
-    /// A node that is alive has another issuer.
-    #[error(
-        "this node's issuer is `{issuer}` and that of a node that is alive is `{other}`: tokens of one \
-        would not count on the other"
-    )]
-    IssuerMismatch {
-        /// Of the node that asks.
-        issuer: Arc<str>,
-        /// Of the node that is alive.
-        other: String,
-    },
-    /// Another node used other bytes under this key name.
-    #[error(
-        "the key `{name}` of the keyring differs from the one used with this store before; use the \
-        nodes' keyring, or give a new key a new name"
-    )]
-    KeyMismatch {
-        /// The key's name.
-        name: KeyName,
-    },
-    /// The store could not answer, or did not in time.
-    #[error("the store did not answer")]
-    Backend {
-        /// The store's own error.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
 }

@@ -1,35 +1,32 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
 
+mod data;
+mod history;
+
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     ops::Bound,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use credential_core::{
-    audit::{AuditEvent, Event},
-    clock::{Clock, SystemClock, Timestamp},
-    credential::{
-        Credential, CredentialName, CredentialState, Revocation, RevokedToken, StoredSecret,
-    },
+    clock::{Clock, SystemClock},
+    credential::{Credential, CredentialName, CredentialState, Revocation},
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
-        Edit, Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, LoggedChange, MAX_CHANGES,
-        Mark, NODE_ALIVE_FOR, NewCredential, NodeId, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke,
-        RevokeToken, StoreError, StoredHead, StoredRow, Stores, TrailPage, TrailQuery, TrailStore,
-        UsageStore,
+        AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
+        Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, MAX_CHANGES, NODE_ALIVE_FOR,
+        NewCredential, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeToken, StoreError,
+        Stores,
     },
 };
 use tokio::sync::Notify;
+
+use crate::data::{Data, Node, Row, Tenant, fresh_mark};
 
 /// Credentials in memory. Clones share them.
 #[derive(Clone)]
@@ -57,55 +54,6 @@ impl fmt::Debug for Backup {
     }
 }
 
-#[derive(Clone)]
-struct Data {
-    /// Boxed, so that the table's free places, up to half of it, cost little.
-    credentials: HashMap<CredentialId, Box<Row>>,
-    owner_of_proof: HashMap<ProofId, CredentialId>,
-    tenants: HashMap<TenantId, Tenant>,
-    /// The latest change.
-    latest: ChangeId,
-    /// The latest [`MAX_CHANGES`] changes: no node asks for more.
-    changes: VecDeque<LoggedChange>,
-    nodes: HashMap<NodeId, Node>,
-    /// In the order of their first use.
-    keys: Vec<KeyCheck>,
-}
-
-#[derive(Clone)]
-struct Row {
-    credential: Credential,
-    revoked_tokens: Vec<RevokedToken>,
-}
-
-#[derive(Clone, Default)]
-struct Tenant {
-    positions: BTreeMap<ListPosition, CredentialId>,
-    /// Comparison keys of the credentials that are not revoked; their number is what the limit
-    /// counts.
-    names: HashMap<String, CredentialId>,
-    audit: Vec<AuditEvent>,
-}
-
-impl Tenant {
-    fn has_room_for(&self, key: &str, limit: u32) -> Result<(), StoreError> {
-        if self.names.contains_key(key) {
-            Err(StoreError::NameTaken)
-        } else if self.names.len() >= limit as usize {
-            Err(StoreError::LimitReached)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-#[derive(Clone)]
-struct Node {
-    max_staleness: Duration,
-    at: Timestamp,
-    issuer: Arc<str>,
-}
-
 impl MemoryStore {
     /// An empty store.
     #[must_use]
@@ -116,18 +64,7 @@ impl MemoryStore {
     /// An empty store that goes by another clock, for tests.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let data = Data {
-            credentials: HashMap::new(),
-            owner_of_proof: HashMap::new(),
-            tenants: HashMap::new(),
-            latest: ChangeId {
-                number: 0,
-                mark: fresh_mark(),
-            },
-            changes: VecDeque::new(),
-            nodes: HashMap::new(),
-            keys: Vec::new(),
-        };
+        let data = Data::new();
         Self {
             shared: Arc::new(Shared {
                 data: Mutex::new(data),
@@ -184,13 +121,6 @@ impl Default for MemoryStore {
     }
 }
 
-/// One that no change of any store in this process has.
-fn fresh_mark() -> Mark {
-    static DRAWN: AtomicU64 = AtomicU64::new(0);
-    let serial = DRAWN.fetch_add(1, Ordering::Relaxed);
-    Mark(u128::from(serial).to_be_bytes())
-}
-
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let data = self.data();
@@ -198,68 +128,6 @@ impl fmt::Debug for MemoryStore {
             .field("credentials", &data.credentials.len())
             .field("changes", &data.latest.number)
             .finish_non_exhaustive()
-    }
-}
-
-impl Data {
-    /// A proof belongs to one credential for ever.
-    fn check_proofs(&self, id: CredentialId, secrets: &[StoredSecret]) -> Result<(), StoreError> {
-        let owner = |secret: &StoredSecret| self.owner_of_proof.get(&secret.selector);
-        if secrets.iter().filter_map(owner).all(|owner| *owner == id) {
-            Ok(())
-        } else {
-            Err(StoreError::Backend {
-                source: "a secret of another credential has that selector".into(),
-            })
-        }
-    }
-
-    fn owned(&mut self, tenant: &TenantId, id: CredentialId) -> Result<&mut Row, StoreError> {
-        self.credentials
-            .get_mut(&id)
-            .map(|row| &mut **row)
-            .filter(|row| row.credential.identity.tenant == *tenant)
-            .ok_or(StoreError::NotFound)
-    }
-
-    fn append(&mut self, event: Event) {
-        let tenant = self.tenants.entry(event.tenant().clone()).or_default();
-        let head = tenant.audit.last().map(AuditEvent::head);
-        tenant.audit.push(event.seal(head.as_ref()));
-    }
-
-    fn state(&self, id: Option<CredentialId>) -> AsOf<Option<CredentialState>> {
-        let row = id.and_then(|id| self.credentials.get(&id));
-        AsOf {
-            value: row.map(|row| CredentialState {
-                credential: row.credential.clone(),
-                revoked_tokens: row.revoked_tokens.clone(),
-            }),
-            upto: self.latest,
-        }
-    }
-
-    fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        let differs = |key: &&KeyCheck| {
-            let mut kept = self.keys.iter();
-            kept.any(|kept| kept.name == key.name && kept.value != key.value)
-        };
-        match keys.iter().find(differs) {
-            Some(key) => Err(StoreError::KeyMismatch {
-                name: key.name.clone(),
-            }),
-            None => Ok(self.keys.iter().map(|key| key.name.clone()).collect()),
-        }
-    }
-
-    /// The changes after `applied`, unless they are no longer known or more than `most`.
-    fn changes_after(&self, applied: u64, most: usize) -> Option<Vec<LoggedChange>> {
-        let missing = usize::try_from(self.latest.number.checked_sub(applied)?).ok()?;
-        let skip = self.changes.len().checked_sub(missing)?;
-        if missing > most {
-            return None;
-        }
-        Some(self.changes.iter().skip(skip).cloned().collect())
     }
 }
 
@@ -523,94 +391,6 @@ impl CredentialStore for MemoryStore {
         }
         data.keys.push(key.clone());
         data.check_keys(&[])
-    }
-}
-
-#[async_trait]
-impl TrailStore for MemoryStore {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        let data = self.data();
-        let rows = data
-            .tenants
-            .get(tenant)
-            .map_or(&[][..], |tenant| &tenant.audit);
-        Ok(rows
-            .iter()
-            .rev()
-            .filter(|row| query.before.is_none_or(|before| row.seq < before))
-            .filter(|row| {
-                query
-                    .credential_id
-                    .is_none_or(|id| row.subject.credential() == Some(id))
-            })
-            .take(query.limit)
-            .cloned()
-            .map(StoredRow::Event)
-            .collect())
-    }
-
-    async fn audited_tenants(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        let data = self.data();
-        let mut tenants: Vec<&str> = data
-            .tenants
-            .iter()
-            .map(|(id, tenant)| (id.as_str(), tenant))
-            .filter(|(id, tenant)| !tenant.audit.is_empty() && after.is_none_or(|at| *id > at))
-            .map(|(id, _)| id)
-            .collect();
-        tenants.sort_unstable();
-        Ok(tenants.into_iter().take(limit).map(str::to_owned).collect())
-    }
-
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
-        let data = self.data();
-        let rows = data
-            .tenants
-            .get(tenant)
-            .map_or(&[][..], |tenant| &tenant.audit);
-        Ok(TrailPage {
-            head: rows.last().map(|row| StoredHead {
-                seq: row.seq,
-                hash: row.hash.to_vec(),
-            }),
-            rows: rows
-                .iter()
-                .rev()
-                .filter(|row| query.before.is_none_or(|before| row.seq < before))
-                .take(query.limit)
-                .cloned()
-                .map(StoredRow::Event)
-                .collect(),
-        })
-    }
-}
-
-#[async_trait]
-impl UsageStore for MemoryStore {
-    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        let mut data = self.data();
-        for used in uses {
-            let Some(row) = data.credentials.get_mut(&used.credential_id) else {
-                continue;
-            };
-            let credential = &mut row.credential;
-            let last_used_at = &mut credential.observed.last_used_at;
-            *last_used_at = (*last_used_at).max(Some(used.at));
-            for secret in &mut credential.settings.secrets {
-                if secret.selector == used.proof {
-                    secret.last_used_at = secret.last_used_at.max(Some(used.at));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

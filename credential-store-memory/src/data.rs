@@ -1,0 +1,160 @@
+//! The content of a store, and the rules that hold within it.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use credential_core::{
+    audit::{AuditEvent, Event},
+    clock::Timestamp,
+    credential::{Credential, CredentialState, RevokedToken, StoredSecret},
+    id::{CredentialId, ProofId, TenantId},
+    secret::keyring::KeyName,
+    store::{AsOf, ChangeId, KeyCheck, ListPosition, LoggedChange, Mark, NodeId, StoreError},
+};
+
+#[derive(Clone)]
+pub(crate) struct Data {
+    /// Boxed, so that the table's free places, up to half of it, cost little.
+    pub(crate) credentials: HashMap<CredentialId, Box<Row>>,
+    pub(crate) owner_of_proof: HashMap<ProofId, CredentialId>,
+    pub(crate) tenants: HashMap<TenantId, Tenant>,
+    /// The latest change.
+    pub(crate) latest: ChangeId,
+    /// The latest [`MAX_CHANGES`] changes: no node asks for more.
+    pub(crate) changes: VecDeque<LoggedChange>,
+    pub(crate) nodes: HashMap<NodeId, Node>,
+    /// In the order of their first use.
+    pub(crate) keys: Vec<KeyCheck>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Row {
+    pub(crate) credential: Credential,
+    pub(crate) revoked_tokens: Vec<RevokedToken>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Tenant {
+    pub(crate) positions: BTreeMap<ListPosition, CredentialId>,
+    /// Comparison keys of the credentials that are not revoked; their number is what the limit
+    /// counts.
+    pub(crate) names: HashMap<String, CredentialId>,
+    pub(crate) audit: Vec<AuditEvent>,
+}
+
+impl Tenant {
+    pub(crate) fn has_room_for(&self, key: &str, limit: u32) -> Result<(), StoreError> {
+        if self.names.contains_key(key) {
+            Err(StoreError::NameTaken)
+        } else if self.names.len() >= limit as usize {
+            Err(StoreError::LimitReached)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) max_staleness: Duration,
+    pub(crate) at: Timestamp,
+    pub(crate) issuer: Arc<str>,
+}
+
+/// One that no change of any store in this process has.
+pub(crate) fn fresh_mark() -> Mark {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    let serial = DRAWN.fetch_add(1, Ordering::Relaxed);
+    Mark(u128::from(serial).to_be_bytes())
+}
+
+impl Data {
+    pub(crate) fn new() -> Self {
+        Self {
+            credentials: HashMap::new(),
+            owner_of_proof: HashMap::new(),
+            tenants: HashMap::new(),
+            latest: ChangeId {
+                number: 0,
+                mark: fresh_mark(),
+            },
+            changes: VecDeque::new(),
+            nodes: HashMap::new(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// A proof belongs to one credential for ever.
+    pub(crate) fn check_proofs(
+        &self,
+        id: CredentialId,
+        secrets: &[StoredSecret],
+    ) -> Result<(), StoreError> {
+        let owner = |secret: &StoredSecret| self.owner_of_proof.get(&secret.selector);
+        if secrets.iter().filter_map(owner).all(|owner| *owner == id) {
+            Ok(())
+        } else {
+            Err(StoreError::Backend {
+                source: "a secret of another credential has that selector".into(),
+            })
+        }
+    }
+
+    pub(crate) fn owned(
+        &mut self,
+        tenant: &TenantId,
+        id: CredentialId,
+    ) -> Result<&mut Row, StoreError> {
+        self.credentials
+            .get_mut(&id)
+            .map(|row| &mut **row)
+            .filter(|row| row.credential.identity.tenant == *tenant)
+            .ok_or(StoreError::NotFound)
+    }
+
+    pub(crate) fn append(&mut self, event: Event) {
+        let tenant = self.tenants.entry(event.tenant().clone()).or_default();
+        let head = tenant.audit.last().map(AuditEvent::head);
+        tenant.audit.push(event.seal(head.as_ref()));
+    }
+
+    pub(crate) fn state(&self, id: Option<CredentialId>) -> AsOf<Option<CredentialState>> {
+        let row = id.and_then(|id| self.credentials.get(&id));
+        AsOf {
+            value: row.map(|row| CredentialState {
+                credential: row.credential.clone(),
+                revoked_tokens: row.revoked_tokens.clone(),
+            }),
+            upto: self.latest,
+        }
+    }
+
+    pub(crate) fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
+        let differs = |key: &&KeyCheck| {
+            let mut kept = self.keys.iter();
+            kept.any(|kept| kept.name == key.name && kept.value != key.value)
+        };
+        match keys.iter().find(differs) {
+            Some(key) => Err(StoreError::KeyMismatch {
+                name: key.name.clone(),
+            }),
+            None => Ok(self.keys.iter().map(|key| key.name.clone()).collect()),
+        }
+    }
+
+    /// The changes after `applied`, unless they are no longer known or more than `most`.
+    pub(crate) fn changes_after(&self, applied: u64, most: usize) -> Option<Vec<LoggedChange>> {
+        let missing = usize::try_from(self.latest.number.checked_sub(applied)?).ok()?;
+        let skip = self.changes.len().checked_sub(missing)?;
+        if missing > most {
+            return None;
+        }
+        Some(self.changes.iter().skip(skip).cloned().collect())
+    }
+}
