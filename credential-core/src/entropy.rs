@@ -27,9 +27,9 @@ impl Entropy for OsEntropy {
     /// would make guessable secrets; unwinding ends the one operation that asked, and nothing is
     /// stored.
     fn fill(&self, buffer: &mut [u8]) {
-        if let Err(error) = SysRng.try_fill_bytes(buffer) {
-            panic!("the operating system gave no randomness: {error}");
-        }
+        SysRng
+            .try_fill_bytes(buffer)
+            .expect("without randomness from the operating system nothing may be drawn");
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
     credential::{Credential, Settings, Status},
     id::CredentialId,
     store::{Committed, Edit, StoreError},
-    store_work::Side,
+    store_work::{CallError, Side},
 };
 
 impl Credentials {
@@ -102,21 +102,26 @@ impl Manage<'_> {
         for details in settings::differences(&before.settings, &settings) {
             events.push(self.event(before, &details).await?);
         }
-        let tenant = self.admin.tenant();
         let replace = self.credentials.store().replace(Edit {
-            tenant: tenant.clone(),
+            tenant: self.admin.tenant().clone(),
             id: before.identity.id,
             expected_version: before.version,
             settings,
             events,
         });
-        let replaced = self
-            .credentials
-            .0
-            .store_work
-            .call(tenant, Side::Admins, replace)
-            .await?;
+        let replaced = self.call(replace).await?;
         self.in_effect(replaced).await
+    }
+
+    /// Calls the store in the turn of the tenant's admins.
+    async fn call<T>(
+        self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CallError> {
+        let store_work = &self.credentials.0.store_work;
+        store_work
+            .call(self.admin.tenant(), Side::Admins, work)
+            .await
     }
 
     /// When a change that is committed is in effect on every node. On this one it is at once.

@@ -267,12 +267,7 @@ async fn no_request_changes_the_api_type() {
         .set_scopes(key.id, Some(&Expected::Any), scopes)
         .await;
     assert!(matches!(refused, Err(ManageError::ApiTypeImmutable(_))));
-    let credential = deployment
-        .node
-        .manage(&admin("alder"))
-        .get(key.id)
-        .await
-        .unwrap();
+    let credential = deployment.credential(&key).await;
     assert_eq!(
         (credential.identity.api_type.as_str(), credential.version),
         ("apiv2", 1)

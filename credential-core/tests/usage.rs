@@ -1,7 +1,5 @@
 //! Last use: noted by checks and issued tokens, written in batches.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod common;
 
 use common::{Deployment, admin};
@@ -16,12 +14,7 @@ use credential_core::{
 const READ: &[&str] = &["system/patients.read"];
 
 async fn last_used(deployment: &Deployment, key: &common::Key) -> [Option<Timestamp>; 2] {
-    let credential = deployment
-        .node
-        .manage(&admin("alder"))
-        .get(key.id)
-        .await
-        .unwrap();
+    let credential = deployment.credential(key).await;
     [
         credential.observed.last_used_at,
         credential.settings.secrets[0].last_used_at,

@@ -71,6 +71,20 @@ impl<'a> Presented<'a> {
         Ok(header)
     }
 
+    /// The client that a request proves to be.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of) and [`authenticate`](Self::authenticate).
+    pub(super) async fn client(
+        headers: &HeaderMap,
+        form: &Form<'_>,
+        credentials: &Credentials,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        Presented::of(headers, form)?
+            .authenticate(credentials, form)
+            .await
+    }
+
     /// Checks the proof of a client.
     ///
     /// # Errors

@@ -23,9 +23,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, OAuthError> {
     let (headers, body) = read(request).await?;
     let form = parse(&body)?;
-    let client = Presented::of(&headers, &form)?
-        .authenticate(&endpoints.credentials, &form)
-        .await?;
+    let client = Presented::client(&headers, &form, &endpoints.credentials).await?;
     let token = form.token.as_deref().ok_or_else(token_missing)?;
     match endpoints.credentials.revoke_token(&client, token).await {
         Ok(()) => {

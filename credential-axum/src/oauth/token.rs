@@ -25,9 +25,7 @@ pub(super) async fn token(
 ) -> Result<Response, OAuthError> {
     let (headers, body) = read(request).await?;
     let form = parse(&body)?;
-    let client = Presented::of(&headers, &form)?
-        .authenticate(&endpoints.credentials, &form)
-        .await?;
+    let client = Presented::client(&headers, &form, &endpoints.credentials).await?;
     match form.grant_type.as_deref() {
         Some("client_credentials") => {}
         Some(_) => return Err(OAuthError::UnsupportedGrantType),

@@ -2,7 +2,7 @@
 
 use super::fixture::{
     ALL, LATER, NOW, actor, at_once, credential, edit, inserted, latest, new, rename, rescope,
-    revoke, seconds, secret, tenant,
+    revoke, seconds, secret, stored, tenant,
 };
 use crate::{
     audit::Details,
@@ -338,11 +338,7 @@ pub async fn replace_refuses_a_stale_version<S: CredentialStore + Clone>(store: 
     let stale = store.replace(rename(&made, "Pharmacy")).await;
     assert!(matches!(stale, Err(StoreError::StaleVersion)), "{stale:?}");
     assert_eq!(latest(store).await, before);
-    let found = store
-        .get(&made.identity.tenant, made.identity.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let found = stored(store, &made).await;
     assert_eq!(found.settings.name.as_str(), "Radiology");
 }
 
@@ -376,8 +372,7 @@ pub async fn replace_adds_and_takes_away_secrets<S: CredentialStore + Clone>(sto
         let edited = edit(&before, settings, &details);
         before = store.replace(edited).await.unwrap().value;
         assert_eq!(before.settings.secrets, secrets);
-        let found = store.get(&made.identity.tenant, made.identity.id).await;
-        assert_eq!(found.unwrap().unwrap(), before);
+        assert_eq!(stored(store, &made).await, before);
         let state = store.state(made.identity.id).await.unwrap().value;
         assert_eq!(state.unwrap().credential, before);
         let listed = store.list(&made.identity.tenant, &ALL).await.unwrap();
@@ -450,8 +445,7 @@ pub async fn replace_leaves_the_hash_and_last_use_of_a_secret<S: CredentialStore
     let stale = renamed.settings.secrets.first_mut().unwrap();
     stale.last_used_at = None;
     let edited = store.replace(renamed).await.unwrap().value;
-    let found = store.get(&made.identity.tenant, made.identity.id).await;
-    for after in [edited, found.unwrap().unwrap()] {
+    for after in [edited, stored(store, &made).await] {
         let secret = after.settings.secrets.first().unwrap();
         assert_eq!(secret.hash, rehashed);
         assert_eq!(secret.last_used_at, used);

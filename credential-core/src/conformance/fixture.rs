@@ -240,6 +240,12 @@ pub(super) async fn catch_up(
     store.catch_up(&heartbeat(node, applied)).await.unwrap()
 }
 
+/// The credential as it is stored now.
+pub(super) async fn stored(store: &impl CredentialStore, of: &Credential) -> Credential {
+    let found = store.get(&of.identity.tenant, of.identity.id).await;
+    found.unwrap().unwrap()
+}
+
 /// The latest change.
 pub(super) async fn latest(store: &impl CredentialStore) -> ChangeId {
     catch_up(store, node(), None).await.upto

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{LATER, hash, inserted, keyring, latest, revoke_token, seconds};
+use super::fixture::{LATER, hash, inserted, keyring, latest, revoke_token, seconds, stored};
 use crate::{
     clock::{Clock as _, SystemClock},
     entropy::OsEntropy,
@@ -87,11 +87,7 @@ pub async fn replace_hash_moves_neither_version_nor_log<S: CredentialStore + Clo
     };
     store.replace_hash(change).await.unwrap();
     assert_eq!(latest(store).await, before);
-    let found = store
-        .get(&made.identity.tenant, made.identity.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let found = stored(store, &made).await;
     assert_eq!(found.version, made.version);
 }
 

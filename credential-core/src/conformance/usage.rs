@@ -1,6 +1,6 @@
 //! What may lag behind.
 
-use super::fixture::{NOW, credential, inserted, latest, new, seconds, secret, tenant};
+use super::fixture::{NOW, credential, inserted, latest, new, seconds, secret, stored, tenant};
 use crate::{
     credential::Credential,
     entropy::OsEntropy,
@@ -31,19 +31,11 @@ where
         .await
         .unwrap();
     store.record(&[used(3)]).await.unwrap();
-    let found = store
-        .get(&made.identity.tenant, made.identity.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let found = stored(store, &made).await;
     let latest = Some(NOW.saturating_add(seconds(7)));
     assert_eq!(found.observed.last_used_at, latest);
     assert_eq!(found.settings.secrets.first().unwrap().last_used_at, latest);
-    let found = store
-        .get(&other.identity.tenant, other.identity.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let found = stored(store, &other).await;
     assert_eq!(found.observed.last_used_at, None);
 }
 
@@ -130,10 +122,6 @@ where
     };
     store.record(&[used]).await.unwrap();
     assert_eq!(latest(store).await, before);
-    let found = store
-        .get(&made.identity.tenant, made.identity.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let found = stored(store, &made).await;
     assert_eq!(found.version, made.version);
 }

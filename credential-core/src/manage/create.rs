@@ -47,11 +47,7 @@ impl Manage<'_> {
         // decide.
         let creating = host.0.store_work.creating(tenant).await?;
         let look = host.store().may_insert(tenant, &name, limit);
-        host.0
-            .store_work
-            .call(tenant, Side::Admins, look)
-            .await
-            .map_err(refused)?;
+        self.call(look).await.map_err(refused)?;
 
         host.before_signing().await?;
         let (client_secret, selector) = ClientSecret::generate(

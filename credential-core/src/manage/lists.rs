@@ -5,7 +5,6 @@ use crate::{
     credential::Credential,
     id::CredentialId,
     store::{AuditQuery, ListPosition, ListQuery, StoredRow},
-    store_work::Side,
 };
 
 /// The most items of one page, of credentials and of audit events.
@@ -19,12 +18,7 @@ impl Manage<'_> {
     pub async fn get(self, id: CredentialId) -> Result<Credential, ManageError> {
         let tenant = self.admin.tenant();
         let found = self.credentials.store().get(tenant, id);
-        self.credentials
-            .0
-            .store_work
-            .call(tenant, Side::Admins, found)
-            .await?
-            .ok_or(ManageError::NotFound)
+        self.call(found).await?.ok_or(ManageError::NotFound)
     }
 
     /// A page of the tenant's credentials, newest first.
@@ -44,12 +38,7 @@ impl Manage<'_> {
         };
         let tenant = self.admin.tenant();
         let items = self.credentials.store().list(tenant, &one_more);
-        let items = self
-            .credentials
-            .0
-            .store_work
-            .call(tenant, Side::Admins, items)
-            .await?;
+        let items = self.call(items).await?;
         Ok(page(items, limit, ListPosition::of))
     }
 
@@ -71,12 +60,7 @@ impl Manage<'_> {
         let tenant = self.admin.tenant();
         let trail = self.credentials.trail().ok_or(ManageError::NoTrail)?;
         let items = trail.audit_events(tenant, &one_more);
-        let items = self
-            .credentials
-            .0
-            .store_work
-            .call(tenant, Side::Admins, items)
-            .await?;
+        let items = self.call(items).await?;
         Ok(page(items, limit, StoredRow::seq))
     }
 }

@@ -1,7 +1,7 @@
 //! The end of a credential.
 
 use super::{Changed, Expected, Manage, ManageError};
-use crate::{audit::Details, id::CredentialId, store::Revoke, store_work::Side};
+use crate::{audit::Details, id::CredentialId, store::Revoke};
 
 impl Manage<'_> {
     /// Ends a credential, all its secrets and all its tokens, for good. A repeat keeps the first
@@ -27,22 +27,16 @@ impl Manage<'_> {
             name: before.settings.name.as_str(),
             client_id: before.identity.client_id.as_str(),
         };
-        let tenant = self.admin.tenant();
         let event = self.event(&before, &details).await?;
         let revoke = self.credentials.store().revoke(Revoke {
-            tenant: tenant.clone(),
+            tenant: self.admin.tenant().clone(),
             id,
             expected_version,
             at: self.credentials.clock().now(),
             by: self.admin.id().clone(),
             event,
         });
-        let committed = self
-            .credentials
-            .0
-            .store_work
-            .call(tenant, Side::Admins, revoke)
-            .await?;
+        let committed = self.call(revoke).await?;
         self.in_effect(committed).await
     }
 }

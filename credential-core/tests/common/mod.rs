@@ -16,6 +16,7 @@ use credential_core::{
     Credentials, CredentialsBuilder, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
     authenticate::AuthenticateError,
+    credential::Credential,
     entropy::OsEntropy,
     manage::{CreateCredential, Created, Expected, Field, ScopeChoice, SetScopes},
     secret::{
@@ -102,6 +103,12 @@ impl Deployment {
             client_id: credential.identity.client_id.as_str().to_owned(),
             secret: client_secret.expose_secret().to_owned(),
         }
+    }
+
+    /// The credential as an admin sees it.
+    pub async fn credential(&self, key: &Key) -> Credential {
+        let alder = admin("alder");
+        self.node.manage(&alder).get(key.id).await.unwrap()
     }
 
     pub async fn set_scopes(&self, key: &Key, scopes: &[&str]) {
