@@ -1,6 +1,6 @@
 //! One piece of work at a time for each key, shared by all who ask for it (single-flight).
 //!
-//! Each flight is a task of its own: a caller that gives up loses its own result only. Work that has not
+//! A flight that has to wait is a task of its own: a caller that gives up loses its own result only. Work that has not
 //! begun yet can be called off once all callers have left.
 
 use std::{
@@ -8,6 +8,7 @@ use std::{
     hash::Hash,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
 };
 
 use tokio::{sync::watch, task};
@@ -81,7 +82,12 @@ where
             result,
             listed: true,
         };
-        task::spawn(fly(flight, prepared));
+        let mut flying = Box::pin(fly(flight, prepared));
+        // Why a look first: what has nothing to wait for lands at once, and needs no task.
+        let mut context = Context::from_waker(Waker::noop());
+        if flying.as_mut().poll(&mut context).is_pending() {
+            task::spawn(flying);
+        }
         Ok(Seat {
             note,
             began: true,

@@ -719,10 +719,12 @@ async fn a_repeat_is_not_confirmed_by_a_version_that_came_again() {
         Some(&Expected::Any),
         narrowed
     ));
-    // It has read what was lost, and waits for its catch-up, which begins only now.
+    // It has read what was lost, and waits for its catch-up, which is answered by what was kept.
+    deployment.store.hang_catch_ups(true);
     let polled = std::future::poll_fn(|context| Poll::Ready(repeat.as_mut().poll(context))).await;
     assert!(polled.is_pending());
     deployment.memory.restore(&kept);
+    deployment.store.hang_catch_ups(false);
     let repeated = repeat.await;
     assert_eq!(renamed.version, 2, "the same version");
     assert!(

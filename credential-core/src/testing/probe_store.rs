@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     credential::{Credential, CredentialName, CredentialState},
@@ -47,7 +47,7 @@ struct Probe {
     retirements: AtomicU64,
     failing: AtomicBool,
     failing_catch_ups: AtomicBool,
-    hanging_catch_ups: AtomicBool,
+    hanging_catch_ups: watch::Sender<bool>,
     deaf: AtomicBool,
     restless: AtomicBool,
     after_commit: Mutex<Option<AfterCommit>>,
@@ -76,7 +76,7 @@ impl<S: CredentialStore> ProbeStore<S> {
                 retirements: AtomicU64::new(0),
                 failing: AtomicBool::new(false),
                 failing_catch_ups: AtomicBool::new(false),
-                hanging_catch_ups: AtomicBool::new(false),
+                hanging_catch_ups: watch::Sender::new(false),
                 deaf: AtomicBool::new(false),
                 running: AtomicUsize::new(0),
                 most_at_once: AtomicUsize::new(0),
@@ -174,11 +174,10 @@ impl<S: CredentialStore> ProbeStore<S> {
             .store(failing, Ordering::SeqCst);
     }
 
-    /// From now on catch-ups get no answer (`true`) while all else works, as where packets are dropped.
+    /// From now on catch-ups get no answer (`true`) while all else works, as where packets are dropped;
+    /// with `false` those that still wait go on.
     pub fn hang_catch_ups(&self, hanging: bool) {
-        self.probe
-            .hanging_catch_ups
-            .store(hanging, Ordering::SeqCst);
+        self.probe.hanging_catch_ups.send_replace(hanging);
     }
 
     /// From now on whoever waits for changes is woken at once, change or not.
@@ -334,9 +333,8 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         if self.probe.failing_catch_ups.load(Ordering::SeqCst) {
             return Err(told_to_fail());
         }
-        if self.probe.hanging_catch_ups.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
+        let mut hanging = self.probe.hanging_catch_ups.subscribe();
+        drop(hanging.wait_for(|hanging| !hanging).await);
         self.reachable()?.catch_up(heartbeat).await
     }
 
