@@ -28,12 +28,16 @@ mod audit;
 mod catalog;
 mod credential_json;
 mod credentials;
+mod disable;
 mod etag;
 mod extract;
 mod fields;
 mod json;
 mod paging;
+mod policy;
 mod query;
+mod revoke;
+mod secrets;
 
 /// The admin API, to be nested where the host likes, usually at `/api-access/v1`.
 ///
@@ -118,6 +122,12 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
     },
     AdminRoute {
         method: Method::GET,
+        path: "/policy",
+        mount: |method| on(method, policy::policy),
+        reads: Reads::Nothing,
+    },
+    AdminRoute {
+        method: Method::GET,
         path: "/credentials",
         mount: |method| on(method, credentials::list),
         reads: Reads::Query(|| describe(credentials::which_credentials)),
@@ -127,6 +137,12 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
         path: "/credentials",
         mount: |method| on(method, credentials::create),
         reads: Reads::Body(|| describe(credentials::new_credential)),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/credentials/revoke-all",
+        mount: |method| on(method, revoke::revoke_all),
+        reads: Reads::Body(|| describe(revoke::confirmation)),
     },
     AdminRoute {
         method: Method::GET,
@@ -143,7 +159,7 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
     AdminRoute {
         method: Method::DELETE,
         path: "/credentials/{id}",
-        mount: |method| on(method, credentials::revoke),
+        mount: |method| on(method, revoke::revoke),
         reads: Reads::Nothing,
     },
     AdminRoute {
@@ -151,6 +167,30 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
         path: "/credentials/{id}/scopes",
         mount: |method| on(method, credentials::set_scopes),
         reads: Reads::Body(|| describe(credentials::scopes)),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/credentials/{id}/disable",
+        mount: |method| on(method, disable::disable),
+        reads: Reads::Nothing,
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/credentials/{id}/enable",
+        mount: |method| on(method, disable::enable),
+        reads: Reads::Nothing,
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/credentials/{id}/secrets",
+        mount: |method| on(method, secrets::rotate),
+        reads: Reads::Body(|| describe(secrets::new_secret)),
+    },
+    AdminRoute {
+        method: Method::DELETE,
+        path: "/credentials/{id}/secrets/{selector}",
+        mount: |method| on(method, secrets::end),
+        reads: Reads::Nothing,
     },
     AdminRoute {
         method: Method::GET,

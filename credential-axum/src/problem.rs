@@ -316,6 +316,20 @@ impl From<ManageError> for Problem {
                 "The name is taken",
                 "Another credential has this name. Choose a different one.",
             ),
+            ManageError::TooManySecrets => Self::new(
+                StatusCode::CONFLICT,
+                "too_many_secrets",
+                "Two secrets are live",
+                "This credential has two live secrets already. End one of them first, or let both end \
+                 now.",
+            ),
+            ManageError::LastProof => Self::new(
+                StatusCode::CONFLICT,
+                "last_proof",
+                "The last secret",
+                "This is the only live secret. Add another one first, or disable or revoke the \
+                 credential.",
+            ),
             ManageError::LimitReached { limit } => Self::new(
                 StatusCode::CONFLICT,
                 "limit_reached",

@@ -63,6 +63,18 @@ actions! {
     Renamed = "credential.renamed",
     /// Its expiry moved.
     ExpiryChanged = "credential.expiry_changed",
+    /// Its description changed.
+    DescriptionChanged = "credential.description_changed",
+    /// The networks that it may be used from changed.
+    NetworksChanged = "credential.networks_changed",
+    /// Refused from then on, until it is enabled.
+    Disabled = "credential.disabled",
+    /// Accepted again.
+    Enabled = "credential.enabled",
+    /// It has a further secret.
+    SecretAdded = "credential.secret_added",
+    /// One of its secrets was ended at once.
+    SecretEnded = "credential.secret_ended",
     /// Its scopes changed.
     ScopesChanged = "credential.scopes_changed",
     /// Revoked.
@@ -176,8 +188,10 @@ pub(crate) enum Details<'a> {
         name: &'a str,
         api_type: &'a str,
         client_id: &'a str,
+        description: &'a str,
         scopes: &'a [String],
         expires_at: Option<String>,
+        allowed_networks: Vec<String>,
     },
     Renamed {
         name: &'a str,
@@ -191,10 +205,39 @@ pub(crate) enum Details<'a> {
         scopes: &'a [String],
         scopes_before: &'a [String],
     },
+    DescriptionChanged {
+        description: &'a str,
+        description_before: &'a str,
+    },
+    NetworksChanged {
+        allowed_networks: Vec<String>,
+        allowed_networks_before: Vec<String>,
+    },
+    Disabled {
+        name: &'a str,
+    },
+    Enabled {
+        name: &'a str,
+    },
+    SecretAdded {
+        selector: &'a str,
+        /// The secrets whose end was set by it.
+        ends: Vec<SecretEnd<'a>>,
+    },
+    SecretEnded {
+        selector: &'a str,
+    },
     Revoked {
         name: &'a str,
         client_id: &'a str,
     },
+}
+
+/// A secret, by its selector, and when it ends.
+#[derive(Debug, Serialize)]
+pub(crate) struct SecretEnd<'a> {
+    pub(crate) selector: &'a str,
+    pub(crate) expires_at: String,
 }
 
 impl Details<'_> {
@@ -204,6 +247,12 @@ impl Details<'_> {
             Self::Renamed { .. } => Action::Renamed,
             Self::ExpiryChanged { .. } => Action::ExpiryChanged,
             Self::ScopesChanged { .. } => Action::ScopesChanged,
+            Self::DescriptionChanged { .. } => Action::DescriptionChanged,
+            Self::NetworksChanged { .. } => Action::NetworksChanged,
+            Self::Disabled { .. } => Action::Disabled,
+            Self::Enabled { .. } => Action::Enabled,
+            Self::SecretAdded { .. } => Action::SecretAdded,
+            Self::SecretEnded { .. } => Action::SecretEnded,
             Self::Revoked { .. } => Action::Revoked,
         }
     }

@@ -72,6 +72,8 @@ pub enum Refusal {
     WrongSecret,
     /// The credential or this secret has expired.
     Expired,
+    /// The credential is disabled.
+    Disabled,
     /// The credential is revoked.
     Revoked,
 }
@@ -87,6 +89,7 @@ impl Refusal {
             Self::UnknownClient => "unknown_client",
             Self::WrongSecret => "wrong_secret",
             Self::Expired => "expired",
+            Self::Disabled => "disabled",
             Self::Revoked => "revoked",
         }
     }
@@ -153,7 +156,10 @@ impl Credentials {
             Err(AuthenticateError::Refused(refusal)) => {
                 match refusal {
                     // Logged where the owner of the secret was found.
-                    Refusal::Revoked | Refusal::Expired | Refusal::WrongSecret => {}
+                    Refusal::Revoked
+                    | Refusal::Disabled
+                    | Refusal::Expired
+                    | Refusal::WrongSecret => {}
                     Refusal::Malformed
                     | Refusal::UnknownKey
                     | Refusal::OtherEnvironment
@@ -256,6 +262,7 @@ impl Credentials {
             Ok(_) => Ok(AuthenticatedClient { live, proof }),
             Err(NotLive::NoSuchProof) => Err(unknown()),
             Err(NotLive::Revoked) => Err(self.refuse_known(credential, Refusal::Revoked)),
+            Err(NotLive::Disabled) => Err(self.refuse_known(credential, Refusal::Disabled)),
             Err(NotLive::Expired | NotLive::ProofEnded) => {
                 Err(self.refuse_known(credential, Refusal::Expired))
             }

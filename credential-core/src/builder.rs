@@ -49,6 +49,7 @@ pub struct CredentialsBuilder {
     prefix: ClientIdPrefix,
     issuer: Option<String>,
     limit: u32,
+    max_lifetime: Option<Duration>,
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -70,6 +71,7 @@ impl CredentialsBuilder {
             prefix: ClientIdPrefix::default(),
             issuer: None,
             limit: 100,
+            max_lifetime: None,
             max_staleness: Duration::from_secs(1),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
@@ -130,6 +132,14 @@ impl CredentialsBuilder {
     #[must_use]
     pub fn limit_per_tenant(mut self, limit: u32) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// The longest life of a credential, counted from its creation and from each edit of its expiry. By
+    /// default there is none, and a credential may live for ever. Credentials that exist keep their end.
+    #[must_use]
+    pub fn max_lifetime(mut self, longest: Duration) -> Self {
+        self.max_lifetime = Some(longest);
         self
     }
 
@@ -246,6 +256,7 @@ impl CredentialsBuilder {
             prefix: self.prefix,
             issuer,
             limit: self.limit,
+            max_lifetime: self.max_lifetime,
             max_staleness: self.max_staleness,
             clock: self.clock,
             entropy: self.entropy,

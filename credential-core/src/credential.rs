@@ -1,14 +1,16 @@
 //! A credential and its life.
 
-use std::fmt;
+use std::time::Duration;
 
-use icu_casemap::CaseMapper;
-use icu_properties::{
-    CodePointMapData, CodePointSetData,
-    props::{DefaultIgnorableCodePoint, GeneralCategory},
+mod description;
+mod name;
+mod networks;
+
+pub use self::{
+    description::{Description, DescriptionError},
+    name::{CredentialName, NameError},
+    networks::{NetworkError, Networks},
 };
-use unicode_normalization::UnicodeNormalization;
-
 use crate::{
     catalog::ApiTypeId,
     clock::Timestamp,
@@ -16,6 +18,9 @@ use crate::{
     secret::hash::SecretHash,
     token::TokenId,
 };
+
+/// How long an ended secret stays listed. Later edits forget it.
+pub const ENDED_SECRETS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The stored record behind an API key, in three parts by how they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +61,19 @@ pub struct Identity {
 pub struct Settings {
     /// What admins call it; unique among the tenant's credentials that are not revoked.
     pub name: CredentialName,
+    /// What admins wrote about it.
+    pub description: Description,
     /// Canonical scope names, sorted. A name that the catalogue no longer lists confers nothing.
     pub scopes: Vec<String>,
     /// From then on it is refused; `None`: never. May be moved, also to revive it.
     pub expires_at: Option<Timestamp>,
-    /// One or two live secrets, and those that ended, oldest first. An edit adds secrets, takes them
+    /// Since when it is refused until it is enabled again; `None`: it is not. Whether there is a time
+    /// decides, not which: the clocks of nodes differ.
+    pub disabled_at: Option<Timestamp>,
+    /// From where it may be used.
+    pub allowed_networks: Networks,
+    /// One or two live secrets, and those that ended in the last [`ENDED_SECRETS_KEPT_FOR`] before the
+    /// latest edit, oldest first. An edit adds secrets, takes them
     /// away and moves their `expires_at`; the hash and the last use of a secret that stays are the
     /// store's.
     pub secrets: Vec<StoredSecret>,
@@ -83,6 +96,8 @@ impl Credential {
             Status::Revoked
         } else if self.settings.expires_at.is_some_and(|at| at <= now) {
             Status::Expired
+        } else if self.settings.disabled_at.is_some() {
+            Status::Disabled
         } else {
             Status::Active
         }
@@ -94,6 +109,15 @@ impl Credential {
             .secrets
             .iter()
             .filter(move |secret| secret.is_live(now))
+    }
+
+    /// The secrets that admins see: those that are live at `now`, and those that ended in the last
+    /// [`ENDED_SECRETS_KEPT_FOR`].
+    pub fn listed_secrets(&self, now: Timestamp) -> impl Iterator<Item = &StoredSecret> {
+        self.settings
+            .secrets
+            .iter()
+            .filter(move |secret| secret.is_listed(now))
     }
 
     /// The secret of that selector, live or not.
@@ -113,17 +137,20 @@ pub enum Status {
     Active,
     /// Past `expires_at`: refused, and revived by moving that into the future.
     Expired,
+    /// Refused until it is enabled again.
+    Disabled,
     /// Ended for good.
     Revoked,
 }
 
 impl Status {
-    /// `active`, `expired` or `revoked`.
+    /// `active`, `expired`, `disabled` or `revoked`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Expired => "expired",
+            Self::Disabled => "disabled",
             Self::Revoked => "revoked",
         }
     }
@@ -149,6 +176,9 @@ pub struct StoredSecret {
     pub created_at: Timestamp,
     /// From then on it is refused, and so are its tokens; `None`: never.
     pub expires_at: Option<Timestamp>,
+    /// When an admin ended it, at once. Whether there is a time decides, not which: the clocks of nodes
+    /// differ. Final.
+    pub ended_at: Option<Timestamp>,
     /// The latest recorded use.
     pub last_used_at: Option<Timestamp>,
 }
@@ -157,7 +187,20 @@ impl StoredSecret {
     /// Whether it authenticates at `now`.
     #[must_use]
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|at| now < at)
+        self.ended_at.is_none() && self.expires_at.is_none_or(|at| now < at)
+    }
+
+    pub(crate) fn is_listed(&self, now: Timestamp) -> bool {
+        self.is_live(now)
+            || self
+                .ends_at()
+                .is_some_and(|at| now < at.saturating_add(ENDED_SECRETS_KEPT_FOR))
+    }
+
+    /// When it ended or will end; `None`: not by itself.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        [self.ended_at, self.expires_at].into_iter().flatten().min()
     }
 }
 
@@ -180,207 +223,4 @@ pub struct CredentialState {
     /// Its revoked tokens; the store may leave out expired ones. At most
     /// [`RevokeToken::limit`](crate::store::RevokeToken::limit).
     pub revoked_tokens: Vec<RevokedToken>,
-}
-
-/// What admins call a credential: 1–100 characters, trimmed, printable.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CredentialName(String);
-
-impl CredentialName {
-    /// The longest name, in Unicode scalar values after trimming.
-    pub const MAX_CHARS: usize = 100;
-
-    /// Trims and checks a name.
-    ///
-    /// # Errors
-    /// [`NameError`] names the rule that it breaks.
-    pub fn new(text: &str) -> Result<Self, NameError> {
-        let trimmed = text.trim();
-        if trimmed.is_empty() {
-            return Err(NameError::Required);
-        }
-        if trimmed.chars().count() > Self::MAX_CHARS {
-            return Err(NameError::TooLong);
-        }
-        if trimmed.chars().any(is_deceptive) {
-            return Err(NameError::ForbiddenCharacter);
-        }
-        if trimmed.chars().all(|c| is_unseen(c) || c.is_whitespace()) {
-            return Err(NameError::Invisible);
-        }
-        Ok(Self(trimmed.to_owned()))
-    }
-
-    /// The name as admins see it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The key by which names are compared; equal for names that a reader would confuse: case folded, in
-    /// compatibility form (NFKC), without invisible characters, white space as single spaces. Stores keep
-    /// it unique and never compute it.
-    #[must_use]
-    pub fn comparison_key(&self) -> String {
-        // As Unicode's toNFKC_Casefold: decomposed first, because folding needs marks in order.
-        let seen: String = self.0.nfkd().filter(|c| !is_unseen(*c)).collect();
-        let folded: String = CaseMapper::new().fold_string(&seen).nfkc().collect();
-        let words: Vec<&str> = folded.split_whitespace().collect();
-        words.join(" ")
-    }
-}
-
-impl fmt::Display for CredentialName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for CredentialName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-/// Characters that make a name read as another: controls, bidirectional formatting, line separators,
-/// invisible spaces, and letters and signs that are drawn as a blank.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-            // Hangul fillers, the blank Braille pattern, the null notehead, the Khitan filler.
-            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{1d159}'
-            | '\u{16fe4}')
-}
-
-/// Characters that nobody sees, such as the soft hyphen, joiners and variation selectors. Writing
-/// systems need some, so they are no fault of a name; they make no difference between two.
-fn is_unseen(c: char) -> bool {
-    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
-        || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
-}
-
-/// Why a text is no credential name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// Empty after trimming.
-    #[error("a name is needed")]
-    Required,
-    /// More than [`CredentialName::MAX_CHARS`] characters.
-    #[error("at most {} characters", CredentialName::MAX_CHARS)]
-    TooLong,
-    /// A control, invisible or text-direction character.
-    #[error("control, invisible and text-direction characters are not allowed")]
-    ForbiddenCharacter,
-    /// Nothing in it can be seen.
-    #[error("a name needs a character that can be seen")]
-    Invisible,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_trimmed_and_bounded() {
-        assert_eq!(CredentialName::new("  Lab  ").unwrap().as_str(), "Lab");
-        assert_eq!(CredentialName::new(" \t "), Err(NameError::Required));
-        assert!(CredentialName::new(&"é".repeat(100)).is_ok());
-        assert_eq!(
-            CredentialName::new(&"é".repeat(101)),
-            Err(NameError::TooLong)
-        );
-    }
-
-    #[test]
-    fn deceptive_characters_are_refused() {
-        for c in [
-            '\0', '\n', '\u{202e}', '\u{2066}', '\u{200b}', '\u{85}', '\u{2028}',
-        ] {
-            assert_eq!(
-                CredentialName::new(&format!("a{c}b")),
-                Err(NameError::ForbiddenCharacter),
-                "{c:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_seen_is_no_name() {
-        for text in [
-            "\u{ad}",
-            "\u{ad}\u{200d} \u{fe0f}",
-            "\u{e0020}",
-            "\u{fff9}",
-            "\u{34f}",
-        ] {
-            assert_eq!(
-                CredentialName::new(text),
-                Err(NameError::Invisible),
-                "{text:?}"
-            );
-        }
-        for blank in [
-            '\u{3164}',
-            '\u{2800}',
-            '\u{115f}',
-            '\u{1160}',
-            '\u{ffa0}',
-            '\u{1d159}',
-        ] {
-            for text in [blank.to_string(), format!("Lab{blank}sync")] {
-                assert_eq!(
-                    CredentialName::new(&text),
-                    Err(NameError::ForbiddenCharacter),
-                    "{text:?}"
-                );
-            }
-        }
-        for text in ["❤\u{fe0f}", "می\u{200c}خواهم", "क्\u{200d}ष", "0"] {
-            assert!(CredentialName::new(text).is_ok(), "{text:?}");
-        }
-    }
-
-    fn key(text: &str) -> String {
-        CredentialName::new(text).unwrap().comparison_key()
-    }
-
-    #[test]
-    fn names_that_look_alike_share_a_key() {
-        for (one, other) in [
-            ("Lab Sync", "LAB sync"),
-            ("ﬁle", "FILE"),
-            ("Ａ", "a"),
-            ("Lab sync", "Lab  sync"),
-            ("Lab sync", "Lab\u{3000}\u{a0}sync"),
-            ("Lab sync", "Lab\u{ad} sy\u{200d}nc\u{fe0f}"),
-            ("Lab sync", "Lab \u{e0041}sync \u{ad}"),
-            ("ΟΔΟΣ", "οδος"),
-            ("STRASSE", "straße"),
-            ("ﬃ", "FFI"),
-            ("é", "e\u{34f}\u{301}"),
-            ("ᾳ", "ΑΙ"),
-            ("İ", "i\u{307}"),
-            ("ꭰ", "Ꭰ"),
-        ] {
-            assert_eq!(key(one), key(other), "{one:?} {other:?}");
-        }
-        for (one, other) in [("a", "b"), ("Lab sync", "Labsync"), ("é", "e"), ("ı", "i")] {
-            assert_ne!(key(one), key(other), "{one:?} {other:?}");
-        }
-    }
-
-    proptest::proptest! {
-        /// Comparing keys is comparing what they stand for: a key is its own key.
-        #[test]
-        fn a_key_is_its_own_key(text in "\\PC{1,40}") {
-            if let Ok(name) = CredentialName::new(&text) {
-                let key = name.comparison_key();
-                if let Ok(again) = CredentialName::new(&key) {
-                    proptest::prop_assert_eq!(again.comparison_key(), key);
-                }
-            }
-        }
-    }
 }

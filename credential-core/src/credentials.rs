@@ -42,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) prefix: ClientIdPrefix,
     pub(crate) issuer: Issuer,
     pub(crate) limit: u32,
+    pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_staleness: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -115,6 +116,18 @@ impl Credentials {
     #[must_use]
     pub fn self_service(&self) -> bool {
         self.0.self_service
+    }
+
+    /// How many credentials that are not revoked a tenant may have.
+    #[must_use]
+    pub fn limit_per_tenant(&self) -> u32 {
+        self.0.limit
+    }
+
+    /// The longest life of a credential; `None`: it may live for ever.
+    #[must_use]
+    pub fn max_lifetime(&self) -> Option<Duration> {
+        self.0.max_lifetime
     }
 
     /// The public base URL (RFC 8414 `issuer`), without a trailing slash.

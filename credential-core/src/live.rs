@@ -55,7 +55,7 @@ use crate::{
     catalog::ScopeCatalog,
     clock::{Clock, Monotonic},
     credential::Credential,
-    id::{CredentialId, ProofId},
+    id::{CredentialId, ProofId, TenantId},
     log_limit::LogLimit,
     metrics,
     store::{ANSWER_WITHIN, AsOf, ChangeId, Heartbeat, MAX_CHANGES, NodeId, StoreError, Stores},
@@ -297,6 +297,13 @@ impl LiveStates {
     /// This node committed `change` on `id`: its own cache must not answer from before.
     pub(crate) fn own_change(&self, id: CredentialId, change: ChangeId) {
         self.0.gate.own_commit(change, || self.0.cache.drop_one(id));
+    }
+
+    /// This node committed `change` on every credential of `tenant`.
+    pub(crate) fn own_tenant_change(&self, tenant: &TenantId, change: ChangeId) {
+        self.0
+            .gate
+            .own_commit(change, || self.0.cache.drop_tenant(tenant));
     }
 
     /// Catches up: asks the store what changed, and drops that from the cache. Begins after this

@@ -8,11 +8,14 @@
 //! tenant wait, every use case ends with [`ManageError::RateLimited`] and nothing is done.
 
 mod create;
+mod disable;
 mod edit;
 mod lists;
 mod request;
 mod revoke;
+mod revoke_all;
 mod scopes;
+mod secrets;
 mod settings;
 
 use std::time::Duration;
@@ -20,8 +23,9 @@ use std::time::Duration;
 pub use self::{
     lists::MAX_PAGE,
     request::{
-        Changed, CreateCredential, Created, Expected, Fault, Field, ManageError, Page, ScopeChoice,
-        SetScopes, UpdateCredential,
+        AllRevoked, Changed, CreateCredential, Created, Expected, Fault, Field, MAX_OVERLAP,
+        ManageError, Page, RevokeAll, RotateSecret, Rotated, ScopeChoice, SetScopes,
+        UpdateCredential,
     },
 };
 use crate::{
@@ -33,6 +37,10 @@ use crate::{
     store::{Committed, Edit, StoreError},
     store_work::{CallError, Side},
 };
+
+/// How often an edit is decided anew. Few calls of one tenant run at the same time, and each attempt that
+/// fails is another's success.
+const EDIT_ATTEMPTS: usize = 8;
 
 impl Credentials {
     /// The use cases of an admin, on the credentials of the admin's own tenant.
@@ -90,6 +98,32 @@ impl Manage<'_> {
             Some(expected) if expected.allows(credential.version) => Ok(credential),
             Some(_) => Err(ManageError::StaleVersion),
         }
+    }
+
+    /// An edit that is decided on whatever the credential is now: anew, if another admin was faster. It gets
+    /// the latest credential and returns its settings; `None`: they are as they shall be. A version may
+    /// be expected of a credential that is not as it shall be.
+    async fn edit_latest(
+        &self,
+        id: CredentialId,
+        expected: Option<&Expected>,
+        decide: impl Fn(&Credential) -> Result<Option<Settings>, ManageError> + Send + Sync,
+    ) -> Result<Changed, ManageError> {
+        for _ in 0..EDIT_ATTEMPTS {
+            let before = self.get(id).await?;
+            let done = match decide(&before)? {
+                None => self.already_in_effect(before).await,
+                Some(_) if expected.is_some_and(|it| !it.allows(before.version)) => {
+                    return Err(ManageError::StaleVersion);
+                }
+                Some(settings) => self.replace(&before, settings).await,
+            };
+            match done {
+                Err(ManageError::StaleVersion) => {}
+                done => return done,
+            }
+        }
+        Err(ManageError::StaleVersion)
     }
 
     /// Puts other settings in the place of those that the edit was decided on.

@@ -73,7 +73,7 @@ use crate::{
 /// has changed: no row, no audit event, no number.
 ///
 /// **The version** starts at 1 and grows by one with each `replace` and with the first `revoke`, with
-/// nothing else.
+/// nothing else. `revoke_all` moves it for each credential that it revokes.
 ///
 /// **Two clocks.** Times of the domain come with the call and are kept to the microsecond. The store's
 /// own clock, one for all nodes, gives a change row its time (any moment of its transaction),
@@ -84,7 +84,7 @@ use crate::{
 /// are equal if their bytes are: letters of different case differ. Secrets come back in the order of
 /// [`Settings::secrets`], scopes in that of [`Settings::scopes`]. Revoked tokens have no order.
 ///
-/// **Change rows for a tenant or for everything** are written by no method here. They are for what
+/// **A change row for everything** is written by no method here. It is for what
 /// changes rows by hand. A store may have a function for it (such as `PostgresStore::invalidate`), which
 /// appends a row like any other: next number, own mark, the mark before.
 ///
@@ -156,6 +156,14 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// `NotFound` if `tenant` has no such credential; `StaleVersion` if a version is expected and
     /// the credential, not yet revoked, has another.
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError>;
+
+    /// Revokes every credential of a tenant that is not revoked, each with its event, which moves their
+    /// versions and gives their names and places back. The change is the tenant's
+    /// ([`Change::Tenant`]). Without any event nothing is done, and the change is the latest one.
+    ///
+    /// # Errors
+    /// `StaleVersion` unless the events are for exactly those credentials.
+    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError>;
 
     /// The credential and its revoked tokens, with the latest change, all as of one moment.
     ///
@@ -263,6 +271,10 @@ impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
         (**self).revoke(revoke).await
+    }
+
+    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
+        (**self).revoke_all(revoke).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -389,6 +401,20 @@ pub struct Revoke {
     pub by: ActorId,
     /// Written with it, unless it already was.
     pub event: Event,
+}
+
+/// The revocation of every credential of a tenant.
+#[derive(Debug, Clone)]
+pub struct RevokeAll {
+    /// Whose.
+    pub tenant: TenantId,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: ActorId,
+    /// The tenant's credentials that are not revoked, each with what is written with its revocation, in
+    /// this order.
+    pub events: Vec<(CredentialId, Event)>,
 }
 
 /// A secret's hash under newer parameters or another pepper.

@@ -49,7 +49,12 @@ async fn every_fault_is_named_at_once() {
         name: "\u{202e}evil".into(),
         api_type: "apiv2".into(),
         scopes: vec!["system/Patient.read".to_owned(), "nonsense".to_owned()].into(),
+        description: "x".repeat(501).into(),
         expires_at: Some(deployment.node.clock().now()).into(),
+        allowed_networks: ["10.0.0.1/8", "10.0.0.0/8", "fe80::1%eth0"]
+            .map(str::to_owned)
+            .to_vec()
+            .into(),
         incomplete: true,
     };
     let Err(ManageError::Invalid(faults)) =
@@ -64,6 +69,9 @@ async fn every_fault_is_named_at_once() {
             ("scopes", "scope_of_other_api_type"),
             ("scopes", "unknown_scope"),
             ("expires_at", "in_the_past"),
+            ("description", "too_long"),
+            ("allowed_networks", "host_bits_set"),
+            ("allowed_networks", "invalid_network"),
         ]
     );
     let empty = CreateCredential::default();
@@ -109,6 +117,14 @@ async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
             ..good()
         },
         CreateCredential {
+            description: Field::Unreadable,
+            ..good()
+        },
+        CreateCredential {
+            allowed_networks: Field::Unreadable,
+            ..good()
+        },
+        CreateCredential {
             incomplete: true,
             ..good()
         },
@@ -131,6 +147,14 @@ async fn a_request_that_could_not_be_read_in_full_changes_nothing() {
         },
         UpdateCredential {
             expires_at: Field::Unreadable,
+            ..rename()
+        },
+        UpdateCredential {
+            description: Field::Unreadable,
+            ..rename()
+        },
+        UpdateCredential {
+            allowed_networks: Field::Unreadable,
             ..rename()
         },
         UpdateCredential {

@@ -1,7 +1,7 @@
 //! The content of a store, and the rules that hold within it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -49,6 +49,11 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
+    /// The credentials that are not revoked.
+    pub(crate) fn live(&self) -> HashSet<CredentialId> {
+        self.names.values().copied().collect()
+    }
+
     pub(crate) fn has_room_for(&self, key: &str, limit: u32) -> Result<(), StoreError> {
         if self.names.contains_key(key) {
             Err(StoreError::NameTaken)

@@ -5,6 +5,7 @@ mod data;
 mod history;
 
 use std::{
+    collections::HashSet,
     fmt,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,8 +21,8 @@ use credential_core::{
     store::{
         AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
         Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, MAX_CHANGES, NODE_ALIVE_FOR,
-        NewCredential, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeToken, StoreError,
-        Stores,
+        NewCredential, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeAll, RevokeToken,
+        StoreError, Stores,
     },
 };
 use tokio::sync::Notify;
@@ -284,6 +285,32 @@ impl CredentialStore for MemoryStore {
         }
         data.append(revoke.event);
         Ok(self.commit(data, after, Change::Credential(revoke.id)))
+    }
+
+    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
+        let mut data = self.data();
+        let live = data.tenants.get(&revoke.tenant).map(Tenant::live);
+        let named: HashSet<CredentialId> = revoke.events.iter().map(|(id, _)| *id).collect();
+        if live.unwrap_or_default() != named {
+            return Err(StoreError::StaleVersion);
+        }
+        if named.is_empty() {
+            let change = data.latest;
+            return Ok(Committed { value: (), change });
+        }
+        for (id, event) in revoke.events {
+            let credential = &mut data.owned(&revoke.tenant, id)?.credential;
+            credential.version += 1;
+            credential.revoked = Some(Revocation {
+                at: revoke.at,
+                by: revoke.by.clone(),
+            });
+            data.append(event);
+        }
+        if let Some(tenant) = data.tenants.get_mut(&revoke.tenant) {
+            tenant.names.clear();
+        }
+        Ok(self.commit(data, (), Change::Tenant(revoke.tenant)))
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

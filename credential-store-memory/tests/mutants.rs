@@ -29,14 +29,17 @@ use credential_core::{
     audit::{AuditEvent, Subject},
     clock::{Clock as _, Monotonic, SystemClock, Timestamp},
     conformance,
-    credential::{Credential, CredentialName, CredentialState, Revocation, RevokedToken},
+    credential::{
+        Credential, CredentialName, CredentialState, Description, Networks, Revocation,
+        RevokedToken,
+    },
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, LoggedChange, Mark,
-        NewCredential, NodeId, ReplaceHash, Revoke, RevokeToken, StoreError, StoredHead, StoredRow,
-        TrailPage, TrailQuery, TrailStore, UsageStore,
+        NewCredential, NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredHead,
+        StoredRow, TrailPage, TrailQuery, TrailStore, UsageStore,
     },
     testing::ManualClock,
 };
@@ -105,6 +108,15 @@ faults! {
     RepeatIsNotFound: "a repeat finds nothing",
     RepeatCounted: "a repeat moves the change log",
     RevokeOfAnyTenant: "revoke asks for no tenant",
+    RevokeAllIgnoresSet: "revoke_all takes whatever is asked for",
+    RevokeAllLeavesOne: "revoke_all leaves the last credential",
+    RevokeAllOfNothingCounted: "revoke_all of nothing moves the change log",
+    RevokeAllAsOne: "revoke_all logs a change of one credential",
+    // Settings.
+    DescriptionLost: "descriptions are not kept",
+    DisabledLost: "whether a credential is disabled is not kept",
+    NetworksLost: "networks are not kept",
+    EndLost: "the end of a secret is not kept",
     // State.
     SelectorsWithoutCase: "selectors are compared without case",
     TokensNotInState: "the state has no revoked tokens",
@@ -335,6 +347,13 @@ impl Mutant {
             }
             Fault::ScopesSorted => settings.scopes.sort(),
             Fault::SecretsReversed => settings.secrets.reverse(),
+            Fault::DescriptionLost => settings.description = Description::default(),
+            Fault::DisabledLost => settings.disabled_at = None,
+            Fault::NetworksLost => settings.allowed_networks = Networks::default(),
+            Fault::EndLost => settings
+                .secrets
+                .iter_mut()
+                .for_each(|it| it.ended_at = None),
             Fault::NoSecretNoCredential if settings.secrets.is_empty() => return None,
             Fault::VersionStands => {
                 credential.version -= memory.edits.get(&id).copied().unwrap_or(0);
@@ -425,6 +444,9 @@ impl Mutant {
             row.id = self.id(row.id);
             match self.fault {
                 Some(Fault::PreviousIsOwn) => row.previous = row.id.mark,
+                Some(Fault::RevokeAllAsOne) if matches!(row.change, Change::Tenant(_)) => {
+                    row.change = Change::Credential(CredentialId::from_bytes([7; 16]));
+                }
                 Some(Fault::SubjectWrong) => {
                     row.change = Change::Credential(CredentialId::from_bytes([7; 16]));
                 }
@@ -734,6 +756,35 @@ impl CredentialStore for Mutant {
             value,
             change: done.change,
         }))
+    }
+
+    async fn revoke_all(&self, mut revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
+        if self.is(Fault::RevokeAllIgnoresSet) && !revoke.events.is_empty() {
+            let all = self.inner.list(&revoke.tenant, &EVERYTHING).await?;
+            let live = all.iter().filter(|it| it.revoked.is_none());
+            let live: Vec<CredentialId> = live.map(|it| it.identity.id).collect();
+            let (_, event) = revoke.events.first().unwrap().clone();
+            revoke.events = live.into_iter().map(|id| (id, event.clone())).collect();
+        }
+        let nothing = revoke.events.is_empty();
+        if self.is(Fault::RevokeAllLeavesOne) && revoke.events.len() > 1 {
+            let (id, event) = revoke.events.first().unwrap().clone();
+            let done = self.inner.revoke(Revoke {
+                tenant: revoke.tenant,
+                id,
+                expected_version: None,
+                at: revoke.at,
+                by: revoke.by,
+                event,
+            });
+            let Committed { change, .. } = done.await?;
+            return Ok(self.committed(Committed { value: (), change }));
+        }
+        let done = self.inner.revoke_all(revoke).await?;
+        if nothing {
+            self.count(Fault::RevokeAllOfNothingCounted);
+        }
+        Ok(self.committed(done))
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

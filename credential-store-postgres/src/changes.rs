@@ -5,12 +5,9 @@ use std::{
     time::Duration,
 };
 
-use credential_core::{
-    id::CredentialId,
-    store::{
-        CHANGES_KEPT_FOR, ChangeId, Changes, Committed, Heartbeat, LoggedChange, Mark,
-        NODE_ALIVE_FOR, StoreError,
-    },
+use credential_core::store::{
+    CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, Heartbeat, LoggedChange, Mark,
+    NODE_ALIVE_FOR, StoreError,
 };
 
 use crate::{
@@ -135,27 +132,25 @@ pub(crate) async fn catch_up(
 pub(crate) async fn invalidate(store: &PostgresStore) -> Result<(), StoreError> {
     in_time(async {
         let call = Call::begin(&store.pool).await?;
-        append(call, (), None).await.map(|_| ())
+        commit_change(call, (), &Change::Everything)
+            .await
+            .map(|_| ())
     })
     .await
 }
 
-/// Appends a change of one credential and commits.
-pub(crate) async fn commit_change<T>(
-    call: Call,
-    value: T,
-    id: CredentialId,
-) -> Result<Committed<T>, StoreError> {
-    append(call, value, Some(id)).await
-}
-
 /// Appends the change and commits. This is always the last statement of a transaction: every writer
 /// waits for the counter's lock, which is held from here to the commit and orders the changes.
-async fn append<T>(
+pub(crate) async fn commit_change<T>(
     mut call: Call,
     value: T,
-    id: Option<CredentialId>,
+    change: &Change,
 ) -> Result<Committed<T>, StoreError> {
+    let (credential, tenant) = match change {
+        Change::Credential(id) => (Some(Id::from(*id)), None),
+        Change::Tenant(id) => (None, Some(id.as_str())),
+        Change::Everything => (None, None),
+    };
     let change = sqlx::query!(
         r#"
         with counted as (
@@ -163,8 +158,9 @@ async fn append<T>(
             set value = value + 1, previous = mark, mark = gen_random_uuid()
             returning value, mark, previous
         ), logged as (
-            insert into credential_management.change (number, mark, previous, credential_id)
-            select value, mark, previous, $1 from counted
+            insert into credential_management.change (number, mark, previous, credential_id,
+                tenant_id)
+            select value, mark, previous, $1, $2 from counted
         )
         select value as "number!", mark as "mark!: Id",
             pg_notify('credential_management_change', '') is null as notified,
@@ -174,7 +170,8 @@ async fn append<T>(
                 true) as synchronous_commit
         from counted
         "#,
-        id.map(Id::from) as _,
+        credential as _,
+        tenant,
     )
     .fetch_one(call.on())
     .await

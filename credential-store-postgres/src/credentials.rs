@@ -4,7 +4,7 @@
 use credential_core::{
     credential::{Credential, CredentialName, Settings},
     id::{CredentialId, TenantId},
-    store::{Committed, Edit, ListQuery, NewCredential, Revoke, StoreError},
+    store::{Change, Committed, Edit, ListQuery, NewCredential, Revoke, RevokeAll, StoreError},
 };
 
 use crate::{
@@ -34,10 +34,12 @@ macro_rules! credentials {
                 c.expires_at as "expires_at?: Micros", c.revoked_at as "revoked_at?: Micros",
                 c.revoked_by as "revoked_by?", c.version as "version!",
                 c.tokens_valid_from as "tokens_valid_from?: Micros",
-                c.last_used_at as "last_used_at?: Micros",
+                c.last_used_at as "last_used_at?: Micros", c.description as "description!",
+                c.disabled_at as "disabled_at?: Micros", c.allowed_networks as "allowed_networks!",
                 s.selector as "secret_selector!", s.phc as "secret_phc!",
                 s.key_name as "secret_key_name!", s.created_at as "secret_created_at!: Vec<Micros>",
                 s.expires_at as "secret_expires_at!: Vec<Option<Micros>>",
+                s.ended_at as "secret_ended_at!: Vec<Option<Micros>>",
                 s.last_used_at as "secret_last_used_at!: Vec<Option<Micros>>"
             from "# + $source + r#" as c
             cross join lateral (
@@ -46,6 +48,7 @@ macro_rules! credentials {
                     coalesce(array_agg(key_name order by ordinal), '{}') as key_name,
                     coalesce(array_agg(created_at order by ordinal), '{}') as created_at,
                     coalesce(array_agg(expires_at order by ordinal), '{}') as expires_at,
+                    coalesce(array_agg(ended_at order by ordinal), '{}') as ended_at,
                     coalesce(array_agg(last_used_at order by ordinal), '{}') as last_used_at
                 from "# + $secrets + r#" where credential_id = c.id
             ) as s
@@ -98,18 +101,20 @@ pub(crate) async fn insert(
                 insert into credential_management.credential (id, tenant_id, name, name_key,
                     api_type, client_id, environment, scopes, created_at, created_by,
                     expires_at, revoked_at, revoked_by, version, tokens_valid_from,
-                    last_used_at)
-                select $1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13, $14, $15, $16, $17
+                    last_used_at, description, disabled_at, allowed_networks)
+                select $1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13, $14, $15, $16, $17,
+                    $36, $37, $38
                 from live where not live.full and not live.taken
                 returning id
             ), secrets as (
                 insert into credential_management.secret (selector, credential_id, ordinal, phc,
-                    key_name, created_at, expires_at, last_used_at)
+                    key_name, created_at, expires_at, last_used_at, ended_at)
                 select s.selector, added.id, s.ordinal, s.phc, s.key_name, s.created_at,
-                    s.expires_at, s.last_used_at
+                    s.expires_at, s.last_used_at, s.ended_at
                 from added, unnest($18::text[], $19::text[], $20::text[], $21::timestamptz[],
-                    $22::timestamptz[], $23::timestamptz[]) with ordinality
-                    as s (selector, phc, key_name, created_at, expires_at, last_used_at, ordinal)
+                    $22::timestamptz[], $23::timestamptz[], $39::timestamptz[]) with ordinality
+                    as s (selector, phc, key_name, created_at, expires_at, last_used_at, ended_at,
+                    ordinal)
             ), events as (
                 insert into credential_management.audit_event
                     (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,
@@ -165,6 +170,10 @@ pub(crate) async fn insert(
             events.head_hash,
             &events.format,
             events.head_key,
+            settings.description.as_str(),
+            settings.disabled_at.map(Micros::from) as _,
+            &settings.allowed_networks.texts().collect::<Vec<_>>(),
+            secrets.ended_at as _,
         )
         .fetch_one(call.on())
         .await
@@ -175,7 +184,7 @@ pub(crate) async fn insert(
         if written.full {
             return Err(call.roll_back(StoreError::LimitReached).await);
         }
-        commit_change(call, (), credential.identity.id).await
+        commit_change(call, (), &Change::Credential(credential.identity.id)).await
     })
     .await
 }
@@ -301,8 +310,11 @@ pub(crate) async fn replace(
         let expected_version = bigint(edit.expected_version)?;
         let Settings {
             name,
+            description,
             scopes,
             expires_at,
+            disabled_at,
+            allowed_networks,
             secrets,
         } = &edit.settings;
         let secrets = SecretColumns::of(secrets);
@@ -310,7 +322,8 @@ pub(crate) async fn replace(
             r#"
             with changed as (
                 update credential_management.credential set
-                    version = version + 1, name = $4, name_key = $5, expires_at = $6, scopes = $7
+                    version = version + 1, name = $4, name_key = $5, expires_at = $6, scopes = $7,
+                    description = $26, disabled_at = $27, allowed_networks = $28
                 where tenant_id = $1 and id = $2 and version = $3 and revoked_at is null
                 returning *
             ), secrets as (
@@ -318,14 +331,17 @@ pub(crate) async fn replace(
                 select changed.id as credential_id, s.selector, s.ordinal,
                     coalesce(kept.phc, s.phc) as phc,
                     coalesce(kept.key_name, s.key_name) as key_name, s.created_at, s.expires_at,
+                    s.ended_at,
                     case when kept.selector is null then s.last_used_at else kept.last_used_at end
                         as last_used_at,
                     kept.selector is null as added,
-                    (kept.ordinal, kept.created_at, kept.expires_at) is distinct from
-                        (s.ordinal, s.created_at, s.expires_at) as differs
+                    (kept.ordinal, kept.created_at, kept.expires_at, kept.ended_at)
+                        is distinct from (s.ordinal, s.created_at, s.expires_at, s.ended_at)
+                        as differs
                 from changed, unnest($8::text[], $9::text[], $10::text[], $11::timestamptz[],
-                    $12::timestamptz[], $13::timestamptz[]) with ordinality
-                    as s (selector, phc, key_name, created_at, expires_at, last_used_at, ordinal)
+                    $12::timestamptz[], $13::timestamptz[], $29::timestamptz[]) with ordinality
+                    as s (selector, phc, key_name, created_at, expires_at, last_used_at, ended_at,
+                    ordinal)
                 left join credential_management.secret as kept
                     on kept.selector = s.selector and kept.credential_id = $2
             ), gone as (
@@ -334,16 +350,17 @@ pub(crate) async fn replace(
             ), moved as (
                 -- Only what differs: a secret whose use is being written is locked meanwhile.
                 update credential_management.secret as s
-                set ordinal = m.ordinal, created_at = m.created_at, expires_at = m.expires_at
+                set ordinal = m.ordinal, created_at = m.created_at, expires_at = m.expires_at,
+                    ended_at = m.ended_at
                 from secrets as m
                 where s.selector = m.selector and s.credential_id = m.credential_id
                     and not m.added and m.differs
             ), written as (
                 -- Fails if the selector is another credential's.
                 insert into credential_management.secret (credential_id, selector, ordinal, phc,
-                    key_name, created_at, expires_at, last_used_at)
+                    key_name, created_at, expires_at, last_used_at, ended_at)
                 select credential_id, selector, ordinal, phc, key_name, created_at, expires_at,
-                    last_used_at
+                    last_used_at, ended_at
                 from secrets where added
             ), events as (
                 insert into credential_management.audit_event
@@ -382,6 +399,10 @@ pub(crate) async fn replace(
             events.head_seq,
             events.head_hash,
             events.head_key,
+            description.as_str(),
+            disabled_at.map(Micros::from) as _,
+            &allowed_networks.texts().collect::<Vec<_>>(),
+            secrets.ended_at as _,
         )
         .fetch_optional(call.on())
         .await;
@@ -398,7 +419,7 @@ pub(crate) async fn replace(
             };
             return Err(call.roll_back(refusal).await);
         };
-        commit_change(call, row.try_into()?, edit.id).await
+        commit_change(call, row.try_into()?, &Change::Credential(edit.id)).await
     })
     .await
 }
@@ -456,7 +477,7 @@ pub(crate) async fn revoke(
         .await
         .map_err(store_error)?;
         if let Some(row) = changed {
-            return commit_change(call, row.try_into()?, revoke.id).await;
+            return commit_change(call, row.try_into()?, &Change::Credential(revoke.id)).await;
         }
         match standing(&mut call, &revoke.tenant, revoke.id).await? {
             None => Err(call.roll_back(StoreError::NotFound).await),
@@ -480,6 +501,105 @@ pub(crate) async fn revoke(
         }
     })
     .await
+}
+
+pub(crate) async fn revoke_all(
+    store: &PostgresStore,
+    revoke: RevokeAll,
+) -> Result<Committed<()>, StoreError> {
+    in_time(async {
+        let mut call = Call::begin(&store.pool).await?;
+        let head = lock_tenant(&mut call, &revoke.tenant).await?;
+        let (ids, events): (Vec<Id>, Vec<_>) = revoke
+            .events
+            .into_iter()
+            .map(|(id, event)| (Id::from(id), event))
+            .unzip();
+        // Without a row of its own a tenant has no credentials.
+        let Some(head) = head.filter(|_| !ids.is_empty()) else {
+            return none_to_revoke(call, &revoke.tenant, ids.is_empty()).await;
+        };
+        let events = SealedEvents::behind(head, events)?;
+        let revoked = sqlx::query!(
+            r#"
+            with live as (
+                select coalesce(array_agg(id order by id), '{}') as ids
+                from credential_management.credential where tenant_id = $1 and revoked_at is null
+            ), changed as (
+                update credential_management.credential as c set
+                    version = c.version + 1, revoked_at = $3, revoked_by = $4
+                from live
+                where c.tenant_id = $1 and c.revoked_at is null
+                    and live.ids = (select array_agg(id order by id) from unnest($2::uuid[]) as i (id))
+                returning c.id
+            ), events as (
+                insert into credential_management.audit_event
+                    (tenant_id, seq, format, at, actor, action, credential_id, details, key_name,
+                    hash)
+                select $1, e.* from unnest($5::bigint[], $6::smallint[], $7::timestamptz[],
+                    $8::text[], $9::text[], $10::uuid[], $11::text[], $12::text[],
+                    $13::bytea[]) as e
+                where exists (select from changed)
+            ), head as (
+                update credential_management.tenant
+                set audit_seq = $14, audit_hash = $15, audit_key = $16
+                where id = $1 and exists (select from changed)
+            )
+            select count(*) as "count!" from changed
+            "#,
+            revoke.tenant.as_str(),
+            ids as _,
+            Micros::from(revoke.at) as _,
+            revoke.by.as_str(),
+            &events.seq,
+            &events.format,
+            events.at as _,
+            &events.actor,
+            &events.action,
+            events.credential_id as _,
+            &events.details,
+            &events.key_name,
+            &events.hash,
+            events.head_seq,
+            events.head_hash,
+            events.head_key,
+        )
+        .fetch_one(call.on())
+        .await
+        .map_err(store_error)?;
+        if revoked.count == 0 {
+            return Err(call.roll_back(StoreError::StaleVersion).await);
+        }
+        commit_change(call, (), &Change::Tenant(revoke.tenant)).await
+    })
+    .await
+}
+
+/// The answer where nothing is to be revoked; `asked`: that is what was asked for.
+async fn none_to_revoke(
+    mut call: Call,
+    tenant: &TenantId,
+    asked: bool,
+) -> Result<Committed<()>, StoreError> {
+    let found = sqlx::query!(
+        r#"select n.value as "latest!", n.mark as "mark!: Id", exists (
+            select from credential_management.credential
+            where tenant_id = $1 and revoked_at is null
+        ) as "any!"
+        from credential_management.change_counter as n"#,
+        tenant.as_str(),
+    )
+    .fetch_one(call.on())
+    .await
+    .map_err(store_error)?;
+    if found.any || !asked {
+        return Err(call.roll_back(StoreError::StaleVersion).await);
+    }
+    call.commit().await?;
+    Ok(Committed {
+        value: (),
+        change: change_id(found.latest, found.mark)?,
+    })
 }
 
 /// Locks the tenant and reads its audit head; `None`: there is no such tenant.

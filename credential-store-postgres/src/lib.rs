@@ -91,8 +91,8 @@ use credential_core::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow, Stores,
-        TrailPage, TrailQuery, TrailStore, UsageStore,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
+        StoredRow, Stores, TrailPage, TrailQuery, TrailStore, UsageStore,
     },
 };
 /// The version that the pool must be of.
@@ -252,6 +252,10 @@ impl CredentialStore for PostgresStore {
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
         credentials::revoke(self, revoke).await
+    }
+
+    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
+        credentials::revoke_all(self, revoke).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

@@ -7,8 +7,8 @@ use credential_core::{
     audit::{AuditEvent, AuditHead, Event},
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, CredentialState, Identity, Observed, Revocation, RevokedToken,
-        Settings, StoredSecret,
+        Credential, CredentialName, CredentialState, Description, Identity, Networks, Observed,
+        Revocation, RevokedToken, Settings, StoredSecret,
     },
     id::{ActorId, ClientId, CredentialId, ProofId, TenantId},
     secret::hash::SecretHash,
@@ -159,11 +159,15 @@ pub(crate) struct CredentialRow {
     pub(crate) version: i64,
     pub(crate) tokens_valid_from: Option<Micros>,
     pub(crate) last_used_at: Option<Micros>,
+    pub(crate) description: String,
+    pub(crate) disabled_at: Option<Micros>,
+    pub(crate) allowed_networks: Vec<String>,
     pub(crate) secret_selector: Vec<String>,
     pub(crate) secret_phc: Vec<String>,
     pub(crate) secret_key_name: Vec<String>,
     pub(crate) secret_created_at: Vec<Micros>,
     pub(crate) secret_expires_at: Vec<Option<Micros>>,
+    pub(crate) secret_ended_at: Vec<Option<Micros>>,
     pub(crate) secret_last_used_at: Vec<Option<Micros>>,
 }
 
@@ -178,15 +182,17 @@ impl TryFrom<CredentialRow> for Credential {
             .zip(&row.secret_key_name)
             .zip(&row.secret_created_at)
             .zip(&row.secret_expires_at)
+            .zip(&row.secret_ended_at)
             .zip(&row.secret_last_used_at)
             .map(
-                |(((((selector, phc), key), created_at), expires_at), last_used_at)| {
+                |((((((selector, phc), key), created_at), expires_at), ended_at), last_used_at)| {
                     let key = key.parse().or_unreadable("secret.key_name")?;
                     Ok(StoredSecret {
                         selector: ProofId::parse(selector).or_unreadable("secret.selector")?,
                         hash: SecretHash::from_parts(phc, key).or_unreadable("secret.phc")?,
                         created_at: created_at.at(),
                         expires_at: expires_at.map(Micros::at),
+                        ended_at: ended_at.map(Micros::at),
                         last_used_at: last_used_at.map(Micros::at),
                     })
                 },
@@ -207,8 +213,13 @@ impl TryFrom<CredentialRow> for Credential {
             },
             settings: Settings {
                 name: CredentialName::new(&row.name).or_unreadable("credential.name")?,
+                description: Description::new(&row.description)
+                    .or_unreadable("credential.description")?,
                 scopes: row.scopes,
                 expires_at: row.expires_at.map(Micros::at),
+                disabled_at: row.disabled_at.map(Micros::at),
+                allowed_networks: Networks::parse(&row.allowed_networks)
+                    .or_unreadable("credential.allowed_networks")?,
                 secrets,
             },
             observed: Observed {
@@ -235,6 +246,7 @@ pub(crate) struct SecretColumns {
     pub(crate) key_name: Vec<String>,
     pub(crate) created_at: Vec<Micros>,
     pub(crate) expires_at: Vec<Option<Micros>>,
+    pub(crate) ended_at: Vec<Option<Micros>>,
     pub(crate) last_used_at: Vec<Option<Micros>>,
 }
 
@@ -247,6 +259,7 @@ impl SecretColumns {
             columns.key_name.push(secret.hash.key().as_str().to_owned());
             columns.created_at.push(secret.created_at.into());
             columns.expires_at.push(secret.expires_at.map(Micros::from));
+            columns.ended_at.push(secret.ended_at.map(Micros::from));
             columns
                 .last_used_at
                 .push(secret.last_used_at.map(Micros::from));
@@ -275,11 +288,15 @@ pub(crate) struct StateRow {
     pub(crate) version: Option<i64>,
     pub(crate) tokens_valid_from: Option<Micros>,
     pub(crate) last_used_at: Option<Micros>,
+    pub(crate) description: Option<String>,
+    pub(crate) disabled_at: Option<Micros>,
+    pub(crate) allowed_networks: Option<Vec<String>>,
     pub(crate) secret_selector: Option<Vec<String>>,
     pub(crate) secret_phc: Option<Vec<String>>,
     pub(crate) secret_key_name: Option<Vec<String>>,
     pub(crate) secret_created_at: Option<Vec<Micros>>,
     pub(crate) secret_expires_at: Option<Vec<Option<Micros>>>,
+    pub(crate) secret_ended_at: Option<Vec<Option<Micros>>>,
     pub(crate) secret_last_used_at: Option<Vec<Option<Micros>>>,
     pub(crate) token_id: Option<Vec<Id>>,
     pub(crate) token_issued_at: Option<Vec<Micros>>,
@@ -321,11 +338,15 @@ impl StateRow {
             version: self.version.ok_or_else(missing)?,
             tokens_valid_from: self.tokens_valid_from,
             last_used_at: self.last_used_at,
+            description: self.description.ok_or_else(missing)?,
+            disabled_at: self.disabled_at,
+            allowed_networks: self.allowed_networks.ok_or_else(missing)?,
             secret_selector: self.secret_selector.unwrap_or_default(),
             secret_phc: self.secret_phc.unwrap_or_default(),
             secret_key_name: self.secret_key_name.unwrap_or_default(),
             secret_created_at: self.secret_created_at.unwrap_or_default(),
             secret_expires_at: self.secret_expires_at.unwrap_or_default(),
+            secret_ended_at: self.secret_ended_at.unwrap_or_default(),
             secret_last_used_at: self.secret_last_used_at.unwrap_or_default(),
         };
         Ok(Some(CredentialState {

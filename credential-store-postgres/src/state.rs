@@ -27,10 +27,12 @@ macro_rules! state {
                 c.expires_at as "expires_at?: Micros", c.revoked_at as "revoked_at?: Micros",
                 c.revoked_by as "revoked_by?", c.version as "version?",
                 c.tokens_valid_from as "tokens_valid_from?: Micros",
-                c.last_used_at as "last_used_at?: Micros",
+                c.last_used_at as "last_used_at?: Micros", c.description as "description?",
+                c.disabled_at as "disabled_at?: Micros", c.allowed_networks as "allowed_networks?",
                 s.selector as "secret_selector?", s.phc as "secret_phc?",
                 s.key_name as "secret_key_name?", s.created_at as "secret_created_at?: Vec<Micros>",
                 s.expires_at as "secret_expires_at?: Vec<Option<Micros>>",
+                s.ended_at as "secret_ended_at?: Vec<Option<Micros>>",
                 s.last_used_at as "secret_last_used_at?: Vec<Option<Micros>>",
                 t.token_id as "token_id?: Vec<Id>", t.issued_at as "token_issued_at?: Vec<Micros>",
                 t.expires_at as "token_expires_at?: Vec<Micros>"
@@ -42,6 +44,7 @@ macro_rules! state {
                     array_agg(key_name order by ordinal) as key_name,
                     array_agg(created_at order by ordinal) as created_at,
                     array_agg(expires_at order by ordinal) as expires_at,
+                    array_agg(ended_at order by ordinal) as ended_at,
                     array_agg(last_used_at order by ordinal) as last_used_at
                 from credential_management.secret where credential_id = c.id
             ) as s on true

@@ -1,6 +1,6 @@
 //! Tokens that were revoked one by one.
 
-use credential_core::store::{Committed, REVOKED_TOKENS_KEPT_FOR, RevokeToken, StoreError};
+use credential_core::store::{Change, Committed, REVOKED_TOKENS_KEPT_FOR, RevokeToken, StoreError};
 
 use crate::{
     PostgresStore,
@@ -67,7 +67,7 @@ pub(crate) async fn revoke_token(
         .await
         .map_err(store_error)?;
         if changed.is_some() {
-            return commit_change(call, (), revoke.credential_id).await;
+            return commit_change(call, (), &Change::Credential(revoke.credential_id)).await;
         }
         let latest = latest(&mut call).await?;
         call.commit().await?;

@@ -6,7 +6,8 @@ use axum::body::Bytes;
 use credential_core::{
     clock::Timestamp,
     credential::{Credential, StoredSecret},
-    manage::{Changed, Created},
+    manage::{Changed, Created, Rotated},
+    secret::ClientSecret,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 pub(super) struct ShownCredential<'a> {
     id: String,
     name: &'a str,
+    description: &'a str,
     api_type: &'a str,
     client_id: &'a str,
     environment: &'a str,
@@ -24,11 +26,17 @@ pub(super) struct ShownCredential<'a> {
     created_at: String,
     created_by: &'a str,
     expires_at: Option<String>,
+    disabled_at: Option<String>,
     revoked_at: Option<String>,
     revoked_by: Option<&'a str>,
     last_used_at: Option<String>,
     version: u64,
+    allowed_networks: Vec<String>,
     secrets: Vec<ShownSecret<'a>>,
+    // Ways to authenticate that this version does not offer: there are none of a credential.
+    jwks_uri: Option<String>,
+    keys: [(); 0],
+    workloads: [(); 0],
 }
 
 impl<'a> ShownCredential<'a> {
@@ -36,6 +44,7 @@ impl<'a> ShownCredential<'a> {
         Self {
             id: credential.identity.id.to_string(),
             name: credential.settings.name.as_str(),
+            description: credential.settings.description.as_str(),
             api_type: credential.identity.api_type.as_str(),
             client_id: credential.identity.client_id.as_str(),
             environment: credential.identity.environment.as_str(),
@@ -44,6 +53,7 @@ impl<'a> ShownCredential<'a> {
             created_at: credential.identity.created_at.to_string(),
             created_by: credential.identity.created_by.as_str(),
             expires_at: text(credential.settings.expires_at),
+            disabled_at: text(credential.settings.disabled_at),
             revoked_at: text(credential.revoked.as_ref().map(|revoked| revoked.at)),
             revoked_by: credential
                 .revoked
@@ -51,15 +61,19 @@ impl<'a> ShownCredential<'a> {
                 .map(|revoked| revoked.by.as_str()),
             last_used_at: text(credential.observed.last_used_at),
             version: credential.version,
+            allowed_networks: credential.settings.allowed_networks.texts().collect(),
             secrets: credential
-                .live_secrets(now)
+                .listed_secrets(now)
                 .map(ShownSecret::from)
                 .collect(),
+            jwks_uri: None,
+            keys: [],
+            workloads: [],
         }
     }
 }
 
-/// The public facts about a live secret.
+/// The public facts about a secret that is live, or ended lately.
 #[derive(Serialize)]
 struct ShownSecret<'a> {
     selector: &'a str,
@@ -73,7 +87,7 @@ impl<'a> From<&'a StoredSecret> for ShownSecret<'a> {
         Self {
             selector: secret.selector.as_str(),
             created_at: secret.created_at.to_string(),
-            expires_at: text(secret.expires_at),
+            expires_at: text(secret.ends_at()),
             last_used_at: text(secret.last_used_at),
         }
     }
@@ -95,19 +109,40 @@ impl<'a> ShownChange<'a> {
     }
 }
 
-/// `{"credential":{…},"client_secret":"…"}`: the one body that holds a secret, wiped once it was
-/// sent.
+/// `{"credential":{…},"client_secret":"…"}`.
 pub(super) fn created_body(now: Timestamp, created: &Created) -> serde_json::Result<Bytes> {
     let credential = serde_json::to_vec(&ShownCredential::at(now, &created.credential))?;
-    let secret = created.client_secret.expose_secret();
+    with_secret("credential", &credential, &created.client_secret, b"}")
+}
+
+/// `{"secret":{…},"client_secret":"…","effective_everywhere_at":"…"}`.
+pub(super) fn rotated_body(rotated: &Rotated) -> serde_json::Result<Bytes> {
+    let added = rotated.changed.credential.secret(&rotated.selector);
+    let added = serde_json::to_vec(&added.map(ShownSecret::from))?;
+    let at = rotated.changed.effective_everywhere_at;
+    let end = format!(",\"effective_everywhere_at\":\"{at}\"}}");
+    with_secret("secret", &added, &rotated.client_secret, end.as_bytes())
+}
+
+/// The only bodies that hold a secret, wiped once they were sent: `{"<name>":<value>,"client_secret":"…"`
+/// and `end`.
+fn with_secret(
+    name: &str,
+    value: &[u8],
+    secret: &ClientSecret,
+    end: &[u8],
+) -> serde_json::Result<Bytes> {
+    let secret = secret.expose_secret();
     // Why by hand: sized for the worst escaping, the buffer never moves and leaves no copy.
-    let room = credential.len() + secret.len() * 6 + 64;
+    let room = name.len() + value.len() + secret.len() * 6 + end.len() + 64;
     let mut body = Zeroizing::new(Vec::with_capacity(room));
-    body.extend_from_slice(b"{\"credential\":");
-    body.extend_from_slice(&credential);
+    body.extend_from_slice(b"{\"");
+    body.extend_from_slice(name.as_bytes());
+    body.extend_from_slice(b"\":");
+    body.extend_from_slice(value);
     body.extend_from_slice(b",\"client_secret\":");
     serde_json::to_writer(&mut *body, secret)?;
-    body.push(b'}');
+    body.extend_from_slice(end);
     Ok(Bytes::from_owner(body))
 }
 

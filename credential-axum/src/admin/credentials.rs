@@ -1,4 +1,4 @@
-//! `/credentials`: list, show, create, edit, set scopes, revoke.
+//! `/credentials`: list, show, create, edit, set scopes.
 //!
 //! Bodies are only decoded here; the use cases judge them, so that one answer names every fault.
 
@@ -9,7 +9,7 @@ use axum::{
 };
 use credential_core::{
     Credentials,
-    credential::{Credential, CredentialName},
+    credential::{Credential, CredentialName, Description},
     manage::{Changed, CreateCredential, Field, ScopeChoice, SetScopes, UpdateCredential},
     store::ListQuery,
 };
@@ -20,7 +20,7 @@ use super::{
     etag::{IfMatch, etag},
     extract::{PathId, SignedIn},
     fields::Fields,
-    json::{JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
+    json::{BySecret, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
     paging::{self, Cursor, ListPage},
     query,
 };
@@ -100,8 +100,18 @@ pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
             Texts,
             "Scopes of that API type, as `GET /catalog` names them. None if left out.",
         ),
+        description: body.optional("description", DESCRIPTION, DESCRIPTION_MEANING),
         expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
-        incomplete: body.incomplete(),
+        allowed_networks: body.optional("allowed_networks", Texts, NETWORKS_MEANING),
+        incomplete: {
+            // The only way so far, so there is nothing to keep.
+            let _ = body.optional(
+                "authentication",
+                BySecret,
+                "How the client authenticates: `{\"kind\":\"secret\"}`, which is also the default.",
+            );
+            body.incomplete()
+        },
     }
 }
 
@@ -110,7 +120,13 @@ const NAME: Text = Text {
 };
 const NAME_MEANING: &str = "What admins call it: at least one character besides spaces around it. Unique, whatever the \
      case, among the tenant's credentials that are not revoked.";
-const EXPIRY_MEANING: &str = "When it ends, in the future; `null`: never.";
+const DESCRIPTION: Text = Text {
+    max_chars: Some(Description::MAX_CHARS),
+};
+const DESCRIPTION_MEANING: &str = "A note of the admins; line breaks are allowed.";
+const EXPIRY_MEANING: &str = "When it ends, in the future; `null`: never, or after the longest life that `GET /policy` allows.";
+const NETWORKS_MEANING: &str = "The networks that it may be used from, in CIDR notation, or single addresses: at most 50. None: \
+     from everywhere.";
 
 pub(super) async fn update(
     State(credentials): State<Credentials>,
@@ -132,7 +148,9 @@ pub(super) async fn update(
 pub(super) fn edit(body: &mut Fields<JsonValue>) -> UpdateCredential {
     UpdateCredential {
         name: body.optional("name", NAME, NAME_MEANING),
+        description: body.optional("description", DESCRIPTION, DESCRIPTION_MEANING),
         expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
+        allowed_networks: body.optional("allowed_networks", Texts, NETWORKS_MEANING),
         api_type: api_type(body),
         incomplete: body.incomplete(),
     }
@@ -182,19 +200,6 @@ fn api_type(body: &mut Fields<JsonValue>) -> Field<String> {
     body.optional("api_type", Unchanged, meaning)
 }
 
-pub(super) async fn revoke(
-    State(credentials): State<Credentials>,
-    SignedIn(admin): SignedIn,
-    id: PathId,
-    IfMatch(expected): IfMatch,
-) -> Result<Response, Problem> {
-    let changed = credentials
-        .manage(&admin)
-        .revoke(id.get()?, expected.as_ref())
-        .await?;
-    Ok(in_effect(&credentials, &changed))
-}
-
 /// The answer that is a credential.
 fn one(credentials: &Credentials, credential: &Credential) -> Response {
     let body = ShownCredential::at(credentials.clock().now(), credential);
@@ -202,7 +207,7 @@ fn one(credentials: &Credentials, credential: &Credential) -> Response {
 }
 
 /// The answer with the time from which a change counts everywhere.
-fn in_effect(credentials: &Credentials, changed: &Changed) -> Response {
+pub(super) fn in_effect(credentials: &Credentials, changed: &Changed) -> Response {
     let body = ShownChange::at(credentials.clock().now(), changed);
     let etag = etag(changed.credential.version);
     ([(header::ETAG, etag)], Json(body)).into_response()

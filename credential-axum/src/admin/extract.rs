@@ -38,3 +38,23 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         Ok(Self(text.and_then(|Path(text)| text.parse().ok())))
     }
 }
+
+/// The `{id}` and the `{selector}` of the path, both as for [`PathId`].
+#[derive(Debug)]
+pub(super) struct PathSecret {
+    pub(super) id: PathId,
+    pub(super) selector: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PathSecret {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let (id, selector) = texts.map(|Path(texts)| texts).unwrap_or_default();
+        Ok(Self {
+            id: PathId(id.parse().ok()),
+            selector,
+        })
+    }
+}

@@ -29,16 +29,7 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let body = read_body(body).await.map_err(|error| match error {
-            BodyError::TooLarge => Problem::payload_too_large(BODY_LIMIT),
-            BodyError::Broken => Problem::malformed(),
-        })?;
-        let nothing_sent = body.is_empty() && !parts.headers.contains_key(header::CONTENT_TYPE);
-        if !nothing_sent && !is_json(&parts.headers, &parts.method) {
-            return Err(Problem::unsupported_media_type());
-        }
-        decode(&body).map(Self)
+        body_or(request, None).await.map(Self)
     }
 }
 
@@ -59,6 +50,35 @@ fn decode(body: &[u8]) -> Result<Fields<JsonValue>, Problem> {
         return Ok(Fields::unreadable(fault));
     };
     Ok(Fields::sent(fields, "unknown_field", Vec::new()))
+}
+
+/// As [`JsonBody`], where an empty body is one without fields.
+#[derive(Debug)]
+pub(super) struct OptionalJsonBody(pub(super) Fields<JsonValue>);
+
+impl<S: Sync> FromRequest<S> for OptionalJsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        body_or(request, Some("{}")).await.map(Self)
+    }
+}
+
+/// The body, or what stands for an empty one.
+async fn body_or(request: Request, empty: Option<&str>) -> Result<Fields<JsonValue>, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(body).await.map_err(|error| match error {
+        BodyError::TooLarge => Problem::payload_too_large(BODY_LIMIT),
+        BodyError::Broken => Problem::malformed(),
+    })?;
+    let nothing_sent = body.is_empty() && !parts.headers.contains_key(header::CONTENT_TYPE);
+    if !nothing_sent && !is_json(&parts.headers, &parts.method) {
+        return Err(Problem::unsupported_media_type());
+    }
+    match empty {
+        Some(empty) if body.is_empty() => decode(empty.as_bytes()),
+        _ => decode(&body),
+    }
 }
 
 /// A text.
@@ -175,6 +195,64 @@ impl Kind<JsonValue> for TimeOrNull {
     }
 }
 
+/// A whole number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Integer {
+    /// The bounds, for the description: the use case judges the number.
+    pub(super) least: i64,
+    pub(super) most: i64,
+}
+
+impl Kind<JsonValue> for Integer {
+    type Value = i64;
+
+    fn read(self, sent: JsonValue, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<i64> {
+        let JsonValue::Integer(number) = sent else {
+            wrong("wrong_type", "must be a whole number");
+            return Field::Unreadable;
+        };
+        Field::Value(number)
+    }
+
+    fn schema(self) -> serde_json::Value {
+        json!({"type": "integer", "minimum": self.least, "maximum": self.most})
+    }
+}
+
+/// The object `{"kind":"secret"}`, the one way to authenticate that is offered so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BySecret;
+
+impl Kind<JsonValue> for BySecret {
+    type Value = ();
+
+    fn read(self, sent: JsonValue, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<()> {
+        let JsonValue::Object(members) = sent else {
+            wrong("wrong_type", "must be an object");
+            return Field::Unreadable;
+        };
+        match members.as_slice() {
+            [(name, JsonValue::Text(kind))] if name == "kind" && kind == "secret" => {
+                return Field::Value(());
+            }
+            _ => wrong(
+                "unsupported_authentication",
+                "the only way is `{\"kind\":\"secret\"}`",
+            ),
+        }
+        Field::Unreadable
+    }
+
+    fn schema(self) -> serde_json::Value {
+        json!({
+            "type": "object",
+            "properties": {"kind": {"type": "string", "enum": ["secret"]}},
+            "required": ["kind"],
+            "additionalProperties": false,
+        })
+    }
+}
+
 /// The one word that is known so far.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word {
@@ -200,7 +278,7 @@ impl Kind<JsonValue> for Word {
     }
 }
 
-/// The part of a JSON value that our requests need: an object with texts and lists of texts. Deeper
+/// The part of a JSON value that our requests need: an object with texts, whole numbers, and lists and objects of them. Deeper
 /// values are skipped, in constant space.
 ///
 /// Unlike `serde_json::Value` it keeps duplicate keys.
@@ -210,7 +288,8 @@ pub(super) enum JsonValue {
     Text(String),
     List(Vec<JsonValue>),
     Object(Vec<(String, JsonValue)>),
-    /// A number or a boolean, or something too deep.
+    Integer(i64),
+    /// Another number or a boolean, or something too deep.
     Other,
 }
 
@@ -226,6 +305,15 @@ enum Depth {
     Body,
     Field,
     Entry,
+}
+
+impl Depth {
+    fn inside(self) -> Self {
+        match self {
+            Self::Body => Self::Field,
+            Self::Field | Self::Entry => Self::Entry,
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Depth {
@@ -251,12 +339,12 @@ impl<'de> Visitor<'de> for Depth {
         Ok(JsonValue::Other)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<JsonValue, E> {
-        Ok(JsonValue::Other)
+    fn visit_i64<E>(self, number: i64) -> Result<JsonValue, E> {
+        Ok(JsonValue::Integer(number))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<JsonValue, E> {
-        Ok(JsonValue::Other)
+    fn visit_u64<E>(self, number: u64) -> Result<JsonValue, E> {
+        Ok(i64::try_from(number).map_or(JsonValue::Other, JsonValue::Integer))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<JsonValue, E> {
@@ -280,13 +368,13 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<JsonValue, A::Error> {
-        if !matches!(self, Self::Body) {
+        if matches!(self, Self::Entry) {
             while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(JsonValue::Other);
         }
         let mut fields = Vec::new();
         while let Some(name) = object.next_key()? {
-            fields.push((name, object.next_value_seed(Self::Field)?));
+            fields.push((name, object.next_value_seed(self.inside())?));
         }
         Ok(JsonValue::Object(fields))
     }

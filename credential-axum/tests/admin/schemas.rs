@@ -44,6 +44,8 @@ fn fitting(schema: &Value) -> Value {
     match (&schema["type"], &schema["format"]) {
         (_, format) if format == "date-time" => json!("2027-01-01T00:00:00Z"),
         (kind, _) if kind == "array" => json!([]),
+        (kind, _) if kind == "integer" => schema["minimum"].clone(),
+        (kind, _) if kind == "object" => json!({"kind": "secret"}),
         _ => json!("x"),
     }
 }
@@ -84,7 +86,12 @@ async fn every_body_is_described_as_it_is_read() {
             } else {
                 "wrong_type"
             };
-            for value in [json!(5), json!({}), json!(true)] {
+            let wrong_values = match field["type"].as_str() {
+                Some("integer") => [json!("5"), json!({}), json!(1.5)],
+                Some("object") => [json!(5), json!("x"), json!([])],
+                _ => [json!(5), json!({}), json!(true)],
+            };
+            for value in wrong_values {
                 let answer = send(&host, &path, route, &json!({name: value})).await;
                 let fault = (name.clone(), wrong.to_owned());
                 assert!(answer.all_errors().contains(&fault), "{name} {value}");

@@ -26,13 +26,18 @@ async fn a_created_credential_in_full() {
     {
       "client_secret": null,
       "credential": {
+        "allowed_networks": [],
         "api_type": "fhir",
         "client_id": null,
         "created_at": "2026-01-01T00:00:00Z",
         "created_by": "alder-admin",
+        "description": "",
+        "disabled_at": null,
         "environment": "sandbox",
         "expires_at": "2027-01-01T00:00:00Z",
         "id": null,
+        "jwks_uri": null,
+        "keys": [],
         "last_used_at": null,
         "name": "Lab sync",
         "revoked_at": null,
@@ -50,7 +55,8 @@ async fn a_created_credential_in_full() {
           }
         ],
         "status": "active",
-        "version": 1
+        "version": 1,
+        "workloads": []
       }
     }
     "#);

@@ -29,6 +29,9 @@ pub enum TokenRefusal {
     /// The credential has expired.
     #[error("the credential has expired")]
     CredentialExpired,
+    /// The credential is disabled.
+    #[error("the credential is disabled")]
+    CredentialDisabled,
     /// The secret that it was issued for has ended.
     #[error("the secret that the token was issued for has ended")]
     SecretEnded,
@@ -46,6 +49,7 @@ impl TokenRefusal {
             Self::UnknownCredential => "unknown_credential",
             Self::CredentialRevoked => "credential_revoked",
             Self::CredentialExpired => "credential_expired",
+            Self::CredentialDisabled => "credential_disabled",
             Self::SecretEnded => "secret_ended",
         }
     }
@@ -82,6 +86,7 @@ impl From<NotLive> for TokenRefusal {
         match why {
             NotLive::Revoked => Self::CredentialRevoked,
             NotLive::Expired => Self::CredentialExpired,
+            NotLive::Disabled => Self::CredentialDisabled,
             NotLive::NoSuchProof | NotLive::ProofEnded => Self::SecretEnded,
         }
     }

@@ -190,8 +190,8 @@ mod tests {
     use crate::{
         catalog::ScopeCatalog,
         credential::{
-            Credential, CredentialName, CredentialState, Identity, Observed, Revocation,
-            RevokedToken, Settings, StoredSecret,
+            Credential, CredentialName, CredentialState, Description, Identity, Networks, Observed,
+            Revocation, RevokedToken, Settings, StoredSecret,
         },
         id::{ClientId, ClientIdPrefix, Environment},
         secret::{
@@ -224,6 +224,7 @@ mod tests {
             hash: hasher.hash("secret").unwrap(),
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: secret_ends,
+            ended_at: None,
             last_used_at: None,
         };
         CredentialState {
@@ -243,8 +244,11 @@ mod tests {
                 },
                 settings: Settings {
                     name: CredentialName::new("Lab").unwrap(),
+                    description: Description::default(),
                     scopes: vec!["system/patients.read".to_owned()],
                     expires_at: credential_ends,
+                    disabled_at: None,
+                    allowed_networks: Networks::default(),
                     secrets: vec![secret],
                 },
                 observed: Observed {

@@ -1,16 +1,21 @@
 //! Credentials: insert, get, list, replace, revoke.
 
 use super::fixture::{
-    ALL, LATER, NOW, actor, at_once, credential, edit, inserted, latest, new, rename, rescope,
-    revoke, seconds, secret, stored, tenant,
+    ALL, LATER, NOW, actor, at_once, catch_up, credential, edit, inserted, latest, new, node,
+    rename, rescope, revoke, revoke_all, seconds, secret, stored, tenant,
 };
 use crate::{
     audit::Details,
     clock::Timestamp,
-    credential::{Credential, CredentialName, Revocation, Settings, StoredSecret},
+    credential::{
+        Credential, CredentialName, Description, Networks, Revocation, Settings, StoredSecret,
+    },
     id::{ActorId, CredentialId, ProofId, TenantId},
     secret::hash::SecretHash,
-    store::{CredentialStore, Edit, ListPosition, ListQuery, ReplaceHash, Revoke, StoreError},
+    store::{
+        Change, CredentialStore, Edit, ListPosition, ListQuery, LoggedChange, ReplaceHash, Revoke,
+        StoreError,
+    },
 };
 
 /// What was inserted is what `get` returns, field by field.
@@ -36,6 +41,7 @@ pub async fn text_and_times_come_back_to_the_byte<S: CredentialStore + Clone>(st
         StoredSecret {
             created_at: LATER,
             expires_at: Some(Timestamp::MAX),
+            ended_at: Some(LATER),
             last_used_at: Some(NOW),
             ..secret()
         },
@@ -330,6 +336,121 @@ pub async fn replace_puts_settings_in_the_place_of_others<S: CredentialStore + C
     assert_eq!(found, Some(made));
 }
 
+/// Everything that an admin decides comes back, and goes again.
+pub async fn replace_sets_each_part_of_the_settings<S: CredentialStore + Clone>(store: &S) {
+    let made = inserted(store, "alder", "Lab", 0).await;
+    let details = Details::Renamed {
+        name: "Lab",
+        name_before: "Lab",
+    };
+    let mut before = made.clone();
+    for settings in [
+        Settings {
+            description: Description::default(),
+            disabled_at: None,
+            allowed_networks: Networks::default(),
+            ..made.settings.clone()
+        },
+        Settings {
+            description: Description::new(&"🩺\n".repeat(250)).unwrap(),
+            disabled_at: Some(Timestamp::MAX),
+            allowed_networks: Networks::parse(&["0.0.0.0/0", "::/0", "192.0.2.7"]).unwrap(),
+            ..made.settings.clone()
+        },
+        made.settings.clone(),
+    ] {
+        let edited = edit(&before, settings.clone(), &details);
+        before = store.replace(edited).await.unwrap().value;
+        assert_eq!(before.settings, settings);
+        assert_eq!(stored(store, &made).await, before);
+        let state = store.state(made.identity.id).await.unwrap().value;
+        assert_eq!(state.unwrap().credential, before);
+    }
+}
+
+/// All credentials of a tenant end, with one change of the tenant; those of another stay.
+pub async fn revoke_all_ends_a_tenants_credentials<S: CredentialStore + Clone>(store: &S) {
+    let other = inserted(store, "birch", "Lab", 0).await;
+    let (lab, fax) = (
+        inserted(store, "alder", "Lab", 2).await,
+        inserted(store, "alder", "Fax", 1).await,
+    );
+    let old = inserted(store, "alder", "Old", 0).await;
+    let old = store.revoke(revoke(&old, NOW)).await.unwrap().value;
+    let before = latest(store).await;
+    let change = store.revoke_all(revoke_all("alder", &[&lab, &fax])).await;
+    let change = change.unwrap().change;
+    assert_eq!(latest(store).await, change);
+    let logged = catch_up(store, node(), Some(before)).await.items;
+    let expected = LoggedChange {
+        id: change,
+        previous: before.mark,
+        change: Change::Tenant(tenant("alder")),
+    };
+    assert_eq!(logged, Some(vec![expected]));
+    for credential in [&lab, &fax] {
+        let revoked = Credential {
+            version: 2,
+            revoked: Some(Revocation {
+                at: NOW,
+                by: actor(),
+            }),
+            ..credential.clone()
+        };
+        assert_eq!(stored(store, credential).await, revoked);
+    }
+    assert_eq!(stored(store, &other).await, other);
+    assert_eq!(
+        stored(store, &old).await,
+        old,
+        "what was revoked stays as it was"
+    );
+    // Their names and places are free.
+    let again = credential(&tenant("alder"), "Lab", 0);
+    store.insert(new(&again, 1)).await.unwrap();
+}
+
+/// Nothing is revoked unless the events are for exactly what is not revoked.
+pub async fn revoke_all_refuses_when_others_came_first<S: CredentialStore + Clone>(store: &S) {
+    let (lab, fax) = (
+        inserted(store, "alder", "Lab", 2).await,
+        inserted(store, "alder", "Fax", 1).await,
+    );
+    let foreign = inserted(store, "birch", "Lab", 0).await;
+    let before = latest(store).await;
+    for asked in [
+        &[&lab][..],
+        &[],
+        &[&foreign],
+        &[&lab, &foreign],
+        &[&lab, &fax, &foreign],
+    ] {
+        let refused = store.revoke_all(revoke_all("alder", asked)).await;
+        assert!(
+            matches!(refused, Err(StoreError::StaleVersion)),
+            "{refused:?}"
+        );
+    }
+    let nobody = store.revoke_all(revoke_all("cedar", &[&lab])).await;
+    assert!(
+        matches!(nobody, Err(StoreError::StaleVersion)),
+        "{nobody:?}"
+    );
+    assert_eq!(latest(store).await, before);
+    assert_eq!(stored(store, &lab).await, lab);
+    assert_eq!(stored(store, &foreign).await, foreign);
+    // Of nothing, nothing.
+    let nothing = store.revoke_all(revoke_all("cedar", &[])).await.unwrap();
+    assert_eq!(nothing.change, before);
+    store
+        .revoke_all(revoke_all("alder", &[&fax, &lab]))
+        .await
+        .unwrap();
+    let after = latest(store).await;
+    let nothing = store.revoke_all(revoke_all("alder", &[])).await.unwrap();
+    assert_eq!((nothing.change, latest(store).await), (after, after));
+}
+
 /// An edit that was decided on an older version changes nothing.
 pub async fn replace_refuses_a_stale_version<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
@@ -349,6 +470,7 @@ pub async fn replace_adds_and_takes_away_secrets<S: CredentialStore + Clone>(sto
     let first = made.settings.secrets.first().unwrap().clone();
     let ending = StoredSecret {
         expires_at: Some(NOW.saturating_add(seconds(60))),
+        ended_at: Some(NOW.saturating_add(seconds(30))),
         ..first.clone()
     };
     let (second, third) = (secret(), secret());

@@ -7,7 +7,8 @@ use crate::{
     catalog::ApiTypeId,
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, Identity, Observed, RevokedToken, Settings, StoredSecret,
+        Credential, CredentialName, Description, Identity, Networks, Observed, RevokedToken,
+        Settings, StoredSecret,
     },
     entropy::{Entropy as _, OsEntropy},
     id::{ActorId, ClientId, ClientIdPrefix, CredentialId, Environment, ProofId, TenantId},
@@ -17,7 +18,7 @@ use crate::{
     },
     store::{
         ChangeId, Changes, CredentialStore, Edit, Heartbeat, ListQuery, MAX_CHANGES, NewCredential,
-        NodeId, Revoke, RevokeToken,
+        NodeId, Revoke, RevokeAll, RevokeToken,
     },
     token::TokenId,
 };
@@ -78,8 +79,11 @@ pub(super) fn credential(owner: &TenantId, name: &str, age: u64) -> Credential {
         },
         settings: Settings {
             name: CredentialName::new(name).unwrap(),
+            description: Description::new("Sends results\nevery night").unwrap(),
             scopes: vec!["system/vitals.write".into(), "system/patients.read".into()],
             expires_at: Some(NOW.saturating_add(seconds(1_000))),
+            disabled_at: Some(NOW.saturating_sub(seconds(1))),
+            allowed_networks: Networks::parse(&["192.0.2.0/24", "2001:db8::/32"]).unwrap(),
             secrets: vec![secret()],
         },
         observed: Observed::default(),
@@ -95,6 +99,7 @@ pub(super) fn secret() -> StoredSecret {
         hash: hash(&keyring()),
         created_at: NOW,
         expires_at: None,
+        ended_at: None,
         last_used_at: None,
     }
 }
@@ -128,8 +133,10 @@ pub(super) fn new(credential: &Credential, limit: u32) -> NewCredential {
         name: credential.settings.name.as_str(),
         api_type: credential.identity.api_type.as_str(),
         client_id: credential.identity.client_id.as_str(),
+        description: credential.settings.description.as_str(),
         scopes: &credential.settings.scopes,
         expires_at: None,
+        allowed_networks: Vec::new(),
     };
     NewCredential {
         event: event(credential, &details),
@@ -199,6 +206,20 @@ pub(super) fn revoke(credential: &Credential, at: Timestamp) -> Revoke {
         at,
         by: actor(),
         event: event(credential, &details),
+    }
+}
+
+/// Of all credentials of a tenant, which are these.
+pub(super) fn revoke_all(owner: &str, credentials: &[&Credential]) -> RevokeAll {
+    let events = credentials.iter().map(|credential| {
+        let event = revoke(credential, NOW).event;
+        (credential.identity.id, event)
+    });
+    RevokeAll {
+        tenant: tenant(owner),
+        at: NOW,
+        by: actor(),
+        events: events.collect(),
     }
 }
 

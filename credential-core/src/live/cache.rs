@@ -69,7 +69,7 @@ impl StateCache {
         });
     }
 
-    fn drop_tenant(&self, tenant: &TenantId) {
+    pub(super) fn drop_tenant(&self, tenant: &TenantId) {
         let others = |state: &Arc<CachedState>| {
             let live = state.live.as_ref();
             live.is_some_and(|live| live.credential.identity.tenant != *tenant)

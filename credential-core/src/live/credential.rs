@@ -52,6 +52,7 @@ impl LiveCredential {
         match self.credential.status(now) {
             Status::Revoked => return Err(NotLive::Revoked),
             Status::Expired => return Err(NotLive::Expired),
+            Status::Disabled => return Err(NotLive::Disabled),
             Status::Active => {}
         }
         let (secret, _) = self.proof(proof).ok_or(NotLive::NoSuchProof)?;
@@ -86,6 +87,8 @@ pub(crate) enum NotLive {
     Revoked,
     /// The credential has expired.
     Expired,
+    /// The credential is disabled.
+    Disabled,
     /// The credential has no such proof, or no longer.
     NoSuchProof,
     /// The proof has ended.

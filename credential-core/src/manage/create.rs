@@ -6,17 +6,17 @@ use super::{
     CreateCredential, Created, Manage, ManageError,
     request::Findings,
     scopes::{check_api_type, check_scopes},
-    settings::{check_expiry, check_name},
+    settings::{check_description, check_expiry, check_name, check_networks},
 };
 use crate::{
+    Credentials,
     audit::Details,
-    catalog::{ApiType, ScopeCatalog},
+    catalog::ApiType,
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, Identity, NameError, Observed, Settings, StoredSecret,
+        Credential, CredentialName, Description, Identity, NameError, Networks, Observed, Settings,
     },
     id::{ClientId, CredentialId},
-    secret::{ClientSecret, verify::VerifyError},
     store::{NewCredential, StoreError},
     store_work::{CallError, Side},
 };
@@ -35,9 +35,11 @@ impl Manage<'_> {
         let Wanted {
             name,
             api_type,
+            description,
             scopes,
             expires_at,
-        } = Wanted::of(request, host.catalog(), now)?;
+            allowed_networks,
+        } = Wanted::of(request, host, now)?;
         let limit = host.0.limit;
         let refused = |error| match error {
             CallError::Store(StoreError::LimitReached) => ManageError::LimitReached { limit },
@@ -49,24 +51,7 @@ impl Manage<'_> {
         let look = host.store().may_insert(tenant, &name, limit);
         self.call(look).await.map_err(refused)?;
 
-        host.before_signing().await?;
-        let (client_secret, selector) = ClientSecret::generate(
-            &host.0.prefix,
-            host.environment(),
-            &host.0.keyring,
-            &*host.0.entropy,
-        );
-        let hash =
-            host.0
-                .verifier
-                .hash(tenant, &client_secret)
-                .await
-                .map_err(|error| match error {
-                    VerifyError::Overloaded { retry_after } => {
-                        ManageError::RateLimited { retry_after }
-                    }
-                    error => ManageError::Hash(error),
-                })?;
+        let (client_secret, secret) = self.new_secret().await?;
         let credential = Credential {
             identity: Identity {
                 id: CredentialId::random(&*host.0.entropy),
@@ -79,15 +64,12 @@ impl Manage<'_> {
             },
             settings: Settings {
                 name,
+                description,
                 scopes,
                 expires_at,
-                secrets: vec![StoredSecret {
-                    selector,
-                    hash,
-                    created_at: now,
-                    expires_at: None,
-                    last_used_at: None,
-                }],
+                disabled_at: None,
+                allowed_networks,
+                secrets: vec![secret],
             },
             observed: Observed::default(),
             revoked: None,
@@ -100,8 +82,10 @@ impl Manage<'_> {
             name: settings.name.as_str(),
             api_type: identity.api_type.as_str(),
             client_id: identity.client_id.as_str(),
+            description: settings.description.as_str(),
             scopes: &settings.scopes,
             expires_at: settings.expires_at.map(|at| at.to_string()),
+            allowed_networks: settings.allowed_networks.texts().collect(),
         };
         let id = identity.id;
         let event = self.event(&credential, &details).await?;
@@ -130,8 +114,10 @@ impl Manage<'_> {
 struct Wanted {
     name: CredentialName,
     api_type: Arc<ApiType>,
+    description: Description,
     scopes: Vec<String>,
     expires_at: Option<Timestamp>,
+    allowed_networks: Networks,
 }
 
 impl Wanted {
@@ -139,9 +125,10 @@ impl Wanted {
     /// `Invalid` with every fault.
     fn of(
         request: CreateCredential,
-        catalog: &ScopeCatalog,
+        host: &Credentials,
         now: Timestamp,
     ) -> Result<Self, ManageError> {
+        let catalog = host.catalog();
         let mut found = Findings::new(request.incomplete);
         let name = found.required(request.name, "name", NameError::Required.to_string());
         let name = name.and_then(|name| check_name(&name, &mut found));
@@ -152,13 +139,19 @@ impl Wanted {
             .as_ref()
             .and_then(|api_type| check_scopes(catalog, api_type, &scopes, &mut found));
         let expires_at = found.optional(request.expires_at).flatten();
-        check_expiry(expires_at, now, &mut found);
+        let expires_at = check_expiry(expires_at, now, host.max_lifetime(), &mut found);
+        let description = found.optional(request.description).unwrap_or_default();
+        let description = check_description(&description, &mut found).unwrap_or_default();
+        let networks = found.optional(request.allowed_networks).unwrap_or_default();
+        let allowed_networks = check_networks(&networks, &mut found).unwrap_or_default();
         match (name, api_type, scopes, found.is_empty()) {
             (Some(name), Some(api_type), Some(scopes), true) => Ok(Self {
                 name,
                 api_type,
+                description,
                 scopes,
                 expires_at,
+                allowed_networks,
             }),
             _ => Err(found.into_error()),
         }

@@ -1,10 +1,10 @@
-//! A credential's name and expiry.
+//! A credential's name, description, expiry and networks.
 
 use super::{
     Expected, Manage, ManageError, UpdateCredential,
     request::Findings,
     scopes::changes_api_type,
-    settings::{check_expiry, check_name},
+    settings::{check_description, check_expiry, check_name, check_networks},
 };
 use crate::{
     credential::{Credential, Settings},
@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Manage<'_> {
-    /// Renames a credential or moves its expiry. Changing nothing is allowed and leaves the
+    /// Renames or describes a credential, moves its expiry, or sets the networks that it may be used
+    /// from. Changing nothing is allowed and leaves the
     /// version as it is.
     ///
     /// # Errors
@@ -28,12 +29,18 @@ impl Manage<'_> {
         let mut found = Findings::new(request.incomplete);
         let name = found.optional(request.name);
         let name = name.and_then(|name| check_name(&name, &mut found));
-        let expires_at = found.optional(request.expires_at);
-        let expires_at = expires_at.unwrap_or(before.settings.expires_at);
-        // Why only a new expiry: saving a form unchanged must work on an expired credential.
-        if expires_at != before.settings.expires_at {
-            check_expiry(expires_at, self.credentials.clock().now(), &mut found);
-        }
+        let description = found.optional(request.description);
+        let description = description.and_then(|text| check_description(&text, &mut found));
+        let expires_at = match found.optional(request.expires_at) {
+            // Why only a new expiry: saving a form unchanged must work on an expired credential.
+            Some(asked) if asked.is_none() || asked != before.settings.expires_at => {
+                let now = self.credentials.clock().now();
+                check_expiry(asked, now, self.credentials.max_lifetime(), &mut found)
+            }
+            _ => before.settings.expires_at,
+        };
+        let networks = found.optional(request.allowed_networks);
+        let networks = networks.and_then(|texts| check_networks(&texts, &mut found));
         if changes_api_type(&request.api_type, &before) {
             return Err(found.into_immutable());
         }
@@ -42,7 +49,9 @@ impl Manage<'_> {
         }
         let settings = Settings {
             name: name.unwrap_or_else(|| before.settings.name.clone()),
+            description: description.unwrap_or_else(|| before.settings.description.clone()),
             expires_at,
+            allowed_networks: networks.unwrap_or_else(|| before.settings.allowed_networks.clone()),
             ..before.settings.clone()
         };
         if settings == before.settings {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     credential::Credential,
+    id::ProofId,
     secret::{ClientSecret, verify::VerifyError},
     store::StoreError,
     store_work::CallError,
@@ -56,10 +57,16 @@ pub struct CreateCredential {
     pub name: Field<String>,
     /// Required; an API type of the catalogue.
     pub api_type: Field<String>,
+    /// See [`Description`](crate::credential::Description).
+    pub description: Field<String>,
     /// Scope names; none is allowed and confers nothing.
     pub scopes: Field<Vec<String>>,
-    /// In the future, or `None`: never.
+    /// In the future and within the longest life
+    /// ([`max_lifetime`](crate::CredentialsBuilder::max_lifetime)); `None`, as `Absent`: after that, or never if
+    /// there is none.
     pub expires_at: Field<Option<Timestamp>>,
+    /// See [`Networks`](crate::credential::Networks); none is allowed and restricts nothing.
+    pub allowed_networks: Field<Vec<String>>,
     /// The request holds more than these fields say, such as an unknown field. Nothing is done; the
     /// fields are judged all the same.
     pub incomplete: bool,
@@ -79,8 +86,12 @@ pub struct Created {
 pub struct UpdateCredential {
     /// The new name.
     pub name: Field<String>,
-    /// The new expiry, in the future; `None`: never.
+    /// The new description; empty for none.
+    pub description: Field<String>,
+    /// The new expiry, as in [`CreateCredential`], its longest life counted from now.
     pub expires_at: Field<Option<Timestamp>>,
+    /// The new networks; none for everywhere.
+    pub allowed_networks: Field<Vec<String>>,
     /// The API type that the caller named, which must be the one it has.
     pub api_type: Field<String>,
     /// As in [`CreateCredential`].
@@ -108,6 +119,49 @@ pub struct SetScopes {
     pub api_type: Field<String>,
     /// As in [`CreateCredential`].
     pub incomplete: bool,
+}
+
+/// A request for a further secret.
+#[derive(Debug, Clone, Default)]
+pub struct RotateSecret {
+    /// How long the secrets that are live now stay live, in seconds: up to [`MAX_OVERLAP`]. Zero ends them
+    /// at once. By default a day.
+    pub overlap_seconds: Field<i64>,
+    /// As in [`CreateCredential`].
+    pub incomplete: bool,
+}
+
+/// The longest time that an old secret stays live beside a new one.
+pub const MAX_OVERLAP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A secret that was just made.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The record and when the change counts everywhere.
+    pub changed: Changed,
+    /// Which of the credential's secrets is new.
+    pub selector: ProofId,
+    /// The secret, which can be shown only this once.
+    pub client_secret: ClientSecret,
+}
+
+/// A request to revoke every credential of the tenant.
+#[derive(Debug, Clone, Default)]
+pub struct RevokeAll {
+    /// Required: the number of the tenant's credentials that are not revoked, in decimal digits, which shows
+    /// that the admin knows what ends.
+    pub confirm: Field<String>,
+    /// As in [`CreateCredential`].
+    pub incomplete: bool,
+}
+
+/// Every credential of a tenant was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllRevoked {
+    /// How many were.
+    pub revoked: usize,
+    /// As in [`Changed`].
+    pub effective_everywhere_at: Timestamp,
 }
 
 /// Which version of a credential an edit was decided on.
@@ -264,6 +318,14 @@ pub enum ManageError {
     /// Another credential of the tenant has that name.
     #[error("another credential has that name")]
     NameTaken,
+    /// The credential has two live secrets already.
+    #[error("the credential has two live secrets; end one first, or end both with the new one")]
+    TooManySecrets,
+    /// Nothing would be left with which the client could authenticate.
+    #[error(
+        "the last live secret cannot be ended; revoke or disable the credential, or add a secret first"
+    )]
+    LastProof,
     /// The tenant has reached its limit of credentials.
     #[error("the limit of {limit} credentials is reached")]
     LimitReached {

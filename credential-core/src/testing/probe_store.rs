@@ -17,8 +17,8 @@ use crate::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeToken, StoreError, StoredRow, Stores,
-        TrailPage, TrailQuery, TrailStore, UsageStore,
+        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
+        StoredRow, Stores, TrailPage, TrailQuery, TrailStore, UsageStore,
     },
 };
 
@@ -299,6 +299,11 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
         let (inner, _running) = self.called().await?;
         self.committed(inner.revoke(revoke).await)
+    }
+
+    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        self.committed(inner.revoke_all(revoke).await)
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

@@ -6,12 +6,12 @@ use credential_core::{
     audit::{AuditEvent, AuditHead, Event},
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, CredentialState, Identity, Observed, Revocation, RevokedToken,
-        Settings, StoredSecret,
+        Credential, CredentialName, CredentialState, Description, Identity, Networks, Observed,
+        Revocation, RevokedToken, Settings, StoredSecret,
     },
     id::{CredentialId, TenantId},
     secret::hash::SecretHash,
-    store::{ChangeId, Committed, Mark, StoredRow},
+    store::{Change, ChangeId, Committed, Mark, StoredRow},
     token::TokenId,
 };
 use rusqlite::{Params, Row, Transaction, params};
@@ -20,8 +20,16 @@ use tokio::sync::Notify;
 /// A refusal, which is a `StoreError`, or anything else that went wrong.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
-/// Selector, hash, its key, and when it was created, ends and was last used.
-type SecretParts = (String, String, String, i64, Option<i64>, Option<i64>);
+/// Selector, hash, its key, and when it was created, expires, was ended and was last used.
+type SecretParts = (
+    String,
+    String,
+    String,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
 
 /// A transaction that has the file's write lock. So transactions follow one another, and each rule is checked
 /// and kept as if each tenant had been locked.
@@ -53,11 +61,16 @@ impl Db<'_> {
     }
 
     /// Appends the change. Who is woken waits for this transaction to end.
-    pub(crate) fn commit<T>(&self, id: CredentialId, value: T) -> Result<Committed<T>, Failure> {
+    pub(crate) fn commit<T>(&self, change: &Change, value: T) -> Result<Committed<T>, Failure> {
+        let (credential, tenant) = match change {
+            Change::Credential(id) => (Some(id.as_bytes()), None),
+            Change::Tenant(id) => (None, Some(id.as_str())),
+            Change::Everything => (None, None),
+        };
         self.run(
-            "insert into change (number, mark, previous, credential, at)
-            select number + 1, randomblob(16), mark, ?, ? from change order by number desc limit 1",
-            params![id.as_bytes(), self.now.as_micros()],
+            "insert into change (number, mark, previous, credential, tenant, at)
+            select number + 1, randomblob(16), mark, ?, ?, ? from change order by number desc limit 1",
+            params![credential, tenant, self.now.as_micros()],
         )?;
         self.changed.notify_waiters();
         self.unchanged(value)
@@ -87,6 +100,7 @@ impl Db<'_> {
                 secret.hash.key().as_str(),
                 secret.created_at.as_micros(),
                 micros(secret.expires_at),
+                micros(secret.ended_at),
                 micros(secret.last_used_at),
             )
         });
@@ -102,7 +116,7 @@ impl Db<'_> {
         }
         self.run(
             "insert into credential values
-                (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 id,
                 identity.tenant.as_str(),
@@ -122,6 +136,9 @@ impl Db<'_> {
                 micros(it.observed.last_used_at),
                 serde_json::to_string(&secrets.collect::<Vec<_>>())?,
                 serde_json::to_string(&tokens.collect::<Vec<_>>())?,
+                settings.description.as_str(),
+                micros(settings.disabled_at),
+                serde_json::to_string(&settings.allowed_networks.texts().collect::<Vec<_>>())?,
             ],
         )?;
         Ok(())
@@ -208,12 +225,13 @@ pub(crate) fn state(row: &Row<'_>) -> Result<CredentialState, Failure> {
     let secrets: Vec<SecretParts> = serde_json::from_str(&text("secrets")?)?;
     let secrets = secrets
         .into_iter()
-        .map(|(selector, phc, key, created, expires, used)| {
+        .map(|(selector, phc, key, created, expires, ended, used)| {
             Ok::<_, Failure>(StoredSecret {
                 selector: selector.parse()?,
                 hash: SecretHash::from_parts(phc, key.parse()?)?,
                 created_at: time(created),
                 expires_at: expires.map(time),
+                ended_at: ended.map(time),
                 last_used_at: used.map(time),
             })
         });
@@ -241,8 +259,11 @@ pub(crate) fn state(row: &Row<'_>) -> Result<CredentialState, Failure> {
         },
         settings: Settings {
             name: CredentialName::new(&text("name")?)?,
+            description: Description::new(&text("description")?)?,
             scopes: serde_json::from_str(&text("scopes")?)?,
             expires_at: at("expires_at")?,
+            disabled_at: at("disabled_at")?,
+            allowed_networks: networks(&text("allowed_networks")?)?,
             secrets: secrets.collect::<Result<_, _>>()?,
         },
         observed: Observed {
@@ -256,6 +277,11 @@ pub(crate) fn state(row: &Row<'_>) -> Result<CredentialState, Failure> {
         credential,
         revoked_tokens: tokens.collect(),
     })
+}
+
+fn networks(json: &str) -> Result<Networks, Failure> {
+    let texts: Vec<String> = serde_json::from_str(json)?;
+    Networks::parse(&texts).map_err(|_| "allowed_networks".into())
 }
 
 /// A row of the trail, or the column that core does not accept.

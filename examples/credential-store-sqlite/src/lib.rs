@@ -3,6 +3,7 @@
 mod db;
 
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,8 +18,8 @@ use credential_core::{
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit,
         Heartbeat, KeyCheck, LastUse, ListQuery, LoggedChange, Mark, NODE_ALIVE_FOR, NewCredential,
-        REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeToken, StoreError, StoredHead,
-        StoredRow, TrailPage, TrailQuery, TrailStore, UsageStore,
+        REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
+        StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore, UsageStore,
     },
 };
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -157,7 +158,7 @@ impl CredentialStore for SqliteStore {
                 revoked_tokens: Vec::new(),
             })?;
             db.append([new.event])?;
-            db.commit(id, ())
+            db.commit(&Change::Credential(id), ())
         })
         .await
     }
@@ -225,7 +226,7 @@ impl CredentialStore for SqliteStore {
             }
             db.put(&state)?;
             db.append(edit.events)?;
-            db.commit(edit.id, state.credential)
+            db.commit(&Change::Credential(edit.id), state.credential)
         })
         .await
     }
@@ -248,7 +249,31 @@ impl CredentialStore for SqliteStore {
             credential.revoked = Some(Revocation { at, by });
             db.put(&state)?;
             db.append([revoke.event])?;
-            db.commit(revoke.id, state.credential)
+            db.commit(&Change::Credential(revoke.id), state.credential)
+        })
+        .await
+    }
+
+    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
+        self.run(move |db| {
+            let sql = "select * from credential where tenant = ? and revoked_at is null";
+            let mut live = db.all(sql, [revoke.tenant.as_str()], db::state)?;
+            let id = |state: &CredentialState| state.credential.identity.id;
+            let ids: HashSet<_> = live.iter().map(id).collect();
+            if ids != revoke.events.iter().map(|(id, _)| *id).collect() {
+                return Err(StoreError::StaleVersion.into());
+            }
+            if live.is_empty() {
+                return db.unchanged(());
+            }
+            for state in &mut live {
+                let (at, by) = (revoke.at, revoke.by.clone());
+                state.credential.version += 1;
+                state.credential.revoked = Some(Revocation { at, by });
+                db.put(state)?;
+            }
+            db.append(revoke.events.into_iter().map(|(_, event)| event))?;
+            db.commit(&Change::Tenant(revoke.tenant), ())
         })
         .await
     }
@@ -303,7 +328,7 @@ impl CredentialStore for SqliteStore {
                 *from = (*from).max(dropped).max(Some(db.now));
             }
             db.put(&state)?;
-            db.commit(id, ())
+            db.commit(&Change::Credential(id), ())
         })
         .await
     }
@@ -341,12 +366,16 @@ impl CredentialStore for SqliteStore {
             let mut oldest = db.now;
             let items = db.all(sql, [most(missing.unwrap_or(0))], |row| {
                 let about: Option<[u8; 16]> = row.get("credential")?;
-                let about = about.map(CredentialId::from_bytes);
+                let whose: Option<String> = row.get("tenant")?;
                 oldest = oldest.min(Timestamp::from_micros(row.get("at")?));
                 Ok(LoggedChange {
                     id: change_id(row)?,
                     previous: Mark(row.get("previous")?),
-                    change: about.map_or(Change::Everything, Change::Credential),
+                    change: match (about, whose) {
+                        (Some(id), _) => Change::Credential(CredentialId::from_bytes(id)),
+                        (None, Some(tenant)) => Change::Tenant(tenant.parse()?),
+                        (None, None) => Change::Everything,
+                    },
                 })
             })?;
             let sql = "select max(max_staleness) from node";

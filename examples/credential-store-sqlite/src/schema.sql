@@ -5,7 +5,8 @@ create table if not exists credential (
     api_type text not null, client_id text not null unique, environment text not null,
     scopes text not null, created_at integer not null, created_by text not null, expires_at integer,
     revoked_at integer, revoked_by text, version integer not null, tokens_valid_from integer,
-    last_used_at integer, secrets text not null, revoked_tokens text not null
+    last_used_at integer, secrets text not null, revoked_tokens text not null,
+    description text not null, disabled_at integer, allowed_networks text not null
 ) strict, without rowid;
 create unique index if not exists live_name on credential (tenant, name_key) where revoked_at is null;
 create index if not exists list on credential (tenant, created_at, id);
@@ -23,7 +24,7 @@ create table if not exists audit_event (
 -- The change log. Its newest row is the counter, so it is never removed. Number 0 is before the first change.
 create table if not exists change (
     number integer primary key, mark blob not null, previous blob not null, credential blob,
-    at integer not null
+    tenant text, at integer not null
 ) strict;
 insert into change (number, mark, previous, at)
     select 0, randomblob(16), randomblob(16), 0 where not exists (select 1 from change);

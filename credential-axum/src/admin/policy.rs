@@ -1,0 +1,33 @@
+//! `GET /policy`: what this deployment allows.
+
+use axum::{Json, extract::State};
+use credential_core::{Credentials, credential::Networks, manage::MAX_OVERLAP};
+use serde::Serialize;
+
+use super::extract::SignedIn;
+
+const SECONDS_PER_DAY: u64 = 24 * 3600;
+
+/// The limits that an admin's choices have.
+#[derive(Serialize)]
+pub(super) struct Policy {
+    limit: u32,
+    max_lifetime_days: Option<u64>,
+    max_overlap_seconds: u64,
+    authentication: &'static [&'static str],
+    max_networks: usize,
+}
+
+pub(super) async fn policy(
+    State(credentials): State<Credentials>,
+    SignedIn(_): SignedIn,
+) -> Json<Policy> {
+    let longest = credentials.max_lifetime();
+    Json(Policy {
+        limit: credentials.limit_per_tenant(),
+        max_lifetime_days: longest.map(|longest| longest.as_secs() / SECONDS_PER_DAY),
+        max_overlap_seconds: MAX_OVERLAP.as_secs(),
+        authentication: &["secret"],
+        max_networks: Networks::MAX,
+    })
+}
