@@ -260,6 +260,9 @@ async fn what_every_released_version_has_left_behind_is_read() {
     assert!(versions >= 1, "{data:?} is empty");
 }
 
+/// The migration of a later version.
+const LATER: i64 = 9999;
+
 /// What a later migration may do without a move of `compatibility.oldest`.
 fn migrate_on(database: &Database<'_>) {
     let tables =
@@ -273,7 +276,7 @@ fn migrate_on(database: &Database<'_>) {
     database.query(
         "create table credential_management.later (id bigint primary key);
          insert into credential_management.migration (version, description, success, checksum, execution_time)
-         values (2, 'later', true, '\\x00', 0)",
+         values (9999, 'later', true, '\\x00', 0)",
     );
 }
 
@@ -290,12 +293,15 @@ async fn a_node_of_this_version_goes_on_beside_a_newer_one() {
 
     // It may also be restarted meanwhile.
     let state = PostgresStore::schema_state(&fresh.pool).await.unwrap();
-    let newer = SchemaState::Newer {
-        found: 2,
-        known: 1,
-        compatible: true,
-    };
-    assert_eq!(state, newer);
+    let newer = matches!(
+        state,
+        SchemaState::Newer {
+            found: LATER,
+            compatible: true,
+            ..
+        }
+    );
+    assert!(newer, "{state:?}");
     PostgresStore::migrate(&fresh.pool).await.unwrap();
     let restarted = common::node(&PostgresStore::new(fresh.pool.clone()), &clock);
     let other = restarted.start().await.unwrap();
@@ -319,17 +325,17 @@ async fn a_schema_that_this_version_cannot_live_with_is_refused() {
     migrate_on(&fresh.database);
     fresh
         .database
-        .query("update credential_management.compatibility set oldest = 2");
+        .query("update credential_management.compatibility set oldest = 9999");
     let refused = PostgresStore::migrate(&fresh.pool).await.unwrap_err();
     assert!(
-        matches!(refused, SchemaError::Newer { found: 2, known: 1 }),
+        matches!(refused, SchemaError::Newer { found: LATER, .. }),
         "{refused}"
     );
     let node = common::node(&fresh.store, &clock());
     let refused = node.start().await.unwrap_err();
     let source = std::error::Error::source(&refused).unwrap().to_string();
     assert!(
-        source.contains("at migration 2, newer than migration 1"),
+        source.contains("at migration 9999, newer than migration "),
         "{source}"
     );
 }
