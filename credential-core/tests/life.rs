@@ -23,8 +23,8 @@ use credential_core::{
 };
 
 const READ: &[&str] = &["system/patients.read"];
-const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 async fn rotate(
     node: &Credentials,
@@ -113,7 +113,7 @@ async fn both_secrets_work_until_the_overlap_ends() {
         node.verify(&new.token(node, None).await).await.unwrap();
     }
     let new_token = new.token(second, None).await;
-    deployment.clock.advance(HOUR - Duration::from_secs(3));
+    deployment.clock.advance(Duration::from_secs(3_597));
     let late_token = old.token(second, None).await;
     second.verify(&late_token).await.unwrap();
     deployment.clock.advance(Duration::from_secs(1));
