@@ -235,8 +235,8 @@ impl AdminGate {
         refuse_cross_site(&parts.headers, &parts.method)?;
         let admin = actor.admin().map_err(|_| Problem::forbidden())?;
         refuse_other_tenant(&parts.headers, admin.tenant())?;
-        // Checked before the body is read. Each use case takes its own place.
-        self.credentials.manage(&admin).check_room()?;
+        // Before the body is read. Each use case takes its own place.
+        self.credentials.manage(&admin).begin_request()?;
         Ok(admin)
     }
 }

@@ -246,7 +246,7 @@ impl CredentialsBuilder {
             ),
             tokens: TokenCache::new(self.token_cache, &*self.entropy),
             refusals: RefusalLog::new(Arc::clone(&self.clock)),
-            store_work: StoreWork::new(self.verifier.workers),
+            store_work: StoreWork::new(self.verifier.workers, Arc::clone(&self.clock)),
             refusal_delay: RefusalDelay::new(Arc::clone(&self.clock)),
             self_service: self
                 .self_service

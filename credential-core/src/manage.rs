@@ -61,12 +61,14 @@ pub struct Manage<'a> {
 }
 
 impl Manage<'_> {
-    /// Whether one more request of the tenant's admins would find room now; every use case asks by
-    /// itself. Callers can use it to refuse a request before reading it.
+    /// Counts one request of the tenant's admins, and says whether it may go on: it would find room now, and
+    /// the tenant has not made more than 2 000 at once, or 1 000 a second after that. For callers
+    /// that read requests from a network, before they read one. A use case that is called without it has no
+    /// such pace.
     ///
     /// # Errors
     /// `RateLimited`.
-    pub fn check_room(self) -> Result<(), ManageError> {
+    pub fn begin_request(self) -> Result<(), ManageError> {
         Ok(self
             .credentials
             .0

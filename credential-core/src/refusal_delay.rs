@@ -7,13 +7,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use quick_cache::sync::Cache;
-
 use crate::{
     clock::Clock,
     id::ProofId,
     metrics,
-    pacing::{Gcra, Pace},
+    pacing::{Pace, Turns},
 };
 
 /// The first hundred refusals of one secret are answered at once. After that one refusal is
@@ -29,17 +27,11 @@ const SECRETS: usize = 4096;
 
 /// When each secret's next refusal may be answered.
 #[derive(Debug)]
-pub(crate) struct RefusalDelay {
-    clock: Arc<dyn Clock>,
-    turns: Cache<ProofId, Arc<Gcra>>,
-}
+pub(crate) struct RefusalDelay(Turns<ProofId>);
 
 impl RefusalDelay {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            turns: Cache::new(SECRETS),
-        }
+        Self(Turns::new(clock, SECRETS))
     }
 
     /// Returns once a refusal of that secret may be answered.
@@ -53,14 +45,7 @@ impl RefusalDelay {
 
     /// Takes a secret's next turn and says how far away it is.
     fn wait(&self, proof: ProofId) -> Duration {
-        let turns = self.turns.get(&proof).unwrap_or_else(|| {
-            let turns = Arc::new(Gcra::default());
-            // Two threads may each make an entry: the turn of the lost one is then not counted.
-            self.turns.insert(proof, Arc::clone(&turns));
-            turns
-        });
-        let now = Duration::from_nanos(self.clock.monotonic().as_nanos());
-        turns.take(now, PACE)
+        self.0.take(&proof, PACE)
     }
 }
 

@@ -7,12 +7,20 @@
 //!
 //! `docs/architecture.md` has the whole table: "Who may wait for what".
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::{
+    clock::Clock,
     id::TenantId,
     log_limit::LogLimit,
     metrics,
+    pacing::{Pace, Turns},
     store::{ANSWER_WITHIN, StoreError},
     tenant_share::{Limits, Permit, Places, Refused},
 };
@@ -38,6 +46,20 @@ const CREATE_WAITS: Duration = Duration::from_secs(10);
 /// What a create takes until one was timed: a hash and two calls of the store.
 const CREATE_TYPICAL: Duration = Duration::from_millis(30);
 
+/// Requests of one tenant's admins: two thousand at once after a pause, and then a thousand a second. People
+/// stay far below. A program in a loop would otherwise take the processor from every tenant.
+const ADMIN_REQUESTS: Pace = Pace {
+    every: Duration::from_millis(1),
+    at_once: 2_000,
+    longest: Duration::ZERO,
+};
+/// How many tenants are remembered for it.
+const TENANTS: usize = 4_096;
+/// When to try again above that pace.
+const NEXT_SECOND: Refused = Refused {
+    retry_after: Duration::from_secs(1),
+};
+
 /// The kind of caller. Admins and clients have separate places, so that a tenant's admins can still
 /// revoke the key of a client that keeps the store busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +73,8 @@ pub(crate) enum Side {
 pub(crate) struct StoreWork {
     calls: Arc<Places<(TenantId, Side)>>,
     creates: Arc<Places<TenantId>>,
+    admin_requests: Turns<TenantId>,
+    too_fast: AtomicU64,
     failures: LogLimit,
 }
 
@@ -63,7 +87,7 @@ pub(crate) enum CallError {
 
 impl StoreWork {
     /// `hashes`: how many run at the same time.
-    pub(crate) fn new(hashes: usize) -> Self {
+    pub(crate) fn new(hashes: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             calls: Places::new(Limits {
                 at_once: CALLS_AT_ONCE,
@@ -77,6 +101,8 @@ impl StoreWork {
                 waiting: CREATES_WAITING,
                 typical: CREATE_TYPICAL,
             }),
+            admin_requests: Turns::new(clock, TENANTS),
+            too_fast: AtomicU64::new(0),
             failures: LogLimit::default(),
         }
     }
@@ -91,7 +117,7 @@ impl StoreWork {
 
     /// How many calls and creates were refused so far.
     pub(crate) fn refused(&self) -> u64 {
-        self.calls.refused() + self.creates.refused()
+        self.calls.refused() + self.creates.refused() + self.too_fast.load(Ordering::Relaxed)
     }
 
     /// Calls the store for a tenant, when it is its turn.
@@ -144,8 +170,13 @@ impl StoreWork {
         result.map_err(CallError::Store)
     }
 
-    /// Whether there is room for one more call of the tenant's admins, and if not, when.
+    /// Counts a request of the tenant's admins against their pace. Whether there is room for its calls,
+    /// and if not, when.
     pub(crate) fn room_for_admins(&self, tenant: &TenantId) -> Result<(), Refused> {
+        if !self.admin_requests.try_take(tenant, ADMIN_REQUESTS) {
+            self.too_fast.fetch_add(1, Ordering::Relaxed);
+            return Err(NEXT_SECOND);
+        }
         let key = (tenant.clone(), Side::Admins);
         self.calls.look(&key)
     }

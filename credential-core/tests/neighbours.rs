@@ -221,6 +221,30 @@ fn list(
     tokio::spawn(async move { node.manage(&admin).list(query).await })
 }
 
+/// So many requests of a tenant's admins; how many may go on.
+fn begun(deployment: &Deployment, tenant: &str, requests: usize) -> usize {
+    let admin = admin(tenant);
+    let node = &deployment.node;
+    let begun = (0..requests).filter(|_| node.manage(&admin).begin_request().is_ok());
+    begun.count()
+}
+
+#[tokio::test]
+async fn a_loop_of_one_tenants_admin_is_slowed_down_and_nobody_else_is() {
+    let deployment = Deployment::new();
+    deployment.advance(60_000);
+    assert_eq!(begun(&deployment, "alder", 20_000), 2_000);
+    assert_eq!(begun(&deployment, "birch", 100), 100);
+    deployment.advance(1_000);
+    assert_eq!(begun(&deployment, "alder", 20_000), 1_000);
+    let refused = deployment.node.manage(&admin("alder")).begin_request();
+    assert!(matches!(refused, Err(ManageError::RateLimited { retry_after })
+            if retry_after == Duration::from_secs(1)));
+    // Refusals cost no turn of those that come later.
+    deployment.advance(2_000);
+    assert_eq!(begun(&deployment, "alder", 20_000), 2_000);
+}
+
 #[tokio::test]
 async fn lists_of_one_admin_leave_room_for_everybody_else() {
     let deployment = Deployment::new();

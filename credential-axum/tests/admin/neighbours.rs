@@ -141,7 +141,7 @@ async fn overload_and_outages_are_not_logged_line_by_line() {
     };
     let (host, store) = flooded().await;
     let list = |_| ask("GET", "/credentials").by(ADMIN).empty();
-    for answer in refused(&host, (0..500).map(list).collect()).await {
+    for answer in refused(&host, (0..200).map(list).collect()).await {
         assert_eq!(answer.status, 429);
     }
     store.release_calls(10_000);
@@ -150,14 +150,14 @@ async fn overload_and_outages_are_not_logged_line_by_line() {
     }
     assert_eq!(count(), 0, "too many requests");
     store.fail(true);
-    for _ in 0..500 {
+    for _ in 0..200 {
         assert_eq!(host.get("/credentials").await.status, 503);
     }
     // Or none, if another test of this process has brought such a line in the last ten seconds. That
     // there is one at all is shown in core's `tests/refusal_log.rs`.
     let lines = count();
     assert!(lines <= 1, "a store that is down: {lines}");
-    for _ in 0..500 {
+    for _ in 0..200 {
         let nobody_knows = ask("GET", "/credentials").by(UNKNOWABLE).empty();
         assert_eq!(host.send(nobody_knows).await.status, 503);
     }
