@@ -238,8 +238,10 @@ async fn a_loop_of_one_tenants_admin_is_slowed_down_and_nobody_else_is() {
     deployment.advance(1_000);
     assert_eq!(begun(&deployment, "alder", 20_000), 1_000);
     let refused = deployment.node.manage(&admin("alder")).begin_request();
-    assert!(matches!(refused, Err(ManageError::RateLimited { retry_after })
-            if retry_after == Duration::from_secs(1)));
+    assert!(
+        matches!(refused, Err(ManageError::RateLimited { retry_after })
+            if retry_after == Duration::from_secs(1))
+    );
     // Refusals cost no turn of those that come later.
     deployment.advance(2_000);
     assert_eq!(begun(&deployment, "alder", 20_000), 2_000);
