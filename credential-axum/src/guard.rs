@@ -3,6 +3,7 @@
 mod access;
 mod decide;
 mod denial;
+mod ending;
 pub(crate) mod error_body;
 mod header_names;
 mod search;
@@ -25,7 +26,7 @@ use credential_core::{
     Credentials,
     catalog::{ApiType, Requirement, SearchForm, UnknownScope},
 };
-use http::{Extensions, HeaderMap, Method, Uri, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, uri::PathAndQuery};
 use tower::{Layer, Service};
 
 pub use self::{
@@ -159,8 +160,8 @@ impl Guard {
         })))
     }
 
-    /// The request to pass on, with its `Access` unless it is public.
-    async fn check(&self, request: Request) -> Result<Request, Denial> {
+    /// The request to pass on, with its `Access` unless it is public, and what its answer announces.
+    async fn check(&self, request: Request) -> Result<(Request, Option<HeaderValue>), Denial> {
         // Why in parts: a body is not `Sync`, so it must not be borrowed across an await.
         let (mut parts, body) = request.into_parts();
         let call = Call::sent(&parts.method, &parts.uri, &parts.headers, &parts.extensions);
@@ -173,8 +174,9 @@ impl Guard {
         };
         let (decision, body) =
             decided.inspect_err(|_| self.0.tell_if_outside(call, &parts.extensions))?;
+        let ends = ending::announced(&decision);
         self.hand_on(&mut parts.extensions, decision);
-        Ok(Request::from_parts(parts, body))
+        Ok((Request::from_parts(parts, body), ends))
     }
 
     /// The decision on a request, if it needs no waiting.
@@ -307,8 +309,10 @@ where
         // Why a separate path: a future of its own would cost more than the check of a known token.
         match self.guard.check_now(&request) {
             Some(Ok(decision)) => {
+                let ends = ending::announced(&decision);
                 self.guard.hand_on(request.extensions_mut(), decision);
                 return GuardFuture::Checked {
+                    ends,
                     future: self.inner.call(request),
                 };
             }
@@ -327,7 +331,10 @@ where
         GuardFuture::Asking {
             future: Box::pin(async move {
                 match guard.check(request).await {
-                    Ok(request) => ready.call(request).await,
+                    Ok((request, ends)) => {
+                        let answer = ready.call(request).await;
+                        answer.map(|answer| ending::announce(ends.as_ref(), answer))
+                    }
                     Err(denial) => Ok(error_body::refusal(&denial, &guard.0.api_type)),
                 }
             }),
@@ -341,6 +348,7 @@ pin_project_lite::pin_project! {
     pub enum GuardFuture<F, E> {
         /// The call went on.
         Checked {
+            ends: Option<HeaderValue>,
             #[pin]
             future: F,
         },
@@ -369,7 +377,9 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            Project::Checked { future } => future.poll(context),
+            Project::Checked { ends, future } => future
+                .poll(context)
+                .map_ok(|answer| ending::announce(ends.as_ref(), answer)),
             Project::Asking { future } => future.as_mut().poll(context),
             // Asked again after its answer, which nobody does, it never answers.
             Project::Refused { refusal } => refusal

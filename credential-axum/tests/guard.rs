@@ -8,6 +8,7 @@ mod common;
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -21,7 +22,7 @@ use common::{Answer, Platform};
 use credential_axum::{
     Access, CallRefused, ForwardAuthHeaders, Guard, GuardError, forward_auth_router,
 };
-use credential_core::ScopeCatalog;
+use credential_core::{ScopeCatalog, clock::Timestamp};
 use http::{Request, StatusCode, request::Builder};
 use serde_json::{Value, json};
 
@@ -439,6 +440,30 @@ async fn without_the_store_there_is_no_yes() {
         platform.get("/fhir/r4/Patient/1", "x").await.status,
         StatusCode::UNAUTHORIZED
     );
+}
+
+/// The answers of the handler carry it, warm and after a change, and refusals do not.
+#[tokio::test]
+async fn an_end_that_is_near_is_announced_in_a_header() {
+    let platform = platform();
+    let end = "2026-01-20T00:00:00Z";
+    let at = Timestamp::parse_rfc3339(end).unwrap();
+    let scopes = &["system/patients.read"];
+    let soon = platform.key_until("alder", "apiv2", scopes, Some(at)).await;
+    let scopes = &["system/patients.read", "system/bills.read"];
+    let later = platform.key("alder", "apiv2", scopes).await;
+    for _ in 0..2 {
+        let answer = platform.get(PATIENTS, &soon.token).await;
+        assert_eq!(answer.header("credential-expires"), end);
+        let answer = platform.get(PATIENTS, &later.token).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(!answer.headers.contains_key("credential-expires"));
+        platform.set_scopes(&soon, &["system/patients.read"]).await;
+        platform.clock.advance(Duration::from_secs(2));
+    }
+    let refused = platform.get("/api/2.0/bills/1", &soon.token).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(!refused.headers.contains_key("credential-expires"));
 }
 
 #[tokio::test]

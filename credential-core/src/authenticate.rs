@@ -4,11 +4,12 @@
 //! no longer live is refused before any hash; in a loop, at most a hundred times a second. The
 //! reason of a refusal is for logs and metrics: clients get the same answer for all.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     Credentials,
     catalog::{self, ApiType, RequestedScopes, ScopeRequestError},
+    clock::Timestamp,
     credential::Credential,
     id::{ClientId, ProofId, TenantId},
     live::{LiveCredential, NotLive},
@@ -133,7 +134,12 @@ pub struct IssuedToken {
     pub expires_in: u64,
     /// The scope that it was issued with, in the client's own spelling if that is equivalent.
     pub scope: String,
+    /// When the credential or the secret ends, if that is within [`END_ANNOUNCED`].
+    pub ends_soon: Option<Timestamp>,
 }
+
+/// How long before a credential or its secret ends its client is told so.
+pub const END_ANNOUNCED: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 impl Credentials {
     /// Checks a client's secret: exactly one Argon2id on its first use, none later.
@@ -347,6 +353,7 @@ impl Credentials {
             access_token,
             expires_in,
             scope: echo,
+            ends_soon: live.ends_soon(&client.proof, now),
         })
     }
 }

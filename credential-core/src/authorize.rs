@@ -93,6 +93,13 @@ impl Access {
         self.entry.token.expires_at
     }
 
+    /// When the credential, or the secret that the token was issued for, ends, if that is within
+    /// [`END_ANNOUNCED`](crate::authenticate::END_ANNOUNCED).
+    #[must_use]
+    pub fn ends_soon(&self) -> Option<Timestamp> {
+        self.entry.ends_soon(self.at)
+    }
+
     /// Whether a call with that requirement is allowed. The requirement of another API type
     /// never is. An allowed call counts as a use of the credential and of the token's secret.
     ///

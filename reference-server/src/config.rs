@@ -44,6 +44,7 @@ pub struct Config {
     pub keyring: Keyring,
     pub catalog: ScopeCatalog,
     pub max_staleness: Duration,
+    pub max_lifetime: Option<Duration>,
     pub issuer: Option<Issuer>,
     pub forward_auth_headers: Option<ForwardAuthHeaders>,
     pub introspection_secret: Option<Zeroizing<String>>,
@@ -106,6 +107,11 @@ impl Config {
                 .transpose()?,
             catalog: value::catalog(options.catalog)?,
             max_staleness: value::max_staleness(&options.max_staleness)?,
+            max_lifetime: options
+                .max_lifetime
+                .as_deref()
+                .map(value::max_lifetime)
+                .transpose()?,
             issuer: options.issuer.as_deref().map(value::issuer).transpose()?,
             forward_auth_headers: options
                 .forward_auth_headers

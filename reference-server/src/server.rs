@@ -110,6 +110,9 @@ fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials
             cache_entries: config.verified_cache,
             ..VerifierConfig::default()
         });
+    if let Some(longest) = config.max_lifetime {
+        builder = builder.max_lifetime(longest);
+    }
     if let Some(on) = config.self_service {
         builder = builder.self_service(on);
     }

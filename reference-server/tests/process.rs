@@ -22,6 +22,7 @@ const BAD: &[&[&str]] = &[
     &["--environment", "staging"],
     &["--self-service", "maybe"],
     &["--max-staleness", "100ms"],
+    &["--max-lifetime", "1y"],
     &["--issuer", "ftp://example.com"],
     &["--catalog", "/does/not/exist.toml"],
     &["--forward-auth-headers", "both"],

@@ -4,11 +4,19 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use credential_core::clock::Timestamp;
 use http::{
     HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA},
 };
 use serde::Serialize;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// Seconds since the Unix epoch.
+pub(super) fn seconds(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(MICROS_PER_SECOND)
+}
 
 /// RFC 6749 §5.1.
 #[derive(Serialize)]
@@ -17,6 +25,9 @@ pub(super) struct TokenAnswer<'a> {
     pub(super) token_type: &'static str,
     pub(super) expires_in: u64,
     pub(super) scope: &'a str,
+    /// RFC 7591 §3.2.1: when the client's secret ends, in seconds since the Unix epoch. Only if that is near.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) client_secret_expires_at: Option<i64>,
 }
 
 /// RFC 7662 §2.2, of an active token; `tenant` and `api_type` are ours. Times are in seconds

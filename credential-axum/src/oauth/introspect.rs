@@ -93,17 +93,13 @@ impl Endpoints {
 }
 
 fn active(access: &Access, issuer: &str) -> Response {
-    const MICROS_PER_SECOND: i64 = 1_000_000;
     answer::no_store_json(&ActiveToken {
         active: true,
         scope: &access.scope(),
         client_id: access.client_id().as_str(),
         token_type: "Bearer",
-        exp: access
-            .expires_at()
-            .as_micros()
-            .div_euclid(MICROS_PER_SECOND),
-        iat: access.issued_at().as_micros().div_euclid(MICROS_PER_SECOND),
+        exp: answer::seconds(access.expires_at()),
+        iat: answer::seconds(access.issued_at()),
         iss: issuer,
         sub: access.client_id().as_str(),
         aud: &resource::base_url(issuer, access.api_type()),

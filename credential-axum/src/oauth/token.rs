@@ -51,6 +51,7 @@ pub(super) async fn token(
         token_type: "Bearer",
         expires_in: issued.expires_in,
         scope: &issued.scope,
+        client_secret_expires_at: issued.ends_soon.map(answer::seconds),
     }))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use credential_core::clock::Clock;
+use credential_core::{clock::Clock, manage::RotateSecret};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
@@ -405,6 +405,45 @@ async fn a_resource_must_be_the_api_of_the_client() {
         401,
         "invalid_client",
     );
+}
+
+/// A client is told from thirty days before its end on, in seconds since 1970.
+#[tokio::test]
+async fn an_end_that_is_near_is_announced() {
+    const DAY: u64 = 24 * 3_600;
+    let platform = platform();
+    let end = platform
+        .clock
+        .now()
+        .saturating_add(Duration::from_secs(31 * DAY));
+    let key = platform
+        .key_until("alder", "apiv2", &["system/patients.read"], Some(end))
+        .await;
+    let announced = async || {
+        let answer = platform.ask(&key, "").await.json();
+        answer.get("client_secret_expires_at").cloned()
+    };
+    assert_eq!(announced().await, None);
+    platform.clock.advance(Duration::from_secs(DAY - 1));
+    assert_eq!(announced().await, None);
+    platform.clock.advance(Duration::from_secs(1));
+    let end = end.as_micros() / 1_000_000;
+    assert_eq!(announced().await, Some(end.into()));
+
+    // A secret that ends earlier than its credential.
+    let rotation = RotateSecret {
+        overlap_seconds: 3_600.into(),
+        ..RotateSecret::default()
+    };
+    let manage = platform.credentials.manage(&key.admin);
+    let id = key.created.credential.identity.id;
+    manage.rotate_secret(id, rotation).await.unwrap();
+    let now = platform.clock.now().as_micros() / 1_000_000;
+    assert_eq!(announced().await, Some((now + 3_600).into()));
+
+    let forever = platform.key("alder", "apiv2", &["system/bills.read"]).await;
+    let answer = platform.ask(&forever, "").await.json();
+    assert_eq!(answer.get("client_secret_expires_at"), None);
 }
 
 /// In its last second a key gets no token that would say `expires_in: 0`.

@@ -129,6 +129,11 @@ impl TokenEntry {
         }
     }
 
+    /// When the credential or the token's proof ends, once that is near.
+    pub(super) fn ends_soon(&self, now: Timestamp) -> Option<Timestamp> {
+        self.live.ends_soon(&self.token.proof, now)
+    }
+
     /// The effective scopes: each name that one side lists and the other side confers.
     pub(super) fn scopes(&self) -> Option<ScopeSet> {
         let live = &self.live;

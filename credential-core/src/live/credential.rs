@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
+    authenticate::END_ANNOUNCED,
     catalog::{ApiType, ScopeCatalog, ScopeSet},
     clock::Timestamp,
     credential::{Credential, CredentialState, Status, StoredSecret},
@@ -67,6 +68,12 @@ impl LiveCredential {
         let of_proof = self.proof(proof).and_then(|(secret, _)| secret.expires_at);
         let ends = [self.credential.settings.expires_at, of_proof];
         ends.into_iter().flatten().min()
+    }
+
+    /// As [`ends`](Self::ends), once it is near.
+    pub(crate) fn ends_soon(&self, proof: &ProofId, now: Timestamp) -> Option<Timestamp> {
+        let end = self.ends(proof)?;
+        (end <= now.saturating_add(END_ANNOUNCED)).then_some(end)
     }
 
     /// Where uses of that proof are noted; `None` if the credential no longer has it.

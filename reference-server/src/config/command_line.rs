@@ -130,6 +130,11 @@ pub struct Options {
     )]
     pub(super) max_staleness: String,
 
+    /// The longest life of a credential, counted from its creation and from each edit of its expiry, such
+    /// as `365d` or `12h`. None by default.
+    #[arg(long, env = "CREDENTIAL_MAX_LIFETIME", value_name = "DURATION")]
+    pub(super) max_lifetime: Option<String>,
+
     /// Public base URL, the OAuth issuer. By default the listening address. It must be the same on all
     /// nodes of one database.
     #[arg(long, env = "CREDENTIAL_ISSUER", value_name = "URL")]

@@ -106,6 +106,24 @@ pub(super) fn drain(text: &str) -> Result<Duration, ConfigError> {
     duration("--drain", text, |millis| millis <= 300_000, ACCEPTED)
 }
 
+pub(super) fn max_lifetime(text: &str) -> Result<Duration, ConfigError> {
+    const OPTION: &str = "--max-lifetime";
+    const ACCEPTED: &str = "a number of days or hours, from `1h` to `36500d`";
+    const HOUR: u64 = 3_600;
+    let parts = [("d", 24 * HOUR), ("h", HOUR)]
+        .into_iter()
+        .find_map(|(unit, seconds)| {
+            let number: u64 = text.trim().strip_suffix(unit)?.parse().ok()?;
+            Some(number.saturating_mul(seconds))
+        });
+    let seconds = parts.ok_or_else(|| unknown(OPTION, text, ACCEPTED))?;
+    if !(HOUR..=36_500 * 24 * HOUR).contains(&seconds) {
+        let fault = format_args!("`{}` is out of bounds", text.escape_debug()).to_string();
+        return Err(ConfigError::new(OPTION, fault, ACCEPTED));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 /// `0`, or a number of `ms` or `s`.
 fn duration(
     option: &'static str,
@@ -220,6 +238,33 @@ mod tests {
         }
         for text in ["301s", "5", "-1s", "5m", ""] {
             assert!(drain(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_longest_life_is_of_hours_or_days() {
+        for (text, hours) in [
+            ("1h", 1),
+            ("365d", 8_760),
+            (" 2d ", 48),
+            ("36500d", 876_000),
+        ] {
+            let longest = max_lifetime(text).unwrap();
+            assert_eq!(longest.as_secs(), hours * 3_600, "{text}");
+        }
+        for text in [
+            "0d",
+            "0h",
+            "36501d",
+            "365",
+            "1y",
+            "-1d",
+            "1.5d",
+            "d",
+            "",
+            "99999999999999999999d",
+        ] {
+            assert!(max_lifetime(text).is_err(), "{text}");
         }
     }
 
