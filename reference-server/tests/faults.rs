@@ -70,6 +70,57 @@ fn never_stale(key: &Key, node: &Client, changed: Instant, watch: Duration) {
     }
 }
 
+/// Each change after which a key is refused with 401.
+const ENDS: [(&str, fn(&Key, &Client)); 4] = [
+    ("revoked", |key, admin| {
+        key.revoke(admin);
+    }),
+    ("disabled", |key, admin| key.turn(admin, "disable")),
+    ("rotated", |key, admin| {
+        key.rotate(admin, 0);
+    }),
+    ("all revoked", |_, admin| revoke_all(admin)),
+];
+
+fn revoke_all(admin: &Client) {
+    let listed = admin.get(CREDENTIALS, &[]).json();
+    let count = listed["items"].as_array().unwrap().len().to_string();
+    let path = format!("{CREDENTIALS}/revoke-all");
+    let revoked = admin.json("POST", &path, &[], &json!({"confirm": count}));
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+}
+
+/// Nodes that cannot reach the database say no, and never yes from before, to every kind of change.
+#[test]
+fn every_end_counts_on_a_node_that_cannot_catch_up() {
+    let deployment = Deployment::new(Postgres::shared());
+    for (name, change) in ENDS {
+        let scene = Scene::new(&deployment);
+        let blocked = "begin; lock table credential_management.node in exclusive mode;
+            select pg_sleep(4); commit";
+        std::thread::scope(|scope| {
+            let blocker = scope.spawn(|| deployment.sql(blocked));
+            until(RECOVERY, || {
+                let sql = "select count(*) from pg_stat_activity
+                     where datname = current_database() and wait_event = 'PgSleep'";
+                deployment.sql(sql) == "1"
+            });
+            change(&scene.key, &scene.admin);
+            #[expect(clippy::disallowed_methods, reason = "this is about real time")]
+            never_stale(
+                &scene.key,
+                &scene.other,
+                Instant::now(),
+                Duration::from_secs(5),
+            );
+            blocker.join().unwrap();
+        });
+        until(RECOVERY, || scene.key.patients(&scene.other) == 401);
+        assert_eq!(scene.key.token_from(&scene.other).status, 401, "{name}");
+        revoke_all(&scene.admin);
+    }
+}
+
 #[test]
 fn a_killed_listener_costs_at_most_an_interval() {
     let deployment = Deployment::new(Postgres::shared());
@@ -117,16 +168,16 @@ fn a_deaf_listener_costs_at_most_an_interval() {
         }
     };
     freeze("STOP");
-    for name in ["one", "two", "three"] {
+    for (name, change) in ENDS {
         let key = Key::new(&scene.admin, name, READ);
         assert_eq!(key.patients(&scene.other), 200);
-        key.revoke(&scene.admin);
+        change(&key, &scene.admin);
         #[expect(clippy::disallowed_methods, reason = "this is about real time")]
         never_stale(&key, &scene.other, Instant::now(), Duration::from_secs(2));
         assert_eq!(
             key.patients(&scene.other),
             401,
-            "caught up without being woken"
+            "{name}: caught up without being woken"
         );
     }
     freeze("CONT");

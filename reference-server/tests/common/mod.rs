@@ -328,6 +328,46 @@ impl Key {
         assert_eq!(revoked.status, 200, "{}", revoked.body);
         revoked
     }
+
+    /// `disable` or `enable`.
+    pub fn turn(&self, admin: &Client, which: &str) {
+        let turned = admin.send("POST", &format!("{}/{which}", self.path), &[], None);
+        assert_eq!(turned.status, 200, "{}", turned.body);
+    }
+
+    /// The key with a further secret, and a token of that.
+    pub fn rotate(&self, admin: &Client, overlap_seconds: u32) -> Self {
+        let path = format!("{}/secrets", self.path);
+        let body = json!({"overlap_seconds": overlap_seconds});
+        let rotated = admin.json("POST", &path, &[], &body);
+        assert_eq!(rotated.status, 201, "{}", rotated.body);
+        let mut key = Self {
+            path: self.path.clone(),
+            client_id: self.client_id.clone(),
+            secret: rotated.text("/client_secret"),
+            token: String::new(),
+        };
+        key.token = key.token_from(admin).text("/access_token");
+        key
+    }
+
+    /// The selectors of the listed secrets, oldest first.
+    pub fn selectors(&self, admin: &Client) -> Vec<String> {
+        let shown = admin.get(&self.path, &[]).json();
+        let secrets = shown["secrets"].as_array().unwrap().iter();
+        let selector = |secret: &Value| secret["selector"].as_str().unwrap().to_owned();
+        secrets.map(selector).collect()
+    }
+
+    pub fn end_secret(&self, admin: &Client, selector: &str) -> Answer {
+        let path = format!("{}/secrets/{selector}", self.path);
+        admin.send("DELETE", &path, &[], None)
+    }
+
+    pub fn edit(&self, admin: &Client, body: &Value) {
+        let edited = admin.json("PATCH", &self.path, &[("if-match", "*")], body);
+        assert_eq!(edited.status, 200, "{}", edited.body);
+    }
 }
 
 /// Asks until the answer is right or the time is up; the time it took.
