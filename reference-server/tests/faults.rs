@@ -70,8 +70,11 @@ fn never_stale(key: &Key, node: &Client, changed: Instant, watch: Duration) {
     }
 }
 
+/// What an admin does to a key.
+type End = fn(&Key, &Client);
+
 /// Each change after which a key is refused with 401.
-const ENDS: [(&str, fn(&Key, &Client)); 4] = [
+const ENDS: [(&str, End); 4] = [
     ("revoked", |key, admin| {
         key.revoke(admin);
     }),
@@ -96,10 +99,10 @@ fn every_end_counts_on_a_node_that_cannot_catch_up() {
     let deployment = Deployment::new(Postgres::shared());
     for (name, change) in ENDS {
         let scene = Scene::new(&deployment);
-        let blocked = "begin; lock table credential_management.node in exclusive mode;
+        let lock = "begin; lock table credential_management.node in exclusive mode;
             select pg_sleep(4); commit";
         std::thread::scope(|scope| {
-            let blocker = scope.spawn(|| deployment.sql(blocked));
+            let blocker = scope.spawn(|| deployment.sql(lock));
             until(RECOVERY, || {
                 let sql = "select count(*) from pg_stat_activity
                      where datname = current_database() and wait_event = 'PgSleep'";
