@@ -4,10 +4,10 @@
 //! no longer live is refused before any hash; in a loop, at most a hundred times a second. The
 //! reason of a refusal is for logs and metrics: clients get the same answer for all.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    Credentials,
+    CallerAddress, Credentials,
     catalog::{self, ApiType, RequestedScopes, ScopeRequestError},
     clock::Timestamp,
     credential::Credential,
@@ -77,6 +77,9 @@ pub enum Refusal {
     Disabled,
     /// The credential is revoked.
     Revoked,
+    /// The secret is right, but the credential is bound to networks, and the request comes from elsewhere
+    /// or nobody knows from where.
+    AddressNotAllowed,
 }
 
 impl Refusal {
@@ -92,6 +95,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Disabled => "disabled",
             Self::Revoked => "revoked",
+            Self::AddressNotAllowed => "address_not_allowed",
         }
     }
 }
@@ -148,6 +152,9 @@ impl Credentials {
     /// second, gets its further refusals delayed by up to a second each. No other answer is
     /// delayed.
     ///
+    /// This names no address, so a client whose credential is bound to networks is refused.
+    /// [`authenticate_from`](Self::authenticate_from) takes one.
+    ///
     /// # Errors
     /// `Refused` with the reason; `Busy` and `Store` are no verdict on the client.
     pub async fn authenticate(
@@ -155,8 +162,25 @@ impl Credentials {
         client_id: &str,
         client_secret: &str,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
+        self.authenticate_from(client_id, client_secret, &None::<IpAddr>)
+            .await
+    }
+
+    /// As [`authenticate`](Self::authenticate), for a client that calls from there. The address is asked
+    /// for last, after the proof, and only if the credential is bound to networks: whoever lacks the
+    /// secret learns nothing of them.
+    ///
+    /// # Errors
+    /// As for `authenticate`; `Refused` with `AddressNotAllowed`.
+    pub async fn authenticate_from(
+        &self,
+        client_id: &str,
+        client_secret: &str,
+        caller: &dyn CallerAddress,
+    ) -> Result<AuthenticatedClient, AuthenticateError> {
         let parsed = ClientId::parse(client_id);
-        let result = self.check_client(parsed.as_ref().ok(), client_secret).await;
+        let checked = self.check_client(parsed.as_ref().ok(), client_secret, caller);
+        let result = checked.await;
         match &result {
             Ok(_) => metrics::authenticated(),
             Err(AuthenticateError::Refused(refusal)) => {
@@ -165,7 +189,8 @@ impl Credentials {
                     Refusal::Revoked
                     | Refusal::Disabled
                     | Refusal::Expired
-                    | Refusal::WrongSecret => {}
+                    | Refusal::WrongSecret
+                    | Refusal::AddressNotAllowed => {}
                     Refusal::Malformed
                     | Refusal::UnknownKey
                     | Refusal::OtherEnvironment
@@ -186,6 +211,7 @@ impl Credentials {
         &self,
         client_id: Option<&ClientId>,
         client_secret: &str,
+        caller: &dyn CallerAddress,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         // Why the secret first: a string without our tag costs the same whatever the client id.
         let secret = secret::check(client_secret, &self.0.keyring).map_err(|fault| {
@@ -200,7 +226,7 @@ impl Credentials {
         {
             return Err(AuthenticateError::Refused(Refusal::OtherEnvironment));
         }
-        let checked = self.check_genuine(client_id, &secret).await;
+        let checked = self.check_genuine(client_id, &secret, caller).await;
         if matches!(checked, Err(AuthenticateError::Refused(_))) {
             self.0.refusal_delay.hold(secret.selector()).await;
         }
@@ -212,6 +238,7 @@ impl Credentials {
         &self,
         client_id: &ClientId,
         secret: &GenuineSecret<'_>,
+        caller: &dyn CallerAddress,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let client = self.live_client(client_id, secret).await?;
         let credential = &client.live.credential;
@@ -230,13 +257,14 @@ impl Credentials {
                 .map_err(|error| AuthenticateError::Store(Arc::new(error)))?;
         }
         match verified {
-            Ok(Verified::Cached) => Ok(client),
+            Ok(Verified::Cached) => self.within_its_networks(client, caller),
             Ok(Verified::Hashed { rehash }) => {
                 if rehash {
                     self.rehash(credential, secret, &stored.hash).await;
                 }
                 // Checked again, because hashing takes time and a change meanwhile counts.
-                self.live_client(client_id, secret).await
+                let client = self.live_client(client_id, secret).await?;
+                self.within_its_networks(client, caller)
             }
             Err(VerifyError::Wrong) => Err(self.refuse_known(credential, Refusal::WrongSecret)),
             Err(busy) => Err(AuthenticateError::Busy(busy)),
@@ -273,6 +301,19 @@ impl Credentials {
                 Err(self.refuse_known(credential, Refusal::Expired))
             }
         }
+    }
+
+    /// The client, if its credential may be used from there.
+    fn within_its_networks(
+        &self,
+        client: AuthenticatedClient,
+        caller: &dyn CallerAddress,
+    ) -> Result<AuthenticatedClient, AuthenticateError> {
+        let networks = client.live.networks();
+        if !networks.is_empty() && !networks.allow(caller.address()) {
+            return Err(self.refuse_known(&client.live.credential, Refusal::AddressNotAllowed));
+        }
+        Ok(client)
     }
 
     /// Logs the refusal of a client that named itself and presented a secret of its own.

@@ -11,6 +11,7 @@ mod token_entry;
 use std::{
     error::Error,
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,11 +24,11 @@ use self::{
     token_entry::{OpenToken, TokenEntry},
 };
 use crate::{
-    Credentials,
+    CallerAddress, Credentials,
     authenticate::AuthenticatedClient,
     catalog::{ApiType, Requirement},
     clock::Timestamp,
-    credential::RevokedToken,
+    credential::{Networks, RevokedToken},
     id::{ClientId, CredentialId, TenantId},
     metrics,
     store::RevokeToken,
@@ -153,6 +154,9 @@ impl Access {
 impl Credentials {
     /// Opens a bearer token and reads the live state of its credential.
     ///
+    /// This names no address, so the tokens of a credential that is bound to networks are refused.
+    /// [`bearer`](Self::bearer) takes an address.
+    ///
     /// # Errors
     /// `Refused` with the reason; `Store` if freshness cannot be proven and the store does not
     /// answer.
@@ -161,7 +165,8 @@ impl Credentials {
     }
 
     /// A presented bearer token, digested once, for callers that try
-    /// [`verify_known`](Bearer::verify_known) before [`verify`](Bearer::verify).
+    /// [`verify_known`](Bearer::verify_known) before [`verify`](Bearer::verify), or that say
+    /// [where it comes from](Bearer::called_from).
     #[inline]
     #[must_use]
     pub fn bearer<'a>(&'a self, text: &'a str) -> Bearer<'a> {
@@ -169,12 +174,18 @@ impl Credentials {
             credentials: self,
             text,
             digest: self.0.tokens.digest(text),
+            origin: Origin::From(&UNKNOWN),
         }
     }
 
     #[inline]
-    fn admit(&self, entry: Arc<TokenEntry>, at: Timestamp) -> Result<Access, TokenRefusal> {
-        match entry.check(at) {
+    fn admit(
+        &self,
+        entry: Arc<TokenEntry>,
+        at: Timestamp,
+        origin: Origin<'_>,
+    ) -> Result<Access, TokenRefusal> {
+        match entry.check(at, origin) {
             Ok(()) => Ok(Access { entry, at }),
             Err(refusal) => {
                 self.0
@@ -233,9 +244,48 @@ pub struct Bearer<'a> {
     credentials: &'a Credentials,
     text: &'a str,
     digest: TokenDigest,
+    origin: Origin<'a>,
 }
 
-impl Bearer<'_> {
+/// Where a token is used.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    From(&'a dyn CallerAddress),
+    /// It is not used: somebody asks about it.
+    Nowhere,
+}
+
+static UNKNOWN: Option<IpAddr> = None;
+
+impl Origin<'_> {
+    /// Whether a credential that is bound to those networks may be used from here.
+    fn is_within(self, networks: &Networks) -> bool {
+        match self {
+            Self::From(caller) => networks.allow(caller.address()),
+            Self::Nowhere => true,
+        }
+    }
+}
+
+impl<'a> Bearer<'a> {
+    /// Says where the call comes from. The address is asked for only if the token's credential is bound
+    /// to networks. Without this, the address is unknown, and such a token is refused.
+    #[inline]
+    #[must_use]
+    pub fn called_from(self, caller: &'a dyn CallerAddress) -> Self {
+        let origin = Origin::From(caller);
+        Self { origin, ..self }
+    }
+
+    /// For a question about a token that is not used by whoever asks, such as introspection: what it may
+    /// do, from wherever it may be used. Networks are not looked at.
+    #[inline]
+    #[must_use]
+    pub fn called_from_anywhere(self) -> Self {
+        let origin = Origin::Nowhere;
+        Self { origin, ..self }
+    }
+
     /// The hot path: [`verify`](Self::verify) for callers that cannot wait. It answers for a known
     /// token whose credential's state is proven and unchanged, which is almost always. `None` is no
     /// verdict on the token: call `verify`.
@@ -252,7 +302,7 @@ impl Bearer<'_> {
         if !node.0.states.holds(known.stamp, began) {
             return None;
         }
-        let result = node.admit(known, at);
+        let result = node.admit(known, at, self.origin);
         if let Err(refusal) = &result {
             metrics::token_refusal(refusal.as_str());
         }
@@ -294,7 +344,8 @@ impl Bearer<'_> {
             let (live, stamp) = found.map_err(AuthorizeError::Store)?.ok_or_else(unknown)?;
             if stamp.is_some() && stamp == known.stamp {
                 // Only the proof of freshness was too old.
-                return node.admit(known, node.clock().now()).map_err(refused);
+                let now = node.clock().now();
+                return node.admit(known, now, self.origin).map_err(refused);
             }
             TokenEntry::new(self.digest, known.token.clone(), live, stamp)
         } else {
@@ -315,7 +366,8 @@ impl Bearer<'_> {
         };
         let entry = Arc::new(entry);
         node.0.tokens.insert(Arc::clone(&entry));
-        node.admit(entry, node.clock().now()).map_err(refused)
+        let now = node.clock().now();
+        node.admit(entry, now, self.origin).map_err(refused)
     }
 }
 

@@ -25,6 +25,7 @@ pub mod authenticate;
 pub mod authorize;
 mod base62;
 mod builder;
+mod caller_address;
 pub mod catalog;
 pub mod clock;
 #[cfg(feature = "conformance")]
@@ -55,6 +56,7 @@ mod usage;
 
 pub use authorize::Access;
 pub use builder::{BuildError, CredentialsBuilder};
+pub use caller_address::CallerAddress;
 pub use catalog::ScopeCatalog;
 pub use credentials::Credentials;
 pub use running::Running;

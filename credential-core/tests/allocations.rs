@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::net::IpAddr;
+
 use allocation_counter::measure;
 use common::Deployment;
 use credential_core::catalog::SearchForm;
@@ -40,6 +42,36 @@ fn a_warm_authorization_allocates_nothing() {
         authorize(); // warms the caches
         let counted = measure(authorize);
         assert_eq!(counted.count_total, 0, "{path}");
+    }
+}
+
+#[test]
+fn neither_does_one_of_a_credential_with_three_networks() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let deployment = Deployment::new();
+    let token = runtime.block_on(async {
+        deployment.node.catch_up().await.unwrap();
+        let key = deployment
+            .key("Lab", "apiv2", &["system/patients.read"])
+            .await;
+        let token = key.token(&deployment.node, None).await;
+        let networks = ["2001:db8::/32", "192.0.2.0/24", "198.51.100.7"];
+        deployment.set_networks(&key, &networks).await;
+        token
+    });
+    for (address, allowed) in [("198.51.100.7", true), ("198.51.100.8", false)] {
+        let address: IpAddr = address.parse().unwrap();
+        let authorize = || {
+            let bearer = deployment.node.bearer(&token).called_from(&address);
+            runtime.block_on(bearer.verify()).is_ok()
+        };
+        for _ in 0..2 {
+            assert_eq!(authorize(), allowed); // warms the caches: the state, then the token's entry
+        }
+        let counted = measure(|| assert_eq!(authorize(), allowed));
+        if allowed {
+            assert_eq!(counted.count_total, 0, "{address}");
+        }
     }
 }
 

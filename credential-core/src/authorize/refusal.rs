@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{live::NotLive, store::StoreError, store_work::CallError, tenant_share::Refused};
 
-/// Why a bearer token is not accepted: always `401 invalid_token` (RFC 6750 §3.1). For logs, never
-/// for whoever sent the token.
+/// Why a bearer token is not accepted: `401 invalid_token` (RFC 6750 §3.1), except for
+/// `AddressNotAllowed`. For logs, never for whoever sent the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenRefusal {
     /// Not sealed by this deployment, or altered.
@@ -35,6 +35,10 @@ pub enum TokenRefusal {
     /// The secret that it was issued for has ended.
     #[error("the secret that the token was issued for has ended")]
     SecretEnded,
+    /// The token is live, but its credential is bound to networks, and the call comes from elsewhere or
+    /// nobody knows from where. `403`, without an error code of OAuth: a new token would not help.
+    #[error("the credential may not be used from the address of the call")]
+    AddressNotAllowed,
 }
 
 impl TokenRefusal {
@@ -51,6 +55,7 @@ impl TokenRefusal {
             Self::CredentialExpired => "credential_expired",
             Self::CredentialDisabled => "credential_disabled",
             Self::SecretEnded => "secret_ended",
+            Self::AddressNotAllowed => "address_not_allowed",
         }
     }
 }
@@ -58,8 +63,8 @@ impl TokenRefusal {
 /// Why there is no [`Access`](crate::Access).
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorizeError {
-    /// `401`.
-    #[error("the access token is not valid")]
+    /// `401`; for [`TokenRefusal::AddressNotAllowed`] `403`.
+    #[error("the access token is not accepted")]
     Refused(#[source] TokenRefusal),
     /// Nothing can be proven now: `503`, never "probably still valid".
     #[error("could not read the credential")]

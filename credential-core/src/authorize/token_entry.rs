@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use super::{TokenRefusal, table::Entry, token_cache::TokenDigest};
+use super::{Origin, TokenRefusal, table::Entry, token_cache::TokenDigest};
 use crate::{
     catalog::{ApiType, ScopeSet},
     clock::Timestamp,
@@ -67,8 +67,9 @@ pub(crate) struct TokenEntry {
     digest: TokenDigest,
     /// The version stamp of that state; `None`: a look-up has to decide.
     pub(super) stamp: Option<Stamp>,
-    /// The check is allowed before that moment, if nothing changes.
-    live_until: Timestamp,
+    /// The check is allowed before that moment, wherever the call comes from, if nothing changes. Of a
+    /// credential that is bound to networks: always past, so that the others pay nothing for the rule.
+    open_until: Timestamp,
     /// When a use was last noted through this entry, in microseconds since the Unix epoch, so that
     /// a note with the same content is skipped.
     noted: AtomicI64,
@@ -77,6 +78,8 @@ pub(crate) struct TokenEntry {
     /// Where uses of the token's proof are noted; `None` if the credential no longer has it.
     note: Option<Arc<UseNote>>,
     pub(super) live: Arc<LiveCredential>,
+    /// The check is allowed before that moment, from addresses that the credential may be used from.
+    live_until: Timestamp,
     pub(super) token: OpenToken,
 }
 
@@ -91,26 +94,45 @@ impl TokenEntry {
             None => live.rights,
             Some(named) => live.rights.intersection(&named.rights),
         };
+        let live_until = live_until(&token, &live);
         Self {
             digest,
             stamp,
-            live_until: live_until(&token, &live),
+            open_until: if live.networks().is_empty() {
+                live_until
+            } else {
+                Timestamp::MIN
+            },
             noted: AtomicI64::new(usage::NEVER),
             rights,
             note: live.note_of(&token.proof).cloned(),
             live,
+            live_until,
             token,
         }
     }
 
-    /// Why the token is not accepted at that moment.
+    /// Why the token is not accepted at that moment, from there.
     ///
     /// # Errors
-    /// [`TokenRefusal`].
+    /// [`TokenRefusal`]; `AddressNotAllowed` only for a token that is live.
     #[inline]
-    pub(super) fn check(&self, now: Timestamp) -> Result<(), TokenRefusal> {
-        if now < self.live_until {
+    pub(super) fn check(&self, now: Timestamp, origin: Origin<'_>) -> Result<(), TokenRefusal> {
+        if now < self.open_until {
             return Ok(());
+        }
+        self.check_closely(now, origin)
+    }
+
+    #[inline(never)]
+    fn check_closely(&self, now: Timestamp, origin: Origin<'_>) -> Result<(), TokenRefusal> {
+        if now < self.live_until {
+            let networks = self.live.networks();
+            return if networks.is_empty() || origin.is_within(networks) {
+                Ok(())
+            } else {
+                Err(TokenRefusal::AddressNotAllowed)
+            };
         }
         // Both follow from one rule, which a test holds them to; when unsure, refuse.
         Err(refusal(&self.token, &self.live, now).unwrap_or(TokenRefusal::Expired))
@@ -189,6 +211,8 @@ fn refusal(token: &OpenToken, live: &LiveCredential, now: Timestamp) -> Option<T
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use proptest::{prelude::*, sample::select};
 
     use super::*;
@@ -280,6 +304,7 @@ mod tests {
             revoked in any::<bool>(),
             token_revoked in any::<bool>(),
             other_secret in any::<bool>(),
+            bound in any::<bool>(),
         ) {
             let mut state = state(
                 credential_ends,
@@ -299,6 +324,12 @@ mod tests {
                 id: TokenId::random(&SeededEntropy::new(10)),
                 named: None,
             };
+            if bound {
+                state.credential.settings.allowed_networks =
+                    Networks::parse(&["192.0.2.0/24"]).unwrap();
+            }
+            let inside: IpAddr = "192.0.2.7".parse().unwrap();
+            let outside: IpAddr = "192.0.3.7".parse().unwrap();
             let (at, by) = (Timestamp::UNIX_EPOCH, "lee".parse().unwrap());
             state.credential.revoked = revoked.then_some(Revocation { at, by });
             if token_revoked {
@@ -310,7 +341,15 @@ mod tests {
             let entry = TokenEntry::new(0, token, Arc::new(live), None);
             for now in (-1..45).map(Timestamp::from_micros) {
                 let rule = refusal(&entry.token, &entry.live, now);
-                prop_assert_eq!(entry.check(now).err(), rule, "at {}", now);
+                let foreign = bound.then_some(TokenRefusal::AddressNotAllowed);
+                for (origin, expected) in [
+                    (Origin::From(&inside), rule),
+                    (Origin::Nowhere, rule),
+                    (Origin::From(&outside), rule.or(foreign)),
+                    (Origin::From(&None::<IpAddr>), rule.or(foreign)),
+                ] {
+                    prop_assert_eq!(entry.check(now, origin).err(), expected, "at {}", now);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     authenticate::END_ANNOUNCED,
     catalog::{ApiType, ScopeCatalog, ScopeSet},
     clock::Timestamp,
-    credential::{Credential, CredentialState, Status, StoredSecret},
+    credential::{Credential, CredentialState, Networks, Status, StoredSecret},
     id::ProofId,
     token::TokenId,
     usage::{UseLog, UseNote},
@@ -61,6 +61,11 @@ impl LiveCredential {
             return Err(NotLive::ProofEnded);
         }
         Ok(secret)
+    }
+
+    /// The networks that it may be used from; empty: from everywhere.
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.credential.settings.allowed_networks
     }
 
     /// The first moment at which the credential or that proof ends by itself; `None`: never.

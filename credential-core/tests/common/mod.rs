@@ -18,7 +18,9 @@ use credential_core::{
     authenticate::AuthenticateError,
     credential::Credential,
     entropy::OsEntropy,
-    manage::{CreateCredential, Created, Expected, Field, ScopeChoice, SetScopes},
+    manage::{
+        CreateCredential, Created, Expected, Field, ScopeChoice, SetScopes, UpdateCredential,
+    },
     secret::{
         hash::{Argon2Hasher, HashCost, HashError, SecretHash, SecretHasher, Verdict},
         keyring::Keyring,
@@ -122,6 +124,18 @@ impl Deployment {
             .set_scopes(key.id, Some(&Expected::Any), request)
             .await
             .unwrap();
+    }
+
+    /// From now on the key may be used from these networks only; none: from everywhere.
+    pub async fn set_networks(&self, key: &Key, networks: &[&str]) {
+        let request = UpdateCredential {
+            allowed_networks: Field::Value(networks.iter().map(ToString::to_string).collect()),
+            ..UpdateCredential::default()
+        };
+        let alder = admin("alder");
+        let manage = self.node.manage(&alder);
+        let updated = manage.update(key.id, Some(&Expected::Any), request).await;
+        updated.unwrap();
     }
 
     pub async fn revoke(&self, key: &Key) {
