@@ -94,6 +94,7 @@ async fn answer(State(gate): State<Arc<ForwardAuth>>, request: Request) -> Respo
         method: parts.method,
         uri: parts.uri,
         headers: parts.headers,
+        extensions: parts.extensions,
     };
     gate.answer(&question).await
 }
@@ -108,6 +109,7 @@ impl ForwardAuth {
             method,
             target,
             headers: &question.headers,
+            extensions: &question.extensions,
         };
         let Some(api_type) = self.credentials.catalog().api_type_of_path(target) else {
             return self.refusal(&self.nobodys(call), None);

@@ -38,6 +38,7 @@ pub(crate) use self::{
     denial::Denial,
     header_names::{CheckedNames, reads_as, starts_as},
 };
+use crate::client_address::Caller;
 
 /// A layer that checks every call against one API type of the catalogue. Cheap to clone.
 ///
@@ -212,8 +213,8 @@ impl PublicCall {
     ///
     /// # Errors
     /// As [`Policy::volunteer`].
-    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Option<Access>, Denial> {
-        self.0.0.policy().volunteer(headers).await
+    pub(crate) async fn caller(&self, caller: Caller<'_>) -> Result<Option<Access>, Denial> {
+        self.0.0.policy().volunteer(caller).await
     }
 
     pub(crate) fn api_type(&self) -> &Arc<ApiType> {
@@ -270,6 +271,7 @@ impl<'a> Call<'a> {
             method: method.as_str(),
             target: uri.path_and_query().map_or("", PathAndQuery::as_str),
             headers,
+            extensions,
         }
     }
 }

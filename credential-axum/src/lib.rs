@@ -10,6 +10,7 @@
 //! | give out and check tokens | [`oauth_router`] |
 //! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
 //! | protect what stands behind a gateway | [`forward_auth_router`] |
+//! | stand behind proxies | [`ClientAddressLayer`] around everything |
 //! | test my host | `testing` (feature `testing`) |
 //! | serve all that, bounded and drained | `serve` (feature `serve`), or [`DrainUnread`] around `axum::serve`'s app |
 //!
@@ -19,6 +20,7 @@
 mod admin;
 mod authorization_header;
 mod body;
+mod client_address;
 mod cross_site;
 mod expected_tenant;
 mod forward_auth;
@@ -40,6 +42,7 @@ pub use {axum, http, serde_json};
 
 pub use admin::{ADMIN_ROUTES, AdminRoute, admin_router};
 pub use body::unread::{DrainUnread, DrainUnreadFuture, DrainUnreadService};
+pub use client_address::{ClientAddressLayer, ClientAddressService, client_address};
 pub use cross_site::{CrossSite, refuse_cross_site};
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
 pub use guard::{Access, AccessRejection, CallRefused, Guard, GuardError, GuardService};

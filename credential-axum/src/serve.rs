@@ -11,7 +11,7 @@ mod open_connections;
 mod ready;
 mod stop;
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{Router, serve::Listener as _};
 use tokio::{
@@ -31,6 +31,8 @@ pub use self::{
 /// A refusal always reaches its client, whatever of the request's body is still on its way: a rest of up
 /// to 4 MiB is read and dropped and the connection kept; otherwise the answer says `Connection: close`, and
 /// the connection lingers until the client has read it.
+///
+/// Each request has axum's `ConnectInfo<SocketAddr>`, the address of its peer.
 pub async fn serve(mut listener: TcpListener, app: Router, config: ServeConfig, stop: Stop) {
     let open = Arc::new(Open::new(app, config, stop));
     let served = async {
@@ -59,9 +61,9 @@ pub async fn serve(mut listener: TcpListener, app: Router, config: ServeConfig, 
 async fn accept(listener: &mut TcpListener, open: &Arc<Open>) {
     loop {
         // By axum's trait, which waits a moment when there are no more file descriptors.
-        let (stream, _) = listener.accept().await;
+        let (stream, peer) = listener.accept().await;
         open.make_room().await;
-        take(stream, open);
+        take(stream, peer, open);
     }
 }
 
@@ -71,9 +73,9 @@ fn last_connections(listener: TcpListener, open: &Arc<Open>) -> io::Result<()> {
     let listener = listener.into_std()?;
     loop {
         match listener.accept() {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 stream.set_nonblocking(true)?;
-                take(TcpStream::from_std(stream)?, open);
+                take(TcpStream::from_std(stream)?, peer, open);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
@@ -81,9 +83,9 @@ fn last_connections(listener: TcpListener, open: &Arc<Open>) -> io::Result<()> {
     }
 }
 
-fn take(stream: TcpStream, open: &Arc<Open>) {
+fn take(stream: TcpStream, peer: SocketAddr, open: &Arc<Open>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's delay");
     }
-    tokio::spawn(connection::run(stream, Open::add(open)));
+    tokio::spawn(connection::run(stream, Open::add(open, peer)));
 }

@@ -1,10 +1,16 @@
-//! `GET /policy`: what this deployment allows.
+//! `GET /policy`: what this deployment allows, and where it sees the caller.
 
-use axum::{Json, extract::State};
+use std::net::IpAddr;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+};
 use credential_core::{Credentials, credential::Networks, manage::MAX_OVERLAP};
 use serde::Serialize;
 
 use super::extract::SignedIn;
+use crate::client_address::client_address;
 
 const SECONDS_PER_DAY: u64 = 24 * 3600;
 
@@ -16,11 +22,14 @@ pub(super) struct Policy {
     max_overlap_seconds: u64,
     authentication: &'static [&'static str],
     max_networks: usize,
+    /// Where this request comes from, for an admin who binds a key to it; `null` if nobody knows.
+    client_address: Option<IpAddr>,
 }
 
 pub(super) async fn policy(
     State(credentials): State<Credentials>,
     SignedIn(_): SignedIn,
+    request: Request,
 ) -> Json<Policy> {
     let longest = credentials.max_lifetime();
     Json(Policy {
@@ -29,5 +38,6 @@ pub(super) async fn policy(
         max_overlap_seconds: MAX_OVERLAP.as_secs(),
         authentication: &["secret"],
         max_networks: Networks::MAX,
+        client_address: client_address(request.extensions(), request.headers()),
     })
 }

@@ -1,6 +1,6 @@
 //! The question of a gateway: how each family of gateways describes the call.
 
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderName, Method, StatusCode, Uri, uri::PathAndQuery};
 
 use crate::guard::{Denial, reads_as, starts_as};
 
@@ -16,6 +16,8 @@ pub(super) struct Question {
     /// The original URI, without the effect of `nest`.
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
+    /// Who asks, and which proxies are trusted.
+    pub(super) extensions: Extensions,
 }
 
 impl Question {

@@ -10,7 +10,7 @@ use credential_core::catalog::{ApiType, Requirement};
 use http::{StatusCode, request::Parts};
 
 use super::{PublicCall, denial::Denial, error_body};
-use crate::problem::Problem;
+use crate::{client_address::Caller, problem::Problem};
 
 /// A call that a [`Guard`](crate::Guard) let through: its caller, and what it may do.
 ///
@@ -79,7 +79,7 @@ impl Access {
             );
             return Err(AccessRejection(Why::NotGuarded));
         };
-        let caller = public.caller(&parts.headers).await;
+        let caller = public.caller(Caller::of(parts)).await;
         caller.map_err(|denial| AccessRejection::denied(denial, public))
     }
 }

@@ -2,17 +2,17 @@
 
 use credential_core::{
     Credentials,
-    authorize::AuthorizeError,
+    authorize::{AuthorizeError, TokenRefusal},
     catalog::{ApiType, Located, PathRules, Requirement, Search, SearchForm},
 };
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 
 use super::{
     access::Access,
     denial::Denial,
     header_names::{CheckedNames, IF_NONE_EXIST},
 };
-use crate::authorization_header::Authorization;
+use crate::{authorization_header::Authorization, client_address::Caller};
 
 /// A call as its client sent it.
 #[derive(Clone, Copy)]
@@ -21,6 +21,17 @@ pub(crate) struct Call<'a> {
     /// Path and query, with any prefix that a router has removed.
     pub(crate) target: &'a str,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) extensions: &'a Extensions,
+}
+
+impl<'a> Call<'a> {
+    /// Who sends it.
+    pub(crate) fn caller(&self) -> Caller<'a> {
+        Caller {
+            headers: self.headers,
+            extensions: self.extensions,
+        }
+    }
 }
 
 /// The rules that a call is checked against.
@@ -46,7 +57,8 @@ impl<'a> Policy<'a> {
     ///
     /// # Errors
     /// In this order: `Trace`; `BadRequest` for its path, then for a header; `NoToken`, `InvalidToken`,
-    /// `Unavailable`; what [`Policy::admit`] says.
+    /// `Unavailable`; `AddressNotAllowed`; what [`Policy::admit`] says. So only a live token gets as far as
+    /// its networks, and a foreign address learns nothing of scopes.
     pub(crate) async fn decide(
         &self,
         call: Call<'_>,
@@ -56,7 +68,7 @@ impl<'a> Policy<'a> {
         if self.is_public(&located) {
             return Ok(Decision::Public);
         }
-        let caller = self.caller(call.headers).await?;
+        let caller = self.caller(call.caller()).await?;
         let requirement = self.requirement(located, call, form)?;
         self.admit(caller, requirement, call.headers)
             .map(Decision::Allowed)
@@ -76,11 +88,15 @@ impl<'a> Policy<'a> {
             Ok(located) => located,
             Err(denial) => return Some(Err(denial)),
         };
+        let sender = call.caller();
         let known = match bearer(call.headers) {
-            Ok(token) => self.credentials.bearer(token).verify_known()?,
+            Ok(token) => {
+                let presented = self.credentials.bearer(token);
+                presented.called_from(&sender).verify_known()?
+            }
             Err(denial) => return Some(Err(denial)),
         };
-        let admitted = known.map_err(|_| Denial::InvalidToken).and_then(|caller| {
+        let admitted = known.map_err(refused).and_then(|caller| {
             let requirement = self.requirement(located, call, form)?;
             self.admit(caller, requirement, call.headers)
         });
@@ -154,10 +170,11 @@ impl<'a> Policy<'a> {
     /// The caller of a call that needs no token, if it has one.
     ///
     /// # Errors
-    /// `InvalidToken`, `Unavailable`; as [`Policy::admit`].
-    pub(crate) async fn volunteer(&self, headers: &HeaderMap) -> Result<Option<Access>, Denial> {
-        match self.caller(headers).await {
-            Ok(caller) => self.admit(caller, Requirement::Public, headers).map(Some),
+    /// `InvalidToken`, `Unavailable`, `AddressNotAllowed`; as [`Policy::admit`].
+    pub(crate) async fn volunteer(&self, sender: Caller<'_>) -> Result<Option<Access>, Denial> {
+        let admit = |caller| self.admit(caller, Requirement::Public, sender.headers);
+        match self.caller(sender).await {
+            Ok(caller) => admit(caller).map(Some),
             Err(Denial::NoToken) => Ok(None),
             Err(denial) => Err(denial),
         }
@@ -166,14 +183,15 @@ impl<'a> Policy<'a> {
     /// The caller.
     ///
     /// # Errors
-    /// `NoToken`, `InvalidToken`, `Unavailable`.
+    /// `NoToken`, `InvalidToken`, `Unavailable`, `AddressNotAllowed`.
     pub(crate) async fn caller(
         &self,
-        headers: &HeaderMap,
+        sender: Caller<'_>,
     ) -> Result<credential_core::Access, Denial> {
-        let verified = self.credentials.verify(bearer(headers)?).await;
+        let presented = self.credentials.bearer(bearer(sender.headers)?);
+        let verified = presented.called_from(&sender).verify().await;
         verified.map_err(|error| match error {
-            AuthorizeError::Refused(_) => Denial::InvalidToken,
+            AuthorizeError::Refused(refusal) => refused(refusal),
             AuthorizeError::Store(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "no verdict");
                 Denial::Unavailable
@@ -239,6 +257,13 @@ impl<'a> Policy<'a> {
                 rule.header
             ))),
         }
+    }
+}
+
+fn refused(refusal: TokenRefusal) -> Denial {
+    match refusal {
+        TokenRefusal::AddressNotAllowed => Denial::AddressNotAllowed,
+        _ => Denial::InvalidToken,
     }
 }
 

@@ -29,6 +29,10 @@ pub(crate) enum Denial {
         /// The header, as the catalogue lists it.
         header: String,
     },
+    /// `403` without an error code: the credential is bound to networks, and the call comes from elsewhere,
+    /// or nobody knows from where. Which networks, is the tenant's to know.
+    #[error("the access token may not be used from the address that this call comes from")]
+    AddressNotAllowed,
     /// `403 insufficient_scope`: a token for another API, which could never have the scope.
     #[error("{}", other_api_type(.token, .called, .needed))]
     OtherApiType {

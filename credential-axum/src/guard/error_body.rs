@@ -140,6 +140,12 @@ impl RefusalWords {
                 "No valid access token",
                 "login",
             ),
+            Denial::AddressNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "address_not_allowed",
+                "Address not allowed",
+                "forbidden",
+            ),
             Denial::OtherApiType { .. } | Denial::InsufficientScope { .. } => (
                 StatusCode::FORBIDDEN,
                 "insufficient_scope",
@@ -179,7 +185,12 @@ fn challenge(denial: &Denial, realm: &str) -> Option<HeaderValue> {
         Denial::OtherApiType { needed, .. } | Denial::InsufficientScope { needed } => {
             format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{needed}""#)
         }
-        Denial::BadRequest(_) | Denial::Trace | Denial::TooLarge | Denial::Unavailable => {
+        // No other token would help, so there is nothing to challenge with.
+        Denial::AddressNotAllowed
+        | Denial::BadRequest(_)
+        | Denial::Trace
+        | Denial::TooLarge
+        | Denial::Unavailable => {
             return None;
         }
     };

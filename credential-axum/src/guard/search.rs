@@ -43,7 +43,7 @@ impl Policy<'_> {
         if self.is_public(&located) {
             return Ok((Decision::Public, body));
         }
-        let caller = self.caller(call.headers).await?;
+        let caller = self.caller(call.caller()).await?;
         let (search, body) = SearchBody::read(call.headers, body).await?;
         let requirement = self.requirement(located, call, search.form()?)?;
         let access = self.admit(caller, requirement, call.headers)?;

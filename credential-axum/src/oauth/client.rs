@@ -11,7 +11,7 @@ use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::{error::OAuthError, form::Form};
-use crate::authorization_header::Authorization;
+use crate::{authorization_header::Authorization, client_address::Caller};
 
 const REFUSED: OAuthError = OAuthError::InvalidClient { bearer: false };
 
@@ -76,12 +76,12 @@ impl<'a> Presented<'a> {
     /// # Errors
     /// As [`of`](Self::of) and [`authenticate`](Self::authenticate).
     pub(super) async fn client(
-        headers: &HeaderMap,
+        sender: Caller<'_>,
         form: &Form<'_>,
         credentials: &Credentials,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        Presented::of(headers, form)?
-            .authenticate(credentials, form)
+        Presented::of(sender.headers, form)?
+            .authenticate(sender, credentials, form)
             .await
     }
 
@@ -92,6 +92,7 @@ impl<'a> Presented<'a> {
     /// `Unavailable`.
     pub(super) async fn authenticate(
         self,
+        sender: Caller<'_>,
         credentials: &Credentials,
         form: &Form<'_>,
     ) -> Result<AuthenticatedClient, OAuthError> {
@@ -99,7 +100,11 @@ impl<'a> Presented<'a> {
             Self::Post {
                 client_id,
                 client_secret,
-            } => credentials.authenticate(client_id, client_secret).await,
+            } => {
+                let authenticated =
+                    credentials.authenticate_from(client_id, client_secret, &sender);
+                authenticated.await
+            }
             Self::Basic(value) => {
                 let decoded = decode_basic(value).ok_or(REFUSED)?;
                 let (client_id, client_secret) = decoded.split_once(':').ok_or(REFUSED)?;
@@ -116,7 +121,9 @@ impl<'a> Presented<'a> {
                         "the body and the Authorization header name different clients",
                     ));
                 }
-                credentials.authenticate(&client_id, &client_secret).await
+                let authenticated =
+                    credentials.authenticate_from(&client_id, &client_secret, &sender);
+                authenticated.await
             }
             Self::Bearer(_) | Self::Nothing => return Err(REFUSED),
         };

@@ -7,7 +7,6 @@ use axum::{
 use credential_core::{
     Access, authenticate::AuthenticatedClient, authorize::AuthorizeError, id::TenantId,
 };
-use http::HeaderMap;
 
 use super::{
     answer::{self, ActiveToken, INACTIVE},
@@ -17,21 +16,22 @@ use super::{
     request::{Endpoints, Shared, parse, read, token_missing},
     resource,
 };
-use crate::authorization_header::Authorization;
+use crate::{authorization_header::Authorization, client_address::Caller};
 
 /// `POST /oauth2/introspect`.
 pub(super) async fn introspect(
     State(endpoints): Shared,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let (headers, body) = read(request).await?;
+    let (parts, body) = read(request).await?;
     let form = parse(&body)?;
-    let presented = Presented::of(&headers, &form)?;
-    let asks = endpoints
-        .who_introspects(&headers, presented, &form)
-        .await?;
+    let sender = Caller::of(&parts);
+    let presented = Presented::of(sender.headers, &form)?;
+    let asks = endpoints.who_introspects(sender, presented, &form).await?;
     let token = form.token.as_deref().ok_or_else(token_missing)?;
-    match endpoints.credentials.verify(token).await {
+    // Whoever asks is not the caller of the API, so its address says nothing about the token.
+    let asked = endpoints.credentials.bearer(token).called_from_anywhere();
+    match asked.verify().await {
         Ok(access) if asks.may_see(access.tenant()) => {
             Ok(active(&access, endpoints.credentials.issuer()))
         }
@@ -66,13 +66,13 @@ impl Asks {
 impl Endpoints {
     async fn who_introspects(
         &self,
-        headers: &HeaderMap,
+        sender: Caller<'_>,
         presented: Presented<'_>,
         form: &Form<'_>,
     ) -> Result<Asks, OAuthError> {
         // Two valid ways at once: neither is a left-over.
         if let (Presented::Post { .. }, Some(secret)) = (&presented, &self.introspection_secret)
-            && let Authorization::One { value, .. } = Authorization::of(headers)
+            && let Authorization::One { value, .. } = Authorization::of(sender.headers)
             && secret.matches(value)
         {
             return Err(client::two_ways());
@@ -82,7 +82,10 @@ impl Endpoints {
         {
             return Ok(Asks::ResourceServer);
         }
-        match presented.authenticate(&self.credentials, form).await {
+        match presented
+            .authenticate(sender, &self.credentials, form)
+            .await
+        {
             Ok(client) => Ok(Asks::Client(client)),
             Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
                 bearer: self.introspection_secret.is_some(),

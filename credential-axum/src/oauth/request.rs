@@ -7,7 +7,7 @@ use axum::{
     extract::{Request, State},
 };
 use credential_core::Credentials;
-use http::HeaderMap;
+use http::request::Parts;
 
 use super::{
     config::IntrospectionSecret,
@@ -24,8 +24,8 @@ pub(super) struct Endpoints {
 
 pub(super) type Shared = State<Arc<Endpoints>>;
 
-/// Headers and body of a request that sends a form and has no secret in its URL.
-pub(super) async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthError> {
+/// Head and body of a request that sends a form and has no secret in its URL.
+pub(super) async fn read(request: Request) -> Result<(Parts, Bytes), OAuthError> {
     let (parts, body) = request.into_parts();
     form::check_query(&parts.uri).map_err(malformed)?;
     if !is_form(&parts.headers) {
@@ -37,7 +37,7 @@ pub(super) async fn read(request: Request) -> Result<(HeaderMap, Bytes), OAuthEr
         BodyError::TooLarge => OAuthError::TooLarge(error.to_string().into()),
         BodyError::Broken => OAuthError::invalid_request(error.to_string()),
     })?;
-    Ok((parts.headers, body))
+    Ok((parts, body))
 }
 
 pub(super) fn parse(body: &[u8]) -> Result<Form<'_>, OAuthError> {

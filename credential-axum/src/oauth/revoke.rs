@@ -14,16 +14,16 @@ use super::{
     error::OAuthError,
     request::{Shared, parse, read, token_missing},
 };
-use crate::hold::hold;
+use crate::{client_address::Caller, hold::hold};
 
 /// `POST /oauth2/revoke`. Hints are ignored: there is one kind of token.
 pub(super) async fn revoke(
     State(endpoints): Shared,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let (headers, body) = read(request).await?;
+    let (parts, body) = read(request).await?;
     let form = parse(&body)?;
-    let client = Presented::client(&headers, &form, &endpoints.credentials).await?;
+    let client = Presented::client(Caller::of(&parts), &form, &endpoints.credentials).await?;
     let token = form.token.as_deref().ok_or_else(token_missing)?;
     match endpoints.credentials.revoke_token(&client, token).await {
         Ok(()) => {

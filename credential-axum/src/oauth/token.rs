@@ -17,15 +17,16 @@ use super::{
     request::{Endpoints, Shared, parse, read},
     resource,
 };
+use crate::client_address::Caller;
 
 /// `POST /oauth2/token`.
 pub(super) async fn token(
     State(endpoints): Shared,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let (headers, body) = read(request).await?;
+    let (parts, body) = read(request).await?;
     let form = parse(&body)?;
-    let client = Presented::client(&headers, &form, &endpoints.credentials).await?;
+    let client = Presented::client(Caller::of(&parts), &form, &endpoints.credentials).await?;
     match form.grant_type.as_deref() {
         Some("client_credentials") => {}
         Some(_) => return Err(OAuthError::UnsupportedGrantType),

@@ -10,6 +10,7 @@ use std::{
 use axum::{
     BoxError,
     body::{Body, Bytes, HttpBody},
+    extract::ConnectInfo,
     response::{IntoResponse as _, Response},
     routing::future::RouteFuture,
 };
@@ -33,7 +34,8 @@ impl hyper::service::Service<Request<Incoming>> for App {
         let listed = Arc::clone(&self.0);
         let number = listed.begin();
         let mut app = listed.open.app.clone();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.insert(ConnectInfo(listed.peer));
         let (body, lent) = if body.is_end_stream() {
             (Body::empty(), None)
         } else {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -196,6 +197,7 @@ impl Connection {
 /// A connection in the list of all, until it is dropped.
 pub(super) struct Listed {
     id: u64,
+    pub(super) peer: SocketAddr,
     pub(super) open: Arc<Open>,
     pub(super) connection: Arc<Connection>,
 }
@@ -262,7 +264,7 @@ impl Open {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(self: &Arc<Self>) -> Arc<Listed> {
+    pub(super) fn add(self: &Arc<Self>, peer: SocketAddr) -> Arc<Listed> {
         let connection = Arc::new(Connection::new(self.now.load(Ordering::Relaxed)));
         let mut all = self.lock();
         let id = all.next;
@@ -274,6 +276,7 @@ impl Open {
         }
         Arc::new(Listed {
             id,
+            peer,
             open: Arc::clone(self),
             connection,
         })

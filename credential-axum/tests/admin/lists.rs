@@ -1,7 +1,10 @@
 //! Lists: pages, cursors, filters; and the catalogue.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
+use axum::extract::ConnectInfo;
+use credential_axum::ClientAddressLayer;
+use credential_core::credential::Networks;
 use serde_json::{Value, json};
 
 use crate::common::{ADMIN, Host, ask};
@@ -242,4 +245,40 @@ async fn the_catalogue_lists_what_can_be_chosen() {
         .map(|resource| &resource["read"]["scope"])
         .collect();
     assert_eq!(wildcards, ["system/*.read"]);
+}
+
+#[tokio::test]
+async fn the_policy_names_the_callers_address() {
+    let mut host = Host::new();
+    let proxies = Networks::parse(&["10.0.0.0/8"]).unwrap();
+    host.router = host.router.layer(ClientAddressLayer::trusting(proxies));
+    for (peer, forwarded, address) in [
+        (None, None, Value::Null),
+        (None, Some("198.51.100.7"), Value::Null),
+        (Some("203.0.113.9:4711"), None, json!("203.0.113.9")),
+        (
+            Some("203.0.113.9:4711"),
+            Some("198.51.100.7"),
+            json!("203.0.113.9"),
+        ),
+        (
+            Some("10.1.2.3:4711"),
+            Some("::ffff:198.51.100.7"),
+            json!("198.51.100.7"),
+        ),
+        (Some("10.1.2.3:4711"), Some("unknown"), Value::Null),
+    ] {
+        let mut request = ask("GET", "/policy").by(ADMIN);
+        if let Some(forwarded) = forwarded {
+            request = request.header("x-forwarded-for", forwarded);
+        }
+        let mut request = request.empty();
+        if let Some(peer) = peer {
+            let peer: SocketAddr = peer.parse().unwrap();
+            request.extensions_mut().insert(ConnectInfo(peer));
+        }
+        let answer = host.send(request).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.json()["client_address"], address, "{peer:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod client;
 #[path = "../common/oauth.rs"]
 #[expect(dead_code, reason = "these tests need a part of it")]
 mod common;
+mod peers;
 mod readiness;
 mod refusals;
 mod stops;
