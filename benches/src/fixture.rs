@@ -81,10 +81,18 @@ impl Deployment {
     /// # Errors
     /// The store refuses.
     pub async fn clients(&self, count: usize) -> Result<Vec<Client>, Error> {
+        self.clients_named("key", count).await
+    }
+
+    /// As [`clients`](Self::clients), with names that begin so.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub async fn clients_named(&self, name: &str, count: usize) -> Result<Vec<Client>, Error> {
         let mut clients = Vec::with_capacity(count);
         for n in 0..count {
             progress_of("credentials", n, count);
-            clients.push(Client::create(&self.node, format!("key {n}"), &[SCOPE]).await?);
+            clients.push(Client::create(&self.node, format!("{name} {n}"), &[SCOPE]).await?);
         }
         progress("");
         Ok(clients)

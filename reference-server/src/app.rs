@@ -10,8 +10,9 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    Guard, GuardError, NotReady, OAuthConfig, OAuthConfigError, PageConfig, Problem, Stop, Words,
-    WordsError, admin_router, forward_auth_router, oauth_router_with, page_router, ready,
+    ClientAddressLayer, Guard, GuardError, NotReady, OAuthConfig, OAuthConfigError, PageConfig,
+    Problem, Stop, Words, WordsError, admin_router, forward_auth_router, oauth_router_with,
+    page_router, ready,
 };
 use credential_core::Credentials;
 use credential_store_postgres::ListenerState;
@@ -80,7 +81,8 @@ pub fn app(
             "/metrics",
             get(metrics_endpoint::scrape).with_state(metrics),
         )
-        .layer(middleware::from_fn(first)))
+        .layer(middleware::from_fn(first))
+        .layer(ClientAddressLayer::trusting(config.trusted_proxies.clone())))
 }
 
 /// Whatever a session opens.

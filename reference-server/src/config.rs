@@ -15,6 +15,7 @@ use credential_axum::{ForwardAuthHeaders, ServeConfig};
 use credential_core::{
     ScopeCatalog,
     audit::Heads,
+    credential::Networks,
     entropy::OsEntropy,
     id::Environment,
     issuer::Issuer,
@@ -48,6 +49,8 @@ pub struct Config {
     pub issuer: Option<Issuer>,
     pub forward_auth_headers: Option<ForwardAuthHeaders>,
     pub introspection_secret: Option<Zeroizing<String>>,
+    /// Empty: nobody.
+    pub trusted_proxies: Networks,
     pub serve: ServeConfig,
     pub verified_cache: usize,
     pub log: String,
@@ -123,6 +126,12 @@ impl Config {
                 .map(Zeroizing::new)
                 .map(value::introspection_secret)
                 .transpose()?,
+            trusted_proxies: options
+                .trusted_proxies
+                .as_deref()
+                .map(value::trusted_proxies)
+                .transpose()?
+                .unwrap_or_default(),
             serve: serve_config(options.drain.as_deref())?,
             verified_cache: value::verified_cache(&options.verified_cache)?,
             log: options.log,

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Key, Server, free_address, program};
+use common::{Key, READ, Server, connect_from, free_address, program};
 
 const PAGE: &str = include_str!("../../docs/gateways.md");
 const CALLER: [&str; 4] = [
@@ -36,7 +36,15 @@ fn block(language: &str) -> &'static str {
 
 /// One exchange over a connection of its own, byte for byte.
 fn exchange(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
+    answer_on(TcpStream::connect(address).unwrap(), request)
+}
+
+/// The same from an address of this machine.
+fn exchange_from(source: &str, address: SocketAddr, request: &str) -> String {
+    answer_on(connect_from(source, address), request)
+}
+
+fn answer_on(mut stream: TcpStream, request: &str) -> String {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
@@ -113,6 +121,8 @@ struct Deployment {
     folder: PathBuf,
     token: String,
     client_id: String,
+    /// Of a key that may be used from 127.0.0.2 only.
+    bound: String,
 }
 
 /// Where the parts of a deployment are.
@@ -144,9 +154,13 @@ impl Places<'_> {
 
 impl Deployment {
     fn start(name: &str, family: &str, gateway: impl FnOnce(&Places<'_>) -> Command) -> Self {
-        let server = Server::start(&["--forward-auth-headers", family]);
+        let options = ["--forward-auth-headers", family];
+        let trusted = ["--trusted-proxies", "127.0.0.1"];
+        let server = Server::start(&[options, trusted].concat());
         let admin = server.signed_in("alder-admin");
         let key = Key::new(&admin, "Lab", &["act_as_user", "system/patients.read"]);
+        let bound = Key::new(&admin, "Office", READ);
+        bound.set_networks(&admin, &["127.0.0.2"]);
         let api = Api::start();
         let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -180,6 +194,7 @@ impl Deployment {
             api,
             token: key.token,
             client_id: key.client_id,
+            bound: bound.token,
             server,
             gateway,
             folder,
@@ -222,6 +237,7 @@ fn holds(deployment: &Deployment) {
     refusals_reach_the_client(deployment);
     nothing_forged_reaches_the_api(deployment);
     odd_request_lines_decide_like_the_guard(deployment);
+    clients_cannot_choose_their_address(deployment);
 }
 
 fn allowed_calls_name_their_caller(deployment: &Deployment) {
@@ -351,6 +367,50 @@ fn nothing_forged_reaches_the_api(deployment: &Deployment) {
         assert!((400..500).contains(&status(&answer)), "{name}: {answer}");
     }
     assert_eq!(deployment.api.seen(), Vec::<String>::new());
+}
+
+/// The gateway names the address that it sees, whatever the client says.
+fn clients_cannot_choose_their_address(deployment: &Deployment) {
+    let authorization = format!("authorization: Bearer {}", deployment.bound);
+    let (own, other) = ("127.0.0.2", "127.0.0.3");
+    for (source, headers, allowed) in [
+        (own, &[][..], true),
+        (other, &[], false),
+        (own, &["X-Forwarded-For: 127.0.0.3"], true),
+        (other, &["X-Forwarded-For: 127.0.0.2"], false),
+        (other, &["X-Forwarded-For: 127.0.0.2, 127.0.0.1"], false),
+        (
+            other,
+            &["X-Forwarded-For: 127.0.0.2", "X-Forwarded-For: 127.0.0.2"],
+            false,
+        ),
+        (
+            other,
+            &[
+                "connection: close, X-Forwarded-For",
+                "X-Forwarded-For: 127.0.0.2",
+            ],
+            false,
+        ),
+        (other, &["X_Forwarded_For: 127.0.0.2"], false),
+        (
+            other,
+            &["X-Real-IP: 127.0.0.2", "Forwarded: for=127.0.0.2"],
+            false,
+        ),
+    ] {
+        let headers = [&[authorization.as_str()], headers].concat();
+        let request = request(&format!("GET {PATIENTS}"), &headers);
+        let answer = exchange_from(source, deployment.address, &request);
+        let seen = deployment.api.seen();
+        let what = format!("{source} {headers:?}: {answer}");
+        let expected = if allowed { 200 } else { 403 };
+        assert_eq!(status(&answer), expected, "{what}");
+        assert_eq!(seen.len(), usize::from(allowed), "{what}");
+        if !allowed {
+            assert!(header(&answer, "www-authenticate").is_empty(), "{what}");
+        }
+    }
 }
 
 /// What the guard refuses never reaches the API, and what does reach it is what was asked.
@@ -505,6 +565,7 @@ fn ingress_nginx() {
     }
     nothing_forged_reaches_the_api(&deployment);
     odd_request_lines_decide_like_the_guard(&deployment);
+    clients_cannot_choose_their_address(&deployment);
     // The host in the URL is the client's own word.
     for host in ["a?b", "a#b", "a/api/2.0/vitals?", "a@b", "a\\b", "a b", ""] {
         let line = format!("GET {PATIENTS} HTTP/1.1");

@@ -49,6 +49,49 @@ fn a_change_on_one_node_is_in_the_others_answers() {
     throughout(Duration::from_millis(50), || key.patients(&other) == 401);
 }
 
+/// Networks are part of what each check reads: they count as at once as a revocation.
+#[test]
+fn a_change_of_networks_is_in_the_others_answers() {
+    let deployment = Deployment::new(Postgres::shared());
+    let trusted = ["--trusted-proxies", "127.0.0.1"];
+    let (first, second) = (
+        deployment.node_with(&trusted),
+        deployment.node_with(&trusted),
+    );
+    let (admin, other) = (admin_of(&first), second.client());
+    let key = Key::new(&admin, "Lab", READ);
+    let authorization = format!("Bearer {}", key.token);
+    let from = |node: &Client, address: &str| {
+        let headers = [
+            ("authorization", &*authorization),
+            ("x-forwarded-for", address),
+        ];
+        node.get("/api/2.0/patients/", &headers).status
+    };
+    let (office, elsewhere) = ("198.51.100.7", "2001:db8::7");
+    assert_eq!(from(&other, elsewhere), 200);
+    for _ in 0..10 {
+        key.set_networks(&admin, &["198.51.100.0/24"]);
+        assert_eq!(from(&admin, elsewhere), 403, "its own node at once");
+        assert_eq!(from(&admin, office), 200);
+        until(SOON, || from(&other, elsewhere) == 403);
+        throughout(Duration::from_millis(20), || {
+            from(&other, elsewhere) == 403 && from(&other, office) == 200
+        });
+        key.set_networks(&admin, &["2001:db8::/32"]);
+        assert_eq!(from(&admin, office), 403);
+        until(SOON, || from(&other, office) == 403);
+        assert_eq!(from(&other, elsewhere), 200);
+        key.set_networks(&admin, &[]);
+        until(SOON, || from(&other, office) == 200);
+    }
+    // A token that the other node has not seen, and its client.
+    key.set_networks(&admin, &["198.51.100.0/24"]);
+    until(SOON, || key.token_from(&other).status == 401);
+    key.set_networks(&admin, &[]);
+    until(SOON, || key.token_from(&other).status == 200);
+}
+
 #[test]
 fn credentials_and_revoked_tokens_survive_a_restart() {
     let deployment = Deployment::new(Postgres::shared());

@@ -155,6 +155,11 @@ pub struct Options {
     )]
     pub(super) introspection_secret: Option<String>,
 
+    /// Addresses and networks of the proxies in front of this server, separated by commas: they are believed
+    /// who called them (`X-Forwarded-For`). By default nobody is, and a call comes from its peer.
+    #[arg(long, env = "CREDENTIAL_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    pub(super) trusted_proxies: Option<String>,
+
     /// How long to serve after SIGTERM or SIGINT, up to `300s`. Meanwhile `/readyz` fails and every
     /// answer closes its connection, so that load balancers choose other nodes. By default `5s`, and `0` on
     /// a terminal.

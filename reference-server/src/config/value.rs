@@ -3,7 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use credential_axum::ForwardAuthHeaders;
-use credential_core::{ScopeCatalog, issuer::Issuer, secret::keyring::Keyring};
+use credential_core::{
+    ScopeCatalog, credential::Networks, issuer::Issuer, secret::keyring::Keyring,
+};
 use credential_store_postgres::Pooler;
 use zeroize::Zeroizing;
 
@@ -194,6 +196,17 @@ pub(super) fn introspection_secret(
     }
 }
 
+pub(super) fn trusted_proxies(text: &str) -> Result<Networks, ConfigError> {
+    const OPTION: &str = "--trusted-proxies";
+    const ACCEPTED: &str = "up to 50 addresses and networks separated by commas, such as \
+                            `192.0.2.7,10.0.0.0/8,2001:db8::/32`";
+    let entries: Vec<&str> = text.split(',').map(str::trim).collect();
+    Networks::parse(&entries).map_err(|faults| match faults.first() {
+        Some(fault) => ConfigError::new(OPTION, fault, ACCEPTED),
+        None => unknown(OPTION, text, ACCEPTED),
+    })
+}
+
 pub(super) fn verified_cache(text: &str) -> Result<usize, ConfigError> {
     text.parse()
         .ok()
@@ -265,6 +278,29 @@ mod tests {
             "99999999999999999999d",
         ] {
             assert!(max_lifetime(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_addresses_and_networks() {
+        let read = trusted_proxies("192.0.2.7, 10.0.0.0/8,::ffff:172.16.0.0/108,2001:db8::/32");
+        let texts: Vec<String> = read.unwrap().texts().collect();
+        let expected = [
+            "192.0.2.7/32",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "2001:db8::/32",
+        ];
+        assert_eq!(texts, expected);
+        for text in [
+            "",
+            ",",
+            "10.0.0.0/8,",
+            "10.0.0.1/8",
+            "proxy.example",
+            "10.0.0.0/33",
+        ] {
+            assert!(trusted_proxies(text).is_err(), "{text}");
         }
     }
 

@@ -9,7 +9,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -18,6 +18,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 /// 32 bytes in base64: the keyring of all nodes.
 pub const KEYRING: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -323,6 +324,14 @@ impl Key {
         changed
     }
 
+    /// From now on it may be used from these networks only; none: from everywhere.
+    pub fn set_networks(&self, admin: &Client, networks: &[&str]) -> Answer {
+        let change = json!({"allowed_networks": networks});
+        let changed = admin.json("PATCH", &self.path, &[("if-match", "*")], &change);
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        changed
+    }
+
     pub fn revoke(&self, admin: &Client) -> Answer {
         let revoked = admin.send("DELETE", &self.path, &[], None);
         assert_eq!(revoked.status, 200, "{}", revoked.body);
@@ -394,6 +403,23 @@ pub fn throughout(time: Duration, mut right: impl FnMut() -> bool) {
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
+}
+
+/// A connection that comes from another address of this machine, such as 127.0.0.2.
+pub fn connect_from(source: &str, address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        let source = SocketAddr::new(source.parse().unwrap(), 0);
+        socket.bind(source).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        stream.into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream
 }
 
 /// A program. Debian keeps servers off the path of most people.
