@@ -64,7 +64,7 @@ impl TokenRefusal {
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorizeError {
     /// `401`; for [`TokenRefusal::AddressNotAllowed`] `403`.
-    #[error("the access token is not accepted")]
+    #[error("the access token is not valid")]
     Refused(#[source] TokenRefusal),
     /// Nothing can be proven now: `503`, never "probably still valid".
     #[error("could not read the credential")]
