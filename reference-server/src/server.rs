@@ -99,6 +99,11 @@ fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials
     for warning in config.catalog.warnings() {
         tracing::warn!(%warning, "something in the catalogue has no effect");
     }
+    if config.trusted_proxies.texts().any(|it| it.ends_with("/0")) {
+        tracing::warn!(
+            "--trusted-proxies names everybody: every caller can choose the address that it comes from"
+        );
+    }
     let mut builder = Credentials::builder(store.shared())
         .catalog(config.catalog.clone())
         .keyring(config.keyring.clone())

@@ -128,6 +128,19 @@ fn nobody_chooses_an_address() {
     }
 }
 
+/// Everybody may say what they like then.
+#[test]
+fn to_trust_everybody_is_a_warning() {
+    for (trusted, warned) in [
+        ("127.0.0.1,0.0.0.0/0", true),
+        ("::/0", true),
+        ("10.0.0.0/8", false),
+    ] {
+        let log = Server::start(&["--trusted-proxies", trusted]).stop().log;
+        assert_eq!(log.contains("names everybody"), warned, "{trusted}: {log}");
+    }
+}
+
 /// Without the option nobody is believed, and the peer counts.
 #[test]
 fn by_default_the_peer_counts() {
