@@ -5,8 +5,21 @@
 
 mod refusal;
 mod table;
+#[cfg(test)]
+mod table_tests;
 pub(crate) mod token_cache;
 mod token_entry;
+
+/// What [`table`] is made of. Its model (`tests/table_model.rs`) has loom's types in their place.
+mod sync {
+    pub(super) use std::sync::{
+        Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    pub(super) use super::token_cache::TokenDigest;
+    pub(super) use crate::clock::Timestamp;
+}
 
 use std::{
     error::Error,

@@ -13,18 +13,17 @@
 //! entry that exists; the caller then makes it anew.
 //!
 //! Freshness does not depend on this table: every entry that it returns is checked against gate and
-//! version.
+//! version. A model checker walks the interleavings of this very file (`tests/table_model.rs`).
 
 use std::{
     array,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{OnceLock, PoisonError},
 };
 
-use super::token_cache::TokenDigest;
-use crate::clock::Timestamp;
+use super::sync::{
+    Arc, AtomicUsize, Mutex, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard, Timestamp,
+    TokenDigest,
+};
 
 /// What a [`Table`] keeps.
 pub(super) trait Entry {
@@ -36,9 +35,9 @@ pub(super) trait Entry {
 }
 
 /// Places of a set: as many as fit into a cache line beside the lock.
-const WAYS: usize = 4;
+pub(super) const WAYS: usize = 4;
 /// Sets at the start; a power of two.
-const FIRST: usize = 64;
+pub(super) const FIRST: usize = 64;
 /// Blocks of sets: each as large as all before it, so that they never move.
 const BLOCKS: usize = 27;
 /// How many sets there are for each eight entries: two places in five are taken then.
@@ -64,9 +63,6 @@ pub(super) struct Table<T> {
 #[derive(Debug)]
 #[repr(align(64))]
 struct Set<T>(RwLock<Ways<T>>);
-
-#[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Set<()>>() == 64, "a set is one line of memory");
 
 #[derive(Debug)]
 struct Ways<T> {
@@ -218,6 +214,15 @@ impl<T: Entry> Table<T> {
         }
     }
 
+    /// Sets in use, places counted as taken, and entries found by looking into each place.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        let sets = self.sets.load(Ordering::Relaxed);
+        let entries = (0..sets).filter_map(|set| self.set(set));
+        let held = entries.map(|set| set.read().entries.iter().flatten().count());
+        (sets, self.taken.load(Ordering::Relaxed), held.sum())
+    }
+
     #[inline]
     fn set(&self, set: usize) -> Option<&Set<T>> {
         let (block, at) = block_of(set);
@@ -238,7 +243,7 @@ impl<T: Entry> Table<T> {
 /// In which block a set is, and where there. The first holds [`FIRST`]; each of the others begins at
 /// a power of two.
 #[inline]
-fn block_of(set: usize) -> (usize, usize) {
+pub(super) fn block_of(set: usize) -> (usize, usize) {
     let block = (set / FIRST + 1).next_power_of_two().ilog2() as usize;
     let begins = if block == 0 { 0 } else { FIRST << (block - 1) };
     (block, set - begins)
@@ -340,6 +345,10 @@ impl<T: Entry> Set<T> {
     }
 }
 
+/// The size of a set of entries, in bytes.
+#[cfg(test)]
+pub(super) const SET_BYTES: usize = size_of::<Set<()>>();
+
 impl<T> Ways<T> {
     fn position(&self, is: impl Fn(&Option<Arc<T>>) -> bool) -> Option<usize> {
         self.entries.iter().position(is)
@@ -349,187 +358,5 @@ impl<T> Ways<T> {
     fn put(&mut self, way: usize, entry: Arc<T>, mark: u32) -> Option<Arc<T>> {
         *self.marks.get_mut(way)? = mark;
         self.entries.get_mut(way)?.replace(entry)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{sync::Weak, thread};
-
-    use super::*;
-    use crate::{entropy::Entropy as _, testing::SeededEntropy};
-
-    #[derive(Debug)]
-    struct Thing {
-        digest: TokenDigest,
-        ends: i64,
-    }
-
-    impl Entry for Thing {
-        fn digest(&self) -> TokenDigest {
-            self.digest
-        }
-
-        fn ends(&self) -> Timestamp {
-            Timestamp::from_micros(self.ends)
-        }
-    }
-
-    fn thing(digest: TokenDigest, ends: i64) -> Arc<Thing> {
-        Arc::new(Thing { digest, ends })
-    }
-
-    fn digests(count: usize) -> Vec<TokenDigest> {
-        let entropy = SeededEntropy::new(21);
-        let mut bytes = [0; 16];
-        let mut digest = || {
-            entropy.fill(&mut bytes);
-            TokenDigest::from_le_bytes(bytes)
-        };
-        (0..count).map(|_| digest()).collect()
-    }
-
-    /// As a node does: what is not found is made anew.
-    fn missed(table: &Table<Thing>, digests: &[TokenDigest]) -> usize {
-        let missed = digests.iter().filter(|digest| {
-            let missed = table.get(**digest).is_none();
-            if missed {
-                table.insert(thing(**digest, 1));
-            }
-            missed
-        });
-        missed.count()
-    }
-
-    #[test]
-    fn what_it_has_room_for_is_found() {
-        const CAPACITY: usize = 20_000;
-        let digests = digests(CAPACITY);
-        for count in [10, 100, 300, 1_000, 3_000, 6_000, 12_000, 18_000, CAPACITY] {
-            let table = Table::new(CAPACITY);
-            let digests = &digests[..count];
-            assert_eq!(missed(&table, digests), count, "each is new");
-            assert_eq!(missed(&table, digests), 0, "of {count}");
-            assert_eq!(table.taken.load(Ordering::Relaxed), held(&table));
-        }
-    }
-
-    #[test]
-    fn it_grows_with_what_it_holds() {
-        let table = Table::new(1_000_000);
-        let sets = |table: &Table<Thing>| table.sets.load(Ordering::Relaxed);
-        assert_eq!(sets(&table), FIRST);
-        missed(&table, &digests(10_000));
-        let sets = sets(&table);
-        assert!(
-            (4_000..8_000).contains(&sets),
-            "{sets} sets of {WAYS} for 10 000"
-        );
-        assert_eq!(table.taken.load(Ordering::Relaxed), held(&table));
-    }
-
-    /// Counted by looking into each place.
-    fn held(table: &Table<Thing>) -> usize {
-        let sets = (0..table.sets.load(Ordering::Relaxed)).filter_map(|set| table.set(set));
-        sets.map(|set| set.read().entries.iter().flatten().count())
-            .sum()
-    }
-
-    #[test]
-    fn blocks_follow_one_another_without_a_gap() {
-        let mut expected = (0, 0);
-        for set in 0..10 * FIRST {
-            let found = block_of(set);
-            assert!(
-                found == expected || found == (expected.0 + 1, 0),
-                "{set}: {found:?}"
-            );
-            expected = (found.0, found.1 + 1);
-        }
-        assert_eq!(block_of(FIRST - 1), (0, FIRST - 1));
-        assert_eq!(block_of(FIRST), (1, 0));
-        assert_eq!(block_of(2 * FIRST), (2, 0));
-    }
-
-    #[test]
-    fn it_never_holds_more_than_twice_as_many() {
-        const CAPACITY: usize = 1_000;
-        let table = Table::new(CAPACITY);
-        let held: Vec<Weak<Thing>> = digests(20 * CAPACITY)
-            .into_iter()
-            .map(|digest| {
-                let thing = thing(digest, 1);
-                let held = Arc::downgrade(&thing);
-                table.insert(thing);
-                held
-            })
-            .collect();
-        let held = held.iter().filter(|it| it.strong_count() > 0).count();
-        assert_eq!(held, 2 * CAPACITY, "and none of its places is wasted");
-        assert_eq!(table.taken.load(Ordering::Relaxed), held);
-    }
-
-    #[test]
-    fn a_digest_has_one_entry_the_latest() {
-        let table = Table::new(100);
-        for digest in digests(100) {
-            table.insert(thing(digest, 1));
-            table.insert(thing(digest, 2));
-            assert_eq!(table.get(digest).unwrap().ends, 2);
-        }
-    }
-
-    #[test]
-    fn the_entry_that_ends_soonest_gives_way() {
-        // Four places in all.
-        let table = Table::new(2);
-        let digests = digests(5);
-        for (digest, ends) in digests.iter().zip([30, 10, 20, 40, 5]) {
-            table.insert(thing(*digest, ends));
-        }
-        let mut kept: Vec<_> = digests
-            .iter()
-            .filter_map(|digest| Some(table.get(*digest)?.ends))
-            .collect();
-        kept.sort_unstable();
-        assert_eq!(kept, [5, 20, 30, 40]);
-    }
-
-    #[test]
-    fn a_mark_alone_finds_nothing() {
-        let table = Table::new(2);
-        let digest = 0x0000_0001_0000_0002_0000_0003_0000_0004;
-        table.insert(thing(digest, 1));
-        // Same sets, same mark, another digest.
-        assert!(table.get(digest ^ 1 << 127).is_none());
-        assert!(table.get(digest).is_some());
-    }
-
-    #[test]
-    fn a_table_without_room_keeps_nothing() {
-        let table = Table::new(0);
-        table.insert(thing(1, 1));
-        assert!(table.get(1).is_none());
-    }
-
-    #[test]
-    fn whoever_reads_meanwhile_finds_its_own_or_nothing() {
-        // Small at first, full in the end: it is split and displaced from meanwhile.
-        let table = Table::<Thing>::new(500);
-        let digests = digests(2_000);
-        thread::scope(|scope| {
-            for offset in 0..4 {
-                let (table, digests) = (&table, &digests);
-                scope.spawn(move || {
-                    for turn in 0..20_000 {
-                        let digest = digests[(turn * 7 + offset * 500) % digests.len()];
-                        match table.get(digest) {
-                            Some(found) => assert_eq!(found.digest, digest),
-                            None => table.insert(thing(digest, i64::try_from(turn).unwrap())),
-                        }
-                    }
-                });
-            }
-        });
     }
 }
