@@ -5,7 +5,7 @@
 //! inserted and not displaced is found, the latest insert of a digest is the one that is found, and
 //! the count of taken places, by which the table grows, is right.
 
-#![expect(clippy::unwrap_used, reason = "a thread that panics fails the model")]
+#![expect(dead_code, reason = "a constant is for other tests")]
 
 mod sync {
     pub(super) use credential_core::clock::Timestamp;
@@ -18,7 +18,6 @@ mod sync {
 }
 
 #[path = "../src/authorize/table.rs"]
-#[expect(dead_code, reason = "constants for other tests")]
 mod table;
 
 use credential_core::clock::Timestamp;
@@ -83,12 +82,12 @@ fn what_is_moved_aside_is_found_all_the_while() {
         for number in 2..5 {
             table.insert(thing(digest(number, 0, 0), 100));
         }
-        let mover = {
+        let inserting = {
             let table = Arc::clone(&table);
             thread::spawn(move || table.insert(thing(digest(9, 0, 0), 100)))
         };
         assert!(find(&table, moved).is_some());
-        mover.join().unwrap();
+        inserting.join().unwrap();
         for number in [1, 9] {
             let home = if number == 1 { moved } else { digest(9, 0, 0) };
             assert!(find(&table, home).is_some(), "{number}");
@@ -109,12 +108,12 @@ fn the_latest_insert_is_found_whatever_came_before() {
         for number in 2..5 {
             table.insert(thing(digest(number, 0, 0), 100));
         }
-        let mover = {
+        let inserting = {
             let table = Arc::clone(&table);
             thread::spawn(move || table.insert(thing(digest(9, 0, 0), 100)))
         };
         table.insert(thing(wanted, 200));
-        mover.join().unwrap();
+        inserting.join().unwrap();
         assert!(find(&table, wanted).is_some());
         let latest = thing(wanted, 300);
         table.insert(Arc::clone(&latest));
