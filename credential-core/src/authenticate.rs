@@ -22,6 +22,7 @@ use crate::{
     store::{ReplaceHash, StoreError},
     store_work::Side,
     token::{AccessToken, SealError, TokenClaims, TokenScopes},
+    usage::RefusalReason,
 };
 
 /// A client that has proven its secret. Only [`Credentials::authenticate`] makes one.
@@ -129,6 +130,19 @@ pub enum IssueError {
     Seal(#[from] SealError),
 }
 
+/// What the credential's admins are told of a refused `scope`. Not what was sent, which may be anything.
+fn told(error: &ScopeRequestError) -> RefusalReason {
+    match error {
+        ScopeRequestError::NotHeld { .. } => RefusalReason::ScopeMissing,
+        ScopeRequestError::Malformed | ScopeRequestError::Unknown { .. } => {
+            RefusalReason::UnknownScope
+        }
+        ScopeRequestError::NoScopes | ScopeRequestError::Conflict { .. } => {
+            RefusalReason::ScopeConflict
+        }
+    }
+}
+
 /// A token for a client (RFC 6749 §5.1).
 #[derive(Debug)]
 pub struct IssuedToken {
@@ -191,13 +205,20 @@ impl Credentials {
                     | Refusal::Expired
                     | Refusal::WrongSecret
                     | Refusal::AddressNotAllowed => {}
-                    Refusal::Malformed
-                    | Refusal::UnknownKey
-                    | Refusal::OtherEnvironment
-                    | Refusal::UnknownClient => self
-                        .0
-                        .refusals
-                        .log_client(parsed.as_ref().ok(), refusal.as_str()),
+                    Refusal::Malformed | Refusal::UnknownKey | Refusal::UnknownClient => {
+                        self.refuse_claimed(
+                            parsed.as_ref().ok(),
+                            *refusal,
+                            RefusalReason::WrongSecret,
+                        );
+                    }
+                    Refusal::OtherEnvironment => {
+                        self.refuse_claimed(
+                            parsed.as_ref().ok(),
+                            *refusal,
+                            RefusalReason::OtherEnvironment,
+                        );
+                    }
                 }
                 metrics::not_authenticated(refusal.as_str());
             }
@@ -266,7 +287,11 @@ impl Credentials {
                 let client = self.live_client(client_id, secret).await?;
                 self.within_its_networks(client, caller)
             }
-            Err(VerifyError::Wrong) => Err(self.refuse_known(credential, Refusal::WrongSecret)),
+            Err(VerifyError::Wrong) => Err(self.refuse_known(
+                credential,
+                Refusal::WrongSecret,
+                RefusalReason::WrongSecret,
+            )),
             Err(busy) => Err(AuthenticateError::Busy(busy)),
         }
     }
@@ -295,10 +320,18 @@ impl Credentials {
         match live.check(&proof, self.clock().now()) {
             Ok(_) => Ok(AuthenticatedClient { live, proof }),
             Err(NotLive::NoSuchProof) => Err(unknown()),
-            Err(NotLive::Revoked) => Err(self.refuse_known(credential, Refusal::Revoked)),
-            Err(NotLive::Disabled) => Err(self.refuse_known(credential, Refusal::Disabled)),
-            Err(NotLive::Expired | NotLive::ProofEnded) => {
-                Err(self.refuse_known(credential, Refusal::Expired))
+            Err(NotLive::Revoked) => {
+                Err(self.refuse_known(credential, Refusal::Revoked, RefusalReason::Revoked))
+            }
+            Err(NotLive::Disabled) => {
+                Err(self.refuse_known(credential, Refusal::Disabled, RefusalReason::Disabled))
+            }
+            Err(NotLive::Expired) => {
+                Err(self.refuse_known(credential, Refusal::Expired, RefusalReason::Expired))
+            }
+            Err(NotLive::ProofEnded) => {
+                let told = RefusalReason::SecretEnded;
+                Err(self.refuse_known(credential, Refusal::Expired, told))
             }
         }
     }
@@ -311,15 +344,35 @@ impl Credentials {
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let networks = client.live.networks();
         if !networks.is_empty() && !networks.allow(caller.address()) {
-            return Err(self.refuse_known(&client.live.credential, Refusal::AddressNotAllowed));
+            let told = RefusalReason::AddressNotAllowed;
+            let credential = &client.live.credential;
+            return Err(self.refuse_known(credential, Refusal::AddressNotAllowed, told));
         }
         Ok(client)
     }
 
-    /// Logs the refusal of a client that named itself and presented a secret of its own.
-    fn refuse_known(&self, credential: &Credential, refusal: Refusal) -> AuthenticateError {
+    /// Logs the refusal of a client that named itself and presented a secret of its own, and notes it for the
+    /// credential's admins.
+    fn refuse_known(
+        &self,
+        credential: &Credential,
+        refusal: Refusal,
+        told: RefusalReason,
+    ) -> AuthenticateError {
         self.0.refusals.log_known(credential, refusal.as_str());
+        self.note_refusal(credential, told);
         AuthenticateError::Refused(refusal)
+    }
+
+    /// The same of a caller that claims to be that client. Whether there is such a client is for the store to find
+    /// out, at the next flush: a look-up here would show in the time of the answer.
+    fn refuse_claimed(&self, claimed: Option<&ClientId>, refusal: Refusal, told: RefusalReason) {
+        self.0.refusals.log_client(claimed, refusal.as_str());
+        let here = claimed.filter(|it| it.environment() == self.environment());
+        if let Some(client) = here {
+            let book = self.0.states.uses().refusals();
+            book.claimed(client, told, self.clock().now());
+        }
     }
 
     /// Stores the secret's hash under the current parameters and pepper. A failure is counted and
@@ -361,7 +414,10 @@ impl Credentials {
         scope: Option<&str>,
     ) -> Result<IssuedToken, IssueError> {
         let live = client.live();
-        let RequestedScopes { scopes, echo, .. } = live.api_type.request(scope, &live.held)?;
+        let requested = live.api_type.request(scope, &live.held);
+        let RequestedScopes { scopes, echo, .. } = requested.inspect_err(|error| {
+            self.note_refusal(&live.credential, told(error));
+        })?;
         let now = self.clock().now();
         let by_itself = now.saturating_add(live.api_type.token_ttl());
         let expires_at = live

@@ -3,6 +3,7 @@
 //! The hot path: a keyed hash of the token, one look-up, a few comparisons. No I/O, no
 //! allocation and no lock that a writer holds across I/O, as long as the node is caught up.
 
+mod origin;
 mod refusal;
 mod table;
 #[cfg(test)]
@@ -31,7 +32,10 @@ use std::{
     },
 };
 
-pub use self::refusal::{AuthorizeError, RevokeTokenError, TokenRefusal};
+pub use self::{
+    origin::CallOrigin,
+    refusal::{AuthorizeError, RevokeTokenError, TokenRefusal},
+};
 use self::{
     token_cache::TokenDigest,
     token_entry::{OpenToken, TokenEntry},
@@ -41,12 +45,13 @@ use crate::{
     authenticate::AuthenticatedClient,
     catalog::{ApiType, Requirement},
     clock::Timestamp,
-    credential::{Networks, RevokedToken},
+    credential::{Credential, Networks, RevokedToken},
     id::{ClientId, CredentialId, TenantId},
     metrics,
     store::RevokeToken,
     store_work::Side,
     token::NotOurToken,
+    usage::{RefusalReason, ScopeRef},
 };
 
 /// The most tokens of a credential that are recorded as revoked one by one. Above it, all tokens
@@ -117,18 +122,66 @@ impl Access {
     /// Whether a call with that requirement is allowed. The requirement of another API type
     /// never is. An allowed call counts as a use of the credential and of the token's secret.
     ///
+    /// The call is counted for the tenant's admins: as allowed, by the first scope that it needs, or as denied, by the
+    /// first one that is missing. What is open to all is not counted. Ask once for each call: each question is counted.
+    ///
     /// A requirement comes from [`ApiType::requires`], which refuses a misspelt scope, or from
     /// [`ApiType::requirement`] for method and path.
     #[must_use]
     pub fn permits(&self, requirement: &Requirement) -> bool {
         let permitted = self.meets(requirement);
         if permitted {
-            self.entry.note_use(self.at);
+            self.allowed(&[requirement]);
+        } else {
+            self.denied(requirement);
         }
         permitted
     }
 
-    /// As [`permits`](Self::permits), without counting as a use: for a condition of a call that is not
+    /// As [`permits`](Self::permits), and a denial is noted as a refusal for the tenant's admins, with what is
+    /// known of where the call came from.
+    #[must_use]
+    pub fn permits_call(&self, requirement: &Requirement, origin: CallOrigin<'_>) -> bool {
+        self.permits_all(&[requirement], origin)
+    }
+
+    /// As [`permits_call`](Self::permits_call), for one call that needs several things. The first requirement names the call; the
+    /// others count as used with it. The first one that is not met is the one that is noted.
+    #[must_use]
+    pub fn permits_all(&self, requirements: &[&Requirement], origin: CallOrigin<'_>) -> bool {
+        let unmet = requirements.iter().find(|it| !self.meets(it));
+        match unmet {
+            None => self.allowed(requirements),
+            Some(unmet) => self.note_denied(unmet, origin),
+        }
+        unmet.is_none()
+    }
+
+    /// Counts a call that the caller denied itself for want of what it needed, and notes it as a refusal: the same as
+    /// a [`permits_call`](Self::permits_call) that was refused.
+    pub fn note_denied(&self, requirement: &Requirement, origin: CallOrigin<'_>) {
+        let needed = self.denied(requirement);
+        self.entry
+            .note_refusal(RefusalReason::ScopeMissing, needed, origin, self.at);
+    }
+
+    #[inline]
+    fn allowed(&self, requirements: &[&Requirement]) {
+        self.entry.note_use(self.at);
+        if let Some(note) = &self.entry.note {
+            note.count_allowed(requirements, self.at);
+        }
+    }
+
+    /// Counts a denied call. Which scope it lacks.
+    fn denied(&self, requirement: &Requirement) -> Option<ScopeRef> {
+        let note = self.entry.note.as_ref()?;
+        let missing = note.missing(requirement, Some(&self.entry.rights));
+        note.count_denied(missing);
+        missing.scope()
+    }
+
+    /// As [`permits`](Self::permits), without counting as a use or a call: for a condition of a call that is not
     /// decided yet.
     #[must_use]
     pub fn meets(&self, requirement: &Requirement) -> bool {
@@ -136,7 +189,7 @@ impl Access {
     }
 
     /// Whether the token and its credential confer a scope now, by name, wildcard or full
-    /// access. Counts as a use, as [`permits`](Self::permits) does.
+    /// access. Counts as a call, as [`permits`](Self::permits) does.
     ///
     /// A name that the API type does not list is never conferred: the first such name is logged as
     /// an error. Where the name is known beforehand, let [`ApiType::requires`] refuse it at the start.
@@ -204,9 +257,22 @@ impl Credentials {
                 self.0
                     .refusals
                     .log_known(&entry.live.credential, refusal.as_str());
+                if let Some(reason) = refusal.told_to_admins() {
+                    self.note_refusal(&entry.live.credential, reason);
+                }
                 Err(refusal)
             }
         }
+    }
+
+    /// Notes for its admins that the credential was refused, whatever proof was presented.
+    pub(crate) fn note_refusal(&self, credential: &Credential, reason: RefusalReason) {
+        self.0.states.uses().refusals().proven(
+            &credential.identity.tenant,
+            credential.identity.id,
+            reason.into(),
+            self.clock().now(),
+        );
     }
 
     /// Revokes one token (RFC 7009), if it is the client's own and still live. Any other string is
@@ -320,6 +386,22 @@ impl<'a> Bearer<'a> {
             metrics::token_refusal(refusal.as_str());
         }
         Some(result)
+    }
+
+    /// Counts a call with this token as denied, by the first scope that it needed, and notes for the tenant's admins that its
+    /// address is not allowed. For callers that know what a call needs after
+    /// [`verify`](Self::verify) has refused its address. Nothing, if this node has not seen the token.
+    pub fn note_refused(&self, requirement: &Requirement, origin: CallOrigin<'_>) {
+        let node = self.credentials;
+        let Some(entry) = node.0.tokens.get(self.digest) else {
+            return;
+        };
+        if let Some(note) = &entry.note {
+            let needed = note.missing(requirement, None);
+            note.count_denied(needed);
+            let reason = RefusalReason::AddressNotAllowed;
+            entry.note_refusal(reason, needed.scope(), origin, node.clock().now());
+        }
     }
 
     /// Opens the token and reads the live state of its credential.

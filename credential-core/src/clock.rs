@@ -1,5 +1,7 @@
 //! Time: dates for people and records, a monotonic clock for freshness.
 
+mod day;
+
 use std::{
     fmt::{self, Debug, Display},
     str::FromStr,
@@ -8,6 +10,8 @@ use std::{
 };
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+pub use self::day::Day;
 
 /// A moment in UTC, in microseconds since the Unix epoch, which is what `timestamptz` keeps.
 ///

@@ -26,7 +26,7 @@
 //!
 //! | needed | cases |
 //! | --- | --- |
-//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`] |
+//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`], [`batch_numbers_are_kept_for_their_time`] |
 //! | a content that can be put back | [`changes_after_a_restore_are_other_changes`] |
 //! | a store that can be closed and opened again | [`all_is_there_after_reopening`], [`trail_goes_on_after_reopening`] |
 //!
@@ -141,6 +141,17 @@ macro_rules! for_each_usage_case {
             last_use_is_of_one_proof,
             last_use_takes_a_full_batch,
             last_use_moves_neither_version_nor_log,
+            a_batch_counts_once,
+            calls_add_up_over_nodes_and_days,
+            usage_of_what_does_not_exist_is_passed_over,
+            usage_is_invisible_across_tenants,
+            used_scopes_are_those_of_allowed_calls,
+            usage_takes_a_full_batch,
+            batches_of_many_nodes_add_up_under_concurrency,
+            equal_refusals_within_a_minute_are_one,
+            refusals_of_a_claimed_client_are_its_credentials,
+            refusals_are_newest_first_and_few,
+            old_usage_is_pruned,
         }
     };
 }

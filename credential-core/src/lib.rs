@@ -14,7 +14,8 @@
 //! | what a token carries | [`token`] |
 //! | what a store must guarantee | [`store`], then `conformance` (feature `conformance`) |
 //! | what is written down about a change | [`audit`] |
-//! | what is counted | [`metrics`] |
+//! | what is counted, for operators | [`metrics`] |
+//! | what is counted, for admins | [`usage`] |
 //!
 //! Nothing here reads the wall clock or the operating system's randomness except through
 //! [`clock::Clock`] and [`entropy::Entropy`].
@@ -52,7 +53,7 @@ mod tenant_share;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
-mod usage;
+pub mod usage;
 
 pub use authorize::Access;
 pub use builder::{BuildError, CredentialsBuilder};

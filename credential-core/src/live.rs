@@ -116,6 +116,7 @@ impl LiveStates {
         max_staleness: Duration,
         capacity: usize,
     ) -> Self {
+        let uses = UseLog::new(catalog.clone(), node);
         Self(Arc::new(Inner {
             stores,
             catalog,
@@ -127,7 +128,7 @@ impl LiveStates {
             gate: Gate::new(),
             cache: StateCache::new(capacity),
             owner: Cache::new(capacity),
-            uses: UseLog::default(),
+            uses,
             reads: Reads::new(),
             catch_ups: CatchUps::default(),
         }))
@@ -368,9 +369,9 @@ impl LiveStates {
         self.0.lost.load(Ordering::Acquire)
     }
 
-    /// Writes the uses that the store does not know of yet.
-    pub(crate) async fn flush_uses(&self) -> Result<usize, StoreError> {
-        self.0.uses.flush(self.0.stores.usage.as_deref()).await
+    /// How credentials are used on this node.
+    pub(crate) fn uses(&self) -> &UseLog {
+        &self.0.uses
     }
 
     /// How long ago the latest complete catch-up began; `None` before the first.

@@ -22,6 +22,8 @@
 //! | `credential_freshness_age_seconds` | gauge | |
 //! | `credential_use_flushes_total` | counter | `outcome`: `ok`, `error` |
 //! | `credential_uses_written_total` | counter | |
+//! | `credential_usage_batches_total` | counter | |
+//! | `credential_usage_lost_total` | counter | `what`: `calls`, `last_uses`, `refusals` |
 //!
 //! `credential_change_delay_seconds` runs from the moment that a change was made, on whichever node,
 //! until nothing on this one answers from before it; on PostgreSQL by the server's clock, so that the
@@ -41,6 +43,7 @@ use crate::{
         hash::{HashError, SecretHash, SecretHasher, Verdict},
         verify::VerifierStats,
     },
+    usage::Flushed,
 };
 
 pub(crate) fn authenticated() {
@@ -91,9 +94,16 @@ pub(crate) fn caches_dropped() {
     counter!("credential_caches_dropped_total").increment(1);
 }
 
-pub(crate) fn uses_flushed(ok: bool, written: usize) {
-    counter!("credential_use_flushes_total", "outcome" => outcome(ok)).increment(1);
-    counter!("credential_uses_written_total").increment(written as u64);
+pub(crate) fn usage_flushed(flushed: Option<Flushed>) {
+    counter!("credential_use_flushes_total", "outcome" => outcome(flushed.is_some())).increment(1);
+    let Flushed { batches, rows } = flushed.unwrap_or_default();
+    counter!("credential_usage_batches_total").increment(batches as u64);
+    counter!("credential_uses_written_total").increment(rows as u64);
+}
+
+/// What was counted and did not fit what waits to be written.
+pub(crate) fn usage_lost(what: &'static str, count: u64) {
+    counter!("credential_usage_lost_total", "what" => what).increment(count);
 }
 
 fn outcome(ok: bool) -> &'static str {

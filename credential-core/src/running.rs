@@ -1,4 +1,4 @@
-//! The background work of a node: it catches up with the store and writes last uses.
+//! The background work of a node: it catches up with the store and writes how credentials are used.
 
 use std::time::Duration;
 
@@ -8,15 +8,25 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{Credentials, live::shared, metrics, store::StoreError};
+use crate::{
+    Credentials,
+    live::shared,
+    metrics,
+    store::{MAX_BATCH, StoreError},
+    usage,
+};
 
 /// How often a node asks what changed when nothing wakes it.
 const CATCH_UP_EVERY: Duration = Duration::from_millis(250);
 /// The shortest time between a catch-up that found nothing new and the next one that only a wake-up
 /// requests. It bounds the round trips of a store that wakes without end and without a change.
 const WOKEN_AFTER: Duration = Duration::from_millis(5);
-/// How often last uses are written, so that an admin sees them within ten seconds.
+/// How often usage is written, so that an admin sees it within ten seconds. One batch each time.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// The shortest time between two flushes around midnight, where one comes early.
+const FLUSH_PAUSE: Duration = Duration::from_millis(50);
+/// How often a node begins to remove what is too old. While there is more, it removes a little after each flush.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 /// The longest pause between attempts while the store does not answer.
 const CATCH_UP_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -48,7 +58,7 @@ impl Credentials {
         let (stop, stopped) = watch::channel(());
         let tasks = [
             tokio::spawn(keep_up(self.clone(), stopped.clone())),
-            tokio::spawn(flush_uses(self.clone(), stopped)),
+            tokio::spawn(flush_usage(self.clone(), stopped)),
         ];
         Ok(Running { stop, tasks })
     }
@@ -63,7 +73,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Stops the background work after a last write of last uses, and waits for its end.
+    /// Stops the background work after a last write of usage, and waits for its end.
     pub async fn shutdown(self) {
         drop(self.stop);
         for task in self.tasks {
@@ -74,25 +84,38 @@ impl Running {
     }
 }
 
-/// Writes last uses every [`FLUSH_EVERY`], and once more at the end.
-async fn flush_uses(credentials: Credentials, mut stopped: watch::Receiver<()>) {
+/// Writes usage every [`FLUSH_EVERY`] and at midnight, UTC, since counts are by day; and all of it at the end.
+/// Removes what is too old, about once an hour.
+async fn flush_usage(credentials: Credentials, mut stopped: watch::Receiver<()>) {
+    let uses = credentials.0.states.uses();
+    let store = credentials.0.stores.usage.as_deref();
+    let clock = credentials.clock();
+    let mut pruned_at = clock.monotonic();
     loop {
+        let now = clock.now();
+        let midnight = now.day().after().begins().saturating_since(now);
         let stop = tokio::select! {
             biased;
             _ = stopped.changed() => true,
-            () = tokio::time::sleep(FLUSH_EVERY) => false,
+            () = tokio::time::sleep(midnight.clamp(FLUSH_PAUSE, FLUSH_EVERY)) => false,
         };
-        let flushed = credentials.0.states.flush_uses().await;
-        metrics::uses_flushed(flushed.is_ok(), *flushed.as_ref().unwrap_or(&0));
+        let flushed = uses.flush(store, clock.now(), stop).await;
+        metrics::usage_flushed(flushed.as_ref().ok().copied());
         if let Err(error) = flushed {
-            // The notes stay, so only time is lost.
+            // What was counted stays, so only time is lost.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "could not write last uses"
+                "could not write usage"
             );
         }
         if stop {
             return;
+        }
+        let due = clock.monotonic().saturating_since(pruned_at) >= PRUNE_EVERY;
+        if let Some(store) = store.filter(|_| due)
+            && !usage::prune(store, MAX_BATCH).await
+        {
+            pruned_at = clock.monotonic();
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | [`CredentialStore`] | each method is one transaction; all that a check may depend on | nothing works |
 //! | [`TrailStore`] | reads what was committed, in order | the audit trail is written and cannot be read |
-//! | [`UsageStore`] | may lag, may lose one flush | last uses are not kept |
+//! | [`UsageStore`] | may lag, may lose one flush | last uses, calls and refusals are not kept |
 //!
 //! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
 
@@ -27,7 +27,11 @@ pub use self::{
     error::StoreError,
     stores::Stores,
     trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
-    usage::{LastUse, MAX_USES, UsageStore},
+    usage::{
+        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, MAX_BATCH, REFUSALS_KEPT,
+        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient, ScopeUse,
+        Usage, UsageBatch, UsageStore,
+    },
 };
 use crate::{
     audit::Event,

@@ -18,6 +18,8 @@ use credential_core::{
     store::{AsOf, ChangeId, KeyCheck, ListPosition, LoggedChange, Mark, NodeId, StoreError},
 };
 
+use crate::usage::UsageData;
+
 #[derive(Clone)]
 pub(crate) struct Data {
     /// Boxed, so that the table's free places, up to half of it, cost little.
@@ -31,6 +33,7 @@ pub(crate) struct Data {
     pub(crate) nodes: HashMap<NodeId, Node>,
     /// In the order of their first use.
     pub(crate) keys: Vec<KeyCheck>,
+    pub(crate) usage: UsageData,
 }
 
 #[derive(Clone)]
@@ -92,6 +95,7 @@ impl Data {
             changes: VecDeque::new(),
             nodes: HashMap::new(),
             keys: Vec::new(),
+            usage: UsageData::default(),
         }
     }
 

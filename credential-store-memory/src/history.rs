@@ -1,12 +1,9 @@
-//! What no check depends on: the audit trail as it is read, and last uses.
+//! The audit trail as it is read.
 
 use async_trait::async_trait;
 use credential_core::{
     id::TenantId,
-    store::{
-        AuditQuery, LastUse, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore,
-        UsageStore,
-    },
+    store::{AuditQuery, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
 };
 
 use crate::MemoryStore;
@@ -75,26 +72,5 @@ impl TrailStore for MemoryStore {
                 .map(StoredRow::Event)
                 .collect(),
         })
-    }
-}
-
-#[async_trait]
-impl UsageStore for MemoryStore {
-    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        let mut data = self.data();
-        for used in uses {
-            let Some(row) = data.credentials.get_mut(&used.credential_id) else {
-                continue;
-            };
-            let credential = &mut row.credential;
-            let last_used_at = &mut credential.observed.last_used_at;
-            *last_used_at = (*last_used_at).max(Some(used.at));
-            for secret in &mut credential.settings.secrets {
-                if secret.selector == used.proof {
-                    secret.last_used_at = secret.last_used_at.max(Some(used.at));
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod history;
+mod usage;
 
 use std::{
     collections::HashSet,

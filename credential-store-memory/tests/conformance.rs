@@ -53,6 +53,13 @@ mod with_a_hand {
     }
 
     #[tokio::test]
+    async fn batch_numbers_are_kept_for_their_time() {
+        let (store, clock) = timed();
+        let let_pass = async |time: Duration| clock.advance(time);
+        conformance::batch_numbers_are_kept_for_their_time(&store, let_pass).await;
+    }
+
+    #[tokio::test]
     async fn changes_after_a_restore_are_other_changes() {
         let store = MemoryStore::new();
         let back_up = async || store.back_up();

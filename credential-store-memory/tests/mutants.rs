@@ -10,6 +10,9 @@
     reason = "a test that prints a table, and must fail if it cannot be set up"
 )]
 
+#[path = "mutants/usage.rs"]
+mod usage;
+
 use std::{
     cmp::Reverse,
     collections::HashMap,
@@ -37,9 +40,9 @@ use credential_core::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
-        Edit, Heartbeat, KeyCheck, LastUse, ListPosition, ListQuery, LoggedChange, Mark,
-        NewCredential, NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredHead,
-        StoredRow, TrailPage, TrailQuery, TrailStore, UsageStore,
+        Edit, Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, Mark, NewCredential,
+        NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredHead, StoredRow,
+        TrailPage, TrailQuery, TrailStore,
     },
     testing::ManualClock,
 };
@@ -178,6 +181,48 @@ faults! {
     UseCut: "of a batch the first hundred uses are recorded",
     UseOfNobodyFails: "a use of an unknown credential is an error",
     UseCounted: "record moves the change log",
+    BatchTwice: "a repeated batch is counted again",
+    BatchLateTwice: "an older batch that comes late is counted again",
+    BatchOfOneNode: "batches are numbered over all nodes",
+    BatchOfOneOnly: "a node's first batch is its only one",
+    BatchForgotten: "the numbers of batches are forgotten when old usage goes",
+    BatchNeverForgotten: "the numbers of batches are never forgotten",
+    CallsAllowedOnly: "denied calls are not counted",
+    CallsOfOneDay: "calls of all days are one",
+    CallsByFirstScope: "calls are added up by their first scope",
+    ScopesCut: "lists of scopes are cut at 255 bytes",
+    ScopesReversed: "usage has the last scopes first",
+    DaysNewestFirst: "usage has the newest day first",
+    LastOfScopeLost: "the last use of a scope is not kept",
+    LastOfScopeByCalls: "the last use of a scope is kept with counted calls only",
+    LastOfScopeSince: "the last use of a scope before the day is not seen",
+    UsageOfAnyTenant: "usage asks for no tenant",
+    UsageOfAllDays: "usage does not look at the day",
+    UsageAfterTheDay: "usage leaves out the first day",
+    UsedOfAnyTenant: "used_scopes asks for no tenant",
+    UsedBefore: "used_scopes does not look at the day",
+    UsedAfterTheDay: "used_scopes leaves out the first day",
+    UsedIfDenied: "used_scopes counts denied calls",
+    UsedOfTheFirst: "used_scopes looks at the first credential only",
+    UsedTwice: "used_scopes names a scope twice",
+    RefusalsApart: "equal refusals stay apart",
+    RefusalsOfADayMerge: "equal refusals become one however far apart",
+    RefusalCountsOne: "a refusal counts as one",
+    RefusalAddressLost: "the address of a refusal is lost",
+    RefusalMethodLost: "the method of a refusal is lost",
+    RefusalScopeLost: "the scope of a refusal is lost",
+    RefusalReasonLost: "all refusals have one reason",
+    RefusalTimesOne: "the end of a refusal is lost",
+    RefusalOfClaimedLost: "refusals of claimed clients are dropped",
+    RefusalsOfAnyTenant: "refusals asks for no tenant",
+    RefusalsBefore: "refusals does not look at the time",
+    RefusalsWithoutLimit: "refusals has no end",
+    RefusalsFew: "twenty refusals are kept",
+    RefusalsOldestFirst: "refusals has the oldest first",
+    PruneNothing: "prune removes nothing",
+    PruneAtOnce: "prune removes everything at once",
+    PruneOnce: "prune never says that there is more",
+    PruneWithoutEnd: "prune always says that there is more",
     // Opening again.
     OpenedWithNewMarks: "marks are drawn anew when the store is opened",
     OpenedWithoutRows: "change rows are lost when the store is closed",
@@ -201,6 +246,7 @@ struct Memory {
     uses: HashMap<ProofId, Timestamp>,
     committed: HashMap<u64, Duration>,
     bounds: HashMap<NodeId, Duration>,
+    usage: usage::Memory,
 }
 
 struct Mutant {
@@ -1069,42 +1115,6 @@ impl TrailStore for Mutant {
     }
 }
 
-#[async_trait]
-impl UsageStore for Mutant {
-    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        self.count(Fault::UseCounted);
-        let mut uses = uses.to_vec();
-        match self.fault {
-            Some(Fault::UseCut) => uses.truncate(100),
-            Some(Fault::UseBack) => {
-                let noted = uses.iter().map(|used| (used.proof, used.at));
-                self.memory().uses.extend(noted);
-            }
-            Some(Fault::UseOnEverySecret) => {
-                for used in uses.clone() {
-                    let Some(found) = self.any(used.credential_id).await else {
-                        continue;
-                    };
-                    let secrets = found.settings.secrets.iter();
-                    uses.extend(secrets.map(|secret| LastUse {
-                        proof: secret.selector,
-                        ..used
-                    }));
-                }
-            }
-            Some(Fault::UseOfNobodyFails) => {
-                for used in &uses {
-                    self.any(used.credential_id)
-                        .await
-                        .ok_or(StoreError::NotFound)?;
-                }
-            }
-            _ => {}
-        }
-        self.inner.record(&uses).await
-    }
-}
-
 type Case = (
     &'static str,
     fn(Mutant) -> Pin<Box<dyn Future<Output = ()>>>,
@@ -1151,7 +1161,8 @@ fn cases() -> Vec<Case> {
     let timed: &[Case] = &timed!(
         catch_up_forgets_dead_nodes,
         changes_are_kept_for_their_time,
-        revoked_tokens_are_forgotten_after_their_time
+        revoked_tokens_are_forgotten_after_their_time,
+        batch_numbers_are_kept_for_their_time
     );
     let reopened: &[Case] = &reopened!(all_is_there_after_reopening, trail_goes_on_after_reopening);
     let mut cases = [credential, trail, usage, timed, reopened, &[RESTORED]].concat();

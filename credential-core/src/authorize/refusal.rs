@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{live::NotLive, store::StoreError, store_work::CallError, tenant_share::Refused};
+use crate::{
+    live::NotLive, store::StoreError, store_work::CallError, tenant_share::Refused,
+    usage::RefusalReason,
+};
 
 /// Why a bearer token is not accepted: `401 invalid_token` (RFC 6750 §3.1), except for
 /// `AddressNotAllowed`. For logs, never for whoever sent the token.
@@ -56,6 +59,22 @@ impl TokenRefusal {
             Self::CredentialDisabled => "credential_disabled",
             Self::SecretEnded => "secret_ended",
             Self::AddressNotAllowed => "address_not_allowed",
+        }
+    }
+}
+
+impl TokenRefusal {
+    /// The reason that the credential's admins see. `None`: the token is of no credential here, or the refusal is
+    /// noted by whoever knows the call.
+    pub(super) fn told_to_admins(self) -> Option<RefusalReason> {
+        match self {
+            Self::NotOurs | Self::UnknownKey | Self::UnknownCredential => None,
+            Self::Expired => Some(RefusalReason::TokenExpired),
+            Self::Revoked => Some(RefusalReason::TokenRevoked),
+            Self::CredentialRevoked => Some(RefusalReason::Revoked),
+            Self::CredentialExpired => Some(RefusalReason::Expired),
+            Self::CredentialDisabled => Some(RefusalReason::Disabled),
+            Self::SecretEnded => Some(RefusalReason::SecretEnded),
         }
     }
 }

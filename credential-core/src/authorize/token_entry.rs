@@ -5,14 +5,14 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use super::{Origin, TokenRefusal, table::Entry, token_cache::TokenDigest};
+use super::{CallOrigin, Origin, TokenRefusal, table::Entry, token_cache::TokenDigest};
 use crate::{
     catalog::{ApiType, ScopeSet},
     clock::Timestamp,
     id::{CredentialId, ProofId},
     live::{LiveCredential, Stamp},
     token::{TokenClaims, TokenId, TokenScopes},
-    usage::{self, UseNote},
+    usage::{self, Method, ProofUse, RefusalReason, Refused, ScopeRef},
 };
 
 /// An opened token. Its content never changes, so it needs no freshness proof.
@@ -75,8 +75,8 @@ pub(crate) struct TokenEntry {
     noted: AtomicI64,
     /// Issued ∩ held.
     pub(super) rights: ScopeSet,
-    /// Where uses of the token's proof are noted; `None` if the credential no longer has it.
-    note: Option<Arc<UseNote>>,
+    /// Where uses of the token's proof are noted and calls counted; `None` if the credential no longer has it.
+    pub(super) note: Option<Arc<ProofUse>>,
     pub(super) live: Arc<LiveCredential>,
     /// The check is allowed before that moment, from addresses that the credential may be used from.
     live_until: Timestamp,
@@ -156,6 +156,25 @@ impl TokenEntry {
         self.live.ends_soon(&self.token.proof, now)
     }
 
+    /// Notes a refused call for the credential's admins.
+    pub(super) fn note_refusal(
+        &self,
+        reason: RefusalReason,
+        needed: Option<ScopeRef>,
+        origin: CallOrigin<'_>,
+        at: Timestamp,
+    ) {
+        if let Some(note) = &self.note {
+            let refused = Refused {
+                reason,
+                needed,
+                method: origin.method.and_then(Method::of),
+                address: origin.address,
+            };
+            note.refused(&self.live.credential.identity.tenant, refused, at);
+        }
+    }
+
     /// The effective scopes: each name that one side lists and the other side confers.
     pub(super) fn scopes(&self) -> Option<ScopeSet> {
         let live = &self.live;
@@ -228,6 +247,7 @@ mod tests {
             keyring::Keyring,
         },
         testing::SeededEntropy,
+        store::NodeId,
         usage::UseLog,
     };
 
@@ -337,7 +357,12 @@ mod tests {
                 state.revoked_tokens.push(RevokedToken { id, issued_at, expires_at });
             }
             let catalog = ScopeCatalog::elation();
-            let live = LiveCredential::resolve(state, &catalog, &UseLog::default()).unwrap();
+            let live = LiveCredential::resolve(
+                state,
+                &catalog,
+                &UseLog::new(catalog.clone(), NodeId([0; 16])),
+            )
+            .unwrap();
             let entry = TokenEntry::new(0, token, Arc::new(live), None);
             for now in (-1..45).map(Timestamp::from_micros) {
                 let rule = refusal(&entry.token, &entry.live, now);

@@ -13,6 +13,9 @@ const WORD_BITS: usize = 64;
 pub struct ScopeIndex(u32);
 
 impl ScopeIndex {
+    /// How many there can be.
+    pub(crate) const MOST: usize = MAX_SCOPES;
+
     /// The index of the scope at `position`, if a set can hold it.
     pub(crate) fn new(position: usize) -> Option<Self> {
         let index = u32::try_from(position).ok()?;
@@ -104,7 +107,7 @@ impl ScopeSet {
     }
 
     /// The scopes held, in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = ScopeIndex> + use<> {
+    pub fn iter(&self) -> impl Iterator<Item = ScopeIndex> + Clone + use<> {
         (0u32..).step_by(WORD_BITS).zip(self.bits).flat_map(
             // Clears the lowest bit at each step, so a sparse set costs what it holds.
             |(base, mut word)| {

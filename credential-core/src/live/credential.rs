@@ -9,7 +9,7 @@ use crate::{
     credential::{Credential, CredentialState, Networks, Status, StoredSecret},
     id::ProofId,
     token::TokenId,
-    usage::{UseLog, UseNote},
+    usage::{ProofUse, UseLog},
 };
 
 /// A credential as checks see it: its record resolved against the catalogue once.
@@ -23,7 +23,7 @@ pub(crate) struct LiveCredential {
     pub(crate) rights: ScopeSet,
     pub(crate) revoked_tokens: HashSet<TokenId>,
     /// Of each secret, in the order of `credential.settings.secrets`.
-    uses: Vec<Arc<UseNote>>,
+    uses: Vec<Arc<ProofUse>>,
 }
 
 impl LiveCredential {
@@ -82,11 +82,11 @@ impl LiveCredential {
     }
 
     /// Where uses of that proof are noted; `None` if the credential no longer has it.
-    pub(crate) fn note_of(&self, proof: &ProofId) -> Option<&Arc<UseNote>> {
+    pub(crate) fn note_of(&self, proof: &ProofId) -> Option<&Arc<ProofUse>> {
         self.proof(proof).map(|(_, note)| note)
     }
 
-    fn proof(&self, proof: &ProofId) -> Option<(&StoredSecret, &Arc<UseNote>)> {
+    fn proof(&self, proof: &ProofId) -> Option<(&StoredSecret, &Arc<ProofUse>)> {
         let mut secrets = self.credential.settings.secrets.iter().zip(&self.uses);
         secrets.find(|(secret, _)| secret.selector == *proof)
     }

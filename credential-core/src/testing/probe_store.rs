@@ -12,13 +12,14 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
+    clock::{Day, Timestamp},
     credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
-        StoredRow, Stores, TrailPage, TrailQuery, TrailStore, UsageStore,
+        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, ListQuery,
+        NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
+        StoredRow, Stores, TrailPage, TrailQuery, TrailStore, Usage, UsageBatch, UsageStore,
     },
 };
 
@@ -44,6 +45,8 @@ struct Probe {
     calls: AtomicU64,
     reads: AtomicU64,
     catch_ups: AtomicU64,
+    batches: AtomicU64,
+    losing_answers: AtomicBool,
     retirements: AtomicU64,
     failing: AtomicBool,
     failing_catch_ups: AtomicBool,
@@ -73,6 +76,8 @@ impl<S: CredentialStore> ProbeStore<S> {
                 calls: AtomicU64::new(0),
                 reads: AtomicU64::new(0),
                 catch_ups: AtomicU64::new(0),
+                batches: AtomicU64::new(0),
+                losing_answers: AtomicBool::new(false),
                 retirements: AtomicU64::new(0),
                 failing: AtomicBool::new(false),
                 failing_catch_ups: AtomicBool::new(false),
@@ -124,6 +129,18 @@ impl<S: CredentialStore> ProbeStore<S> {
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.probe.reads.load(Ordering::SeqCst)
+    }
+
+    /// Calls of `record`, also failed ones.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.probe.batches.load(Ordering::SeqCst)
+    }
+
+    /// From now on batches of usage are recorded and answered with an error (`true`), as where the connection
+    /// ends before the answer.
+    pub fn lose_answers(&self, losing: bool) {
+        self.probe.losing_answers.store(losing, Ordering::SeqCst);
     }
 
     /// Calls of `catch_up`, also failed ones.
@@ -397,9 +414,50 @@ impl<S: CredentialStore + TrailStore> TrailStore for ProbeStore<S> {
 
 #[async_trait]
 impl<S: CredentialStore + UsageStore> UsageStore for ProbeStore<S> {
-    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
+    async fn record(&self, batch: &UsageBatch) -> Result<(), StoreError> {
+        self.probe.batches.fetch_add(1, Ordering::SeqCst);
         let (inner, _running) = self.called().await?;
-        inner.record(uses).await
+        inner.record(batch).await?;
+        if self.probe.losing_answers.load(Ordering::SeqCst) {
+            return Err(told_to_fail());
+        }
+        Ok(())
+    }
+
+    async fn usage(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+        since: Day,
+    ) -> Result<Usage, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.usage(tenant, id, since).await
+    }
+
+    async fn used_scopes(
+        &self,
+        tenant: &TenantId,
+        ids: &[CredentialId],
+        since: Day,
+    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.used_scopes(tenant, ids, since).await
+    }
+
+    async fn refusals(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RefusalCount>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.refusals(tenant, id, since, limit).await
+    }
+
+    async fn prune(&self, most: usize) -> Result<bool, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.prune(most).await
     }
 }
 

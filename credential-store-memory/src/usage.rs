@@ -1,0 +1,243 @@
+//! Last uses, calls and refusals: no check depends on any of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use credential_core::{
+    clock::{Day, Timestamp},
+    id::{ClientId, CredentialId, TenantId},
+    store::{
+        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, NodeId, REFUSALS_KEPT,
+        REFUSALS_KEPT_FOR, RefusalCount, RefusalNote, RefusedClient, ScopeUse, StoreError, Usage,
+        UsageBatch, UsageStore,
+    },
+};
+
+use crate::{MemoryStore, data::Data};
+
+#[derive(Clone, Default)]
+pub(crate) struct UsageData {
+    by_credential: HashMap<CredentialId, OfCredential>,
+    /// The number of each node's latest batch, and when it came.
+    batches: HashMap<NodeId, (u64, Timestamp)>,
+}
+
+#[derive(Clone, Default)]
+struct OfCredential {
+    calls: BTreeMap<(Day, String), Calls>,
+    /// Newest first.
+    refusals: Vec<RefusalCount>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Calls {
+    allowed: u64,
+    denied: u64,
+    last_used_at: Option<Timestamp>,
+}
+
+impl UsageData {
+    /// Whether a batch is new. From now on it is not.
+    fn is_new(&mut self, batch: &UsageBatch, now: Timestamp) -> bool {
+        let latest = self.batches.entry(batch.node).or_insert((0, now));
+        let new = batch.number > latest.0;
+        if new {
+            *latest = (batch.number, now);
+        }
+        new
+    }
+
+    fn add_calls(&mut self, count: &CallCount) {
+        let of = self.by_credential.entry(count.credential_id).or_default();
+        let key = (count.day, count.scopes.clone());
+        let calls = of.calls.entry(key).or_default();
+        calls.allowed += count.allowed;
+        calls.denied += count.denied;
+        calls.last_used_at = calls.last_used_at.max(count.last_used_at);
+    }
+
+    fn add_refusal(&mut self, id: CredentialId, new: &RefusalCount) {
+        let refusals = &mut self.by_credential.entry(id).or_default().refusals;
+        match refusals.iter_mut().find(|it| it.merges_with(new)) {
+            Some(known) => known.merge(new),
+            None => refusals.push(new.clone()),
+        }
+        refusals.sort_by_key(|it| std::cmp::Reverse(it.at));
+        refusals.truncate(REFUSALS_KEPT);
+    }
+}
+
+impl Data {
+    fn note_use(&mut self, used: &LastUse) {
+        let Some(row) = self.credentials.get_mut(&used.credential_id) else {
+            return;
+        };
+        let at = Some(used.at);
+        let observed = &mut row.credential.observed;
+        observed.last_used_at = observed.last_used_at.max(at);
+        for secret in &mut row.credential.settings.secrets {
+            if secret.selector == used.proof {
+                secret.last_used_at = secret.last_used_at.max(at);
+            }
+        }
+    }
+
+    /// The credentials of the claimed clients. Found by looking at each credential once: client ids are looked
+    /// up here only, and an index of them would cost every credential its share of memory.
+    fn claimed(&self, notes: &[RefusalNote]) -> HashMap<ClientId, CredentialId> {
+        let claimed: BTreeSet<&str> = notes
+            .iter()
+            .filter_map(|note| match &note.client {
+                RefusedClient::Claimed(client) => Some(client.as_str()),
+                RefusedClient::Proven(_) => None,
+            })
+            .collect();
+        if claimed.is_empty() {
+            return HashMap::new();
+        }
+        self.credentials
+            .values()
+            .map(|row| &row.credential.identity)
+            .filter(|it| claimed.contains(it.client_id.as_str()))
+            .map(|it| (it.client_id.clone(), it.id))
+            .collect()
+    }
+
+    fn record(&mut self, batch: &UsageBatch, now: Timestamp) {
+        if !self.usage.is_new(batch, now) {
+            return;
+        }
+        for used in &batch.uses {
+            self.note_use(used);
+        }
+        for count in &batch.calls {
+            if self.credentials.contains_key(&count.credential_id) {
+                self.usage.add_calls(count);
+            }
+        }
+        let clients = self.claimed(&batch.refusals);
+        for note in &batch.refusals {
+            let id = match &note.client {
+                RefusedClient::Proven(id) => Some(*id),
+                RefusedClient::Claimed(client) => clients.get(client).copied(),
+            };
+            if let Some(id) = id.filter(|id| self.credentials.contains_key(id)) {
+                self.usage.add_refusal(id, &note.refusal);
+            }
+        }
+    }
+
+    /// The usage of a credential, if the tenant has it and it was used.
+    fn usage_of(&self, tenant: &TenantId, id: CredentialId) -> Option<&OfCredential> {
+        let row = self.credentials.get(&id)?;
+        let of = self.usage.by_credential.get(&id)?;
+        (row.credential.identity.tenant == *tenant).then_some(of)
+    }
+}
+
+#[async_trait]
+impl UsageStore for MemoryStore {
+    async fn record(&self, batch: &UsageBatch) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        self.data().record(batch, now);
+        Ok(())
+    }
+
+    async fn usage(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+        since: Day,
+    ) -> Result<Usage, StoreError> {
+        let data = self.data();
+        let mut days = BTreeMap::<Day, Calls>::new();
+        let mut scopes = BTreeMap::<&str, Calls>::new();
+        let calls = data.usage_of(tenant, id).map(|it| &it.calls);
+        for ((day, needed), calls) in calls.into_iter().flatten() {
+            let of_scopes = scopes.entry(needed).or_default();
+            of_scopes.last_used_at = of_scopes.last_used_at.max(calls.last_used_at);
+            if *day < since {
+                continue;
+            }
+            for total in [of_scopes, days.entry(*day).or_default()] {
+                total.allowed += calls.allowed;
+                total.denied += calls.denied;
+            }
+        }
+        let days = days.into_iter().map(|(day, it)| DayUse {
+            day,
+            allowed: it.allowed,
+            denied: it.denied,
+        });
+        let scopes = scopes.into_iter().map(|(scopes, it)| ScopeUse {
+            scopes: scopes.to_owned(),
+            allowed: it.allowed,
+            denied: it.denied,
+            last_used_at: it.last_used_at,
+        });
+        Ok(Usage {
+            days: days.collect(),
+            scopes: scopes.collect(),
+        })
+    }
+
+    async fn used_scopes(
+        &self,
+        tenant: &TenantId,
+        ids: &[CredentialId],
+        since: Day,
+    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
+        let data = self.data();
+        let mut used = BTreeSet::new();
+        for id in ids {
+            let calls = data.usage_of(tenant, *id).map(|it| &it.calls);
+            for ((day, scopes), calls) in calls.into_iter().flatten() {
+                if *day >= since && calls.last_used_at.is_some() {
+                    used.insert((*id, scopes.clone()));
+                }
+            }
+        }
+        Ok(used.into_iter().collect())
+    }
+
+    async fn refusals(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RefusalCount>, StoreError> {
+        let data = self.data();
+        let refusals = data.usage_of(tenant, id).map(|it| &*it.refusals);
+        let newer = refusals.unwrap_or_default().iter();
+        let newer = newer.take_while(|it| it.at > since);
+        Ok(newer.take(limit).cloned().collect())
+    }
+
+    async fn prune(&self, most: usize) -> Result<bool, StoreError> {
+        let now = self.shared.clock.now();
+        let first_day = now.saturating_sub(CALLS_KEPT_FOR).day();
+        let since = now.saturating_sub(REFUSALS_KEPT_FOR);
+        let usage = &mut self.data().usage;
+        let (mut calls, mut refusals) = (most, most);
+        for of in usage.by_credential.values_mut() {
+            while let Some(first) = of.calls.first_entry()
+                && first.key().0 < first_day
+                && calls > 0
+            {
+                first.remove();
+                calls -= 1;
+            }
+            while of.refusals.last().is_some_and(|it| it.at < since) && refusals > 0 {
+                of.refusals.pop();
+                refusals -= 1;
+            }
+        }
+        usage
+            .by_credential
+            .retain(|_, it| !it.calls.is_empty() || !it.refusals.is_empty());
+        let alive = now.saturating_sub(BATCHES_KEPT_FOR);
+        usage.batches.retain(|_, (_, at)| *at >= alive);
+        Ok(calls == 0 || refusals == 0)
+    }
+}
