@@ -116,7 +116,7 @@ impl LiveStates {
         max_staleness: Duration,
         capacity: usize,
     ) -> Self {
-        let uses = UseLog::new(catalog.clone(), node);
+        let uses = UseLog::new(catalog.clone(), node, clock.now());
         Self(Arc::new(Inner {
             stores,
             catalog,

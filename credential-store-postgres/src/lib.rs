@@ -86,13 +86,15 @@ use std::{
 
 use async_trait::async_trait;
 use credential_core::{
+    clock::{Day, Timestamp},
     credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, LastUse,
-        ListQuery, NewCredential, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
-        StoredRow, Stores, TrailPage, TrailQuery, TrailStore, UsageStore,
+        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
+        ListQuery, NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken,
+        StoreError, StoredRow, Stores, TrailPage, TrailQuery, TrailStore, Usage, UsageBatch,
+        UsageStore,
     },
 };
 /// The version that the pool must be of.
@@ -326,8 +328,43 @@ impl TrailStore for PostgresStore {
 
 #[async_trait]
 impl UsageStore for PostgresStore {
-    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        once_more(&self.pool, || usage::record(self, uses)).await
+    async fn record(&self, batch: &UsageBatch) -> Result<(), StoreError> {
+        once_more(&self.pool, || usage::record(self, batch)).await
+    }
+
+    async fn usage(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+        since: Day,
+    ) -> Result<Usage, StoreError> {
+        once_more(&self.pool, || usage::usage(self, tenant, id, since)).await
+    }
+
+    async fn used_scopes(
+        &self,
+        tenant: &TenantId,
+        ids: &[CredentialId],
+        since: Day,
+    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
+        once_more(&self.pool, || usage::used_scopes(self, tenant, ids, since)).await
+    }
+
+    async fn refusals(
+        &self,
+        tenant: &TenantId,
+        id: CredentialId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<RefusalCount>, StoreError> {
+        once_more(&self.pool, || {
+            usage::refusals(self, tenant, id, since, limit)
+        })
+        .await
+    }
+
+    async fn prune(&self, most: usize) -> Result<bool, StoreError> {
+        once_more(&self.pool, || usage::prune(self, most)).await
     }
 }
 

@@ -507,7 +507,7 @@ pub(crate) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-trait OrUnreadable<T> {
+pub(crate) trait OrUnreadable<T> {
     /// Why the cause is dropped: it may describe the value, and the column says where to look.
     fn or_unreadable(self, column: &'static str) -> Result<T, StoreError>;
 }

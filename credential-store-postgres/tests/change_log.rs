@@ -226,6 +226,7 @@ async fn let_pass(fresh: &common::Fresh, time: Duration) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "update credential_management.node set seen_at = seen_at - interval '{seconds} seconds';
         update credential_management.change set at = at - interval '{seconds} seconds';
+        update credential_management.usage_batch set at = at - interval '{seconds} seconds';
         update credential_management.revoked_token
             set expires_at = expires_at - interval '{seconds} seconds'"
     )))
@@ -258,6 +259,13 @@ async fn revoked_tokens_are_forgotten_after_their_time() {
     let fresh = common::fresh().await;
     let let_pass = async |time| let_pass(&fresh, time).await;
     conformance::revoked_tokens_are_forgotten_after_their_time(&fresh.store, let_pass).await;
+}
+
+#[tokio::test]
+async fn batch_numbers_are_kept_for_their_time() {
+    let fresh = common::fresh().await;
+    let let_pass = async |time| let_pass(&fresh, time).await;
+    conformance::batch_numbers_are_kept_for_their_time(&fresh.store, let_pass).await;
 }
 
 /// The latest row stays, however old.

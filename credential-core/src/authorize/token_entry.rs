@@ -360,7 +360,7 @@ mod tests {
             let live = LiveCredential::resolve(
                 state,
                 &catalog,
-                &UseLog::new(catalog.clone(), NodeId([0; 16])),
+                &UseLog::new(catalog.clone(), NodeId([0; 16]), Timestamp::UNIX_EPOCH),
             )
             .unwrap();
             let entry = TokenEntry::new(0, token, Arc::new(live), None);

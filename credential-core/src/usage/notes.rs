@@ -255,7 +255,8 @@ pub(crate) struct UseLog {
 }
 
 impl UseLog {
-    pub(crate) fn new(catalog: ScopeCatalog, node: NodeId) -> Self {
+    /// Of a node that counts from now on.
+    pub(crate) fn new(catalog: ScopeCatalog, node: NodeId, now: Timestamp) -> Self {
         Self {
             proofs: std::array::from_fn(|_| Mutex::default()),
             book: Arc::new(Book {
@@ -263,7 +264,7 @@ impl UseLog {
                 rare: RareCounts::default(),
                 refusals: RefusalBook::default(),
             }),
-            flusher: Flusher::new(node),
+            flusher: Flusher::new(node, now),
         }
     }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod db;
+mod usage;
 
 use std::{
     collections::HashSet,
@@ -17,9 +18,9 @@ use credential_core::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit,
-        Heartbeat, KeyCheck, LastUse, ListQuery, LoggedChange, Mark, NODE_ALIVE_FOR, NewCredential,
+        Heartbeat, KeyCheck, ListQuery, LoggedChange, Mark, NODE_ALIVE_FOR, NewCredential,
         REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
-        StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore, UsageStore,
+        StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore,
     },
 };
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -450,31 +451,6 @@ impl TrailStore for SqliteStore {
             });
             let rows = db.trail(&tenant, None, query.before, query.limit)?;
             Ok(TrailPage { head, rows })
-        })
-        .await
-    }
-}
-
-#[async_trait]
-impl UsageStore for SqliteStore {
-    async fn record(&self, uses: &[LastUse]) -> Result<(), StoreError> {
-        let uses = uses.to_vec();
-        self.run(move |db| {
-            for used in uses {
-                let Some(mut state) = db.find(used.credential_id)? else {
-                    continue;
-                };
-                let at = Some(used.at);
-                let credential = &mut state.credential;
-                credential.observed.last_used_at = credential.observed.last_used_at.max(at);
-                for secret in &mut credential.settings.secrets {
-                    if secret.selector == used.proof {
-                        secret.last_used_at = secret.last_used_at.max(at);
-                    }
-                }
-                db.put(&state)?;
-            }
-            Ok(())
         })
         .await
     }

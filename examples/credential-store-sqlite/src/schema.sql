@@ -34,3 +34,18 @@ create table if not exists node (
 create table if not exists key_check (
     ordinal integer primary key, name text not null unique, value text not null
 ) strict;
+-- How credentials are used: each node's latest batch, calls by day and scopes, and the newest refusals.
+create table if not exists usage_batch (
+    node blob primary key, number integer not null, at integer not null
+) strict, without rowid;
+create table if not exists calls (
+    credential blob not null, day integer not null, scopes text not null, allowed integer not null,
+    denied integer not null, last_used_at integer, primary key (credential, day, scopes)
+) strict, without rowid;
+create index if not exists calls_age on calls (day);
+create table if not exists refusal (
+    id integer primary key, credential blob not null, reason text not null, needed_scope text, method text,
+    address text, at integer not null, last_at integer not null, count integer not null
+) strict;
+create index if not exists refusal_of_credential on refusal (credential, at);
+create index if not exists refusal_age on refusal (at);
