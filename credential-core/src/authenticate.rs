@@ -287,11 +287,9 @@ impl Credentials {
                 let client = self.live_client(client_id, secret).await?;
                 self.within_its_networks(client, caller)
             }
-            Err(VerifyError::Wrong) => Err(self.refuse_known(
-                credential,
-                Refusal::WrongSecret,
-                RefusalReason::WrongSecret,
-            )),
+            Err(VerifyError::Wrong) => {
+                Err(self.refuse_known(credential, Refusal::WrongSecret, RefusalReason::WrongSecret))
+            }
             Err(busy) => Err(AuthenticateError::Busy(busy)),
         }
     }

@@ -29,8 +29,8 @@ pub use self::{
     trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
     usage::{
         BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, MAX_BATCH, REFUSALS_KEPT,
-        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient, ScopeUse,
-        Usage, UsageBatch, UsageStore,
+        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient,
+        ScopeUse, Usage, UsageBatch, UsageStore,
     },
 };
 use crate::{

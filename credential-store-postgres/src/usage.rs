@@ -5,8 +5,8 @@ use credential_core::{
     id::{CredentialId, TenantId},
     store::{
         BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, REFUSALS_KEPT,
-        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient, ScopeUse,
-        StoreError, Usage, UsageBatch,
+        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient,
+        ScopeUse, StoreError, Usage, UsageBatch,
     },
 };
 
@@ -21,6 +21,7 @@ use crate::{
 ///
 /// Why lock in order first: two nodes that report the same credentials would otherwise deadlock. Rows that
 /// are inserted are locked in the order of the insert.
+#[expect(clippy::too_many_lines, reason = "one SQL statement")]
 pub(crate) async fn record(store: &PostgresStore, batch: &UsageBatch) -> Result<(), StoreError> {
     let batch_number = bigint(batch.number)?;
     let uses = UseColumns::of(&batch.uses);

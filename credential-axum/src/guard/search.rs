@@ -46,7 +46,7 @@ impl Policy<'_> {
         let caller = self.caller(call.caller()).await?;
         let (search, body) = SearchBody::read(call.headers, body).await?;
         let requirement = self.requirement(located, call, search.form()?)?;
-        let access = self.admit(caller, requirement, call.headers)?;
+        let access = self.admit(caller, requirement, call.headers, call.origin())?;
         Ok((Decision::Allowed(access), body))
     }
 }

@@ -246,8 +246,8 @@ mod tests {
             hash::{Argon2Hasher, HashCost, SecretHasher as _},
             keyring::Keyring,
         },
-        testing::SeededEntropy,
         store::NodeId,
+        testing::SeededEntropy,
         usage::UseLog,
     };
 

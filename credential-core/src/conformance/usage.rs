@@ -268,7 +268,10 @@ where
             proof: made.settings.secrets.first().unwrap().selector,
             at: NOW.saturating_add(seconds(number)),
         }],
-        calls: vec![allowed(&made, 0, READ, count), denied(&made, 0, WRITE, count)],
+        calls: vec![
+            allowed(&made, 0, READ, count),
+            denied(&made, 0, WRITE, count),
+        ],
         refusals: vec![proven(&made, refusal(number * 100))],
     };
     // The first number that a node uses need not be 1.
@@ -501,9 +504,9 @@ where
                 if node_number % 2 == 0 {
                     order.reverse();
                 }
-                let calls = order.iter().flat_map(|it| {
-                    [allowed(it, 0, READ, 1), denied(it, 1, WRITE, 2)]
-                });
+                let calls = order
+                    .iter()
+                    .flat_map(|it| [allowed(it, 0, READ, 1), denied(it, 1, WRITE, 2)]);
                 let mut calls: Vec<_> = calls.collect();
                 if node_number % 3 == 0 {
                     calls.reverse();
@@ -577,13 +580,11 @@ where
         record_refusals(store, &notes).await;
     }
     record_refusals(store, &[proven(&made, refusal(300))]).await;
-    let merged = |it: RefusalCount, from, to, times: u64| {
-        RefusalCount {
-            at: refusal(from).at,
-            last_at: refusal(to).last_at,
-            count: 3 * times,
-            ..it
-        }
+    let merged = |it: RefusalCount, from, to, times: u64| RefusalCount {
+        at: refusal(from).at,
+        last_at: refusal(to).last_at,
+        count: 3 * times,
+        ..it
     };
     let found = refusals(store, &made, 50).await;
     assert_eq!(found.first(), Some(&refusal(300)));
@@ -706,10 +707,8 @@ where
 }
 
 /// The number of a node's latest batch is kept for its time and not much longer. `let_pass` lets so much time pass for the store.
-pub async fn batch_numbers_are_kept_for_their_time<S>(
-    store: &S,
-    let_pass: impl AsyncFn(Duration),
-) where
+pub async fn batch_numbers_are_kept_for_their_time<S>(store: &S, let_pass: impl AsyncFn(Duration))
+where
     S: CredentialStore + UsageStore + Clone,
 {
     let made = inserted(store, "alder", "Lab", 0).await;
@@ -722,10 +721,15 @@ pub async fn batch_numbers_are_kept_for_their_time<S>(
     };
     let counted = async || {
         store.record(&batch).await.unwrap();
-        usage(store, &made, LATER.day()).await.days.first().unwrap().allowed
+        usage(store, &made, LATER.day())
+            .await
+            .days
+            .first()
+            .unwrap()
+            .allowed
     };
     assert_eq!(counted().await, 1);
-    let_pass(BATCHES_KEPT_FOR - seconds(3_600)).await;
+    let_pass(BATCHES_KEPT_FOR.saturating_sub(seconds(3_600))).await;
     store.prune(MAX_BATCH).await.unwrap();
     assert_eq!(counted().await, 1);
     let_pass(BATCHES_KEPT_FOR + seconds(3_600)).await;

@@ -17,9 +17,10 @@ use crate::{
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck, ListQuery,
-        NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError,
-        StoredRow, Stores, TrailPage, TrailQuery, TrailStore, Usage, UsageBatch, UsageStore,
+        AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
+        ListQuery, NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken,
+        StoreError, StoredRow, Stores, TrailPage, TrailQuery, TrailStore, Usage, UsageBatch,
+        UsageStore,
     },
 };
 

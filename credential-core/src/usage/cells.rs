@@ -56,17 +56,17 @@ impl Count {
 }
 
 impl Level {
-    fn new(size: usize) -> Box<Self> {
+    fn new(size: usize) -> Self {
         let free = || Cell {
             key: AtomicU64::new(0),
             allowed: AtomicU32::new(0),
             denied: AtomicU32::new(0),
             last: AtomicI64::new(NEVER),
         };
-        Box::new(Self {
+        Self {
             cells: (0..size).map(|_| free()).collect(),
             next: Cells::default(),
-        })
+        }
     }
 }
 
@@ -126,7 +126,7 @@ impl Cells {
     #[inline]
     fn with(&self, needed: Packed, count: impl FnOnce(&Cell)) -> bool {
         let key = needed.number();
-        let mut level = self.0.get_or_init(|| Level::new(FIRST));
+        let mut level = self.0.get_or_init(|| Box::new(Level::new(FIRST)));
         loop {
             if let Some(cell) = level.cells.iter().find(|cell| cell.is_of(key)) {
                 count(cell);
@@ -136,7 +136,7 @@ impl Cells {
             if size > LARGEST {
                 return false;
             }
-            level = level.next.0.get_or_init(|| Level::new(size));
+            level = level.next.0.get_or_init(|| Box::new(Level::new(size)));
         }
     }
 
@@ -172,7 +172,10 @@ mod tests {
     fn drained(cells: &Cells) -> HashMap<u64, Count> {
         let mut all = HashMap::new();
         cells.drain(|key, count| {
-            assert!(all.insert(key.number(), count).is_none(), "two cells of one key");
+            assert!(
+                all.insert(key.number(), count).is_none(),
+                "two cells of one key"
+            );
         });
         all
     }
@@ -218,7 +221,10 @@ mod tests {
             assert!(cells.allow(key(1), at(micros)));
         }
         let count = drained(&cells)[&key(1).number()];
-        assert_eq!((count.allowed, count.last_used_at), (3, Some(at(5_000_000))));
+        assert_eq!(
+            (count.allowed, count.last_used_at),
+            (3, Some(at(5_000_000)))
+        );
         assert!(cells.deny(key(1)));
         let count = drained(&cells)[&key(1).number()];
         assert_eq!((count.denied, count.last_used_at), (1, None));

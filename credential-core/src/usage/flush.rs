@@ -11,8 +11,8 @@ use crate::{
     store::{NodeId, StoreError, UsageBatch, UsageStore},
 };
 
-/// How long the store may take for a batch. A batch that takes longer is repeated; the store counts it once.
-const RECORD_WITHIN: Duration = Duration::from_secs(10);
+/// How long the store may take for a call. A batch that takes longer is repeated; the store counts it once.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Counts that a timer takes so soon after midnight are of the day before: the timer was set for midnight.
 const TIMER: Duration = Duration::from_secs(1);
@@ -80,13 +80,8 @@ impl UseLog {
         let mut turn = self.flusher.turn.lock().await;
         let day = day_between(turn.drained_at, now);
         turn.drained_at = now;
-        let Turn {
-            pending,
-            number,
-            in_flight,
-            ..
-        } = &mut *turn;
-        let pending = pending.get_or_insert_with(|| Pending::new(day));
+        let turn = &mut *turn;
+        let pending = turn.pending.get_or_insert_with(|| Pending::new(day));
         pending.day = day;
         self.drain(pending).await;
         let mut flushed = Flushed::default();
@@ -96,39 +91,49 @@ impl UseLog {
             return Ok(flushed);
         };
         loop {
-            let batch = match in_flight.take() {
-                Some(again) => again,
-                None => {
-                    let (refusals, lost) = self.book.refusals.drain(&self.book.catalog);
-                    metrics::usage_lost("refusals", lost);
-                    let batch = UsageBatch {
-                        node: self.flusher.node,
-                        number: *number + 1,
-                        uses: pending.take_uses(),
-                        calls: pending.take_calls(&self.book.catalog),
-                        refusals,
-                    };
-                    let (calls, uses) = pending.lost();
-                    metrics::usage_lost("calls", calls);
-                    metrics::usage_lost("last_uses", uses);
-                    if rows(&batch) == 0 {
-                        return Ok(flushed);
-                    }
-                    *number += 1;
-                    batch
-                }
+            if turn.in_flight.is_none() {
+                turn.in_flight = self.next_batch(turn.number + 1, pending);
+            }
+            let Some(batch) = &turn.in_flight else {
+                return Ok(flushed);
             };
-            let batch = in_flight.insert(batch);
-            let recorded = timeout(RECORD_WITHIN, store.record(batch)).await;
-            recorded.unwrap_or_else(|late| Err(StoreError::Backend { source: late.into() }))?;
+            turn.number = batch.number;
+            in_time(store.record(batch)).await?;
             flushed.batches += 1;
             flushed.rows += rows(batch);
-            *in_flight = None;
+            turn.in_flight = None;
             if !all {
                 return Ok(flushed);
             }
         }
     }
+
+    /// The next batch of what waits, unless nothing does.
+    fn next_batch(&self, number: u64, pending: &mut Pending) -> Option<UsageBatch> {
+        let catalog = &self.book.catalog;
+        let (refusals, lost) = self.book.refusals.drain(catalog);
+        metrics::usage_lost("refusals", lost);
+        let batch = UsageBatch {
+            node: self.flusher.node,
+            number,
+            uses: pending.take_uses(),
+            calls: pending.take_calls(catalog),
+            refusals,
+        };
+        let (calls, uses) = pending.lost();
+        metrics::usage_lost("calls", calls);
+        metrics::usage_lost("last_uses", uses);
+        (rows(&batch) > 0).then_some(batch)
+    }
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let answer = timeout(STORE_ANSWERS_WITHIN, call).await;
+    answer.unwrap_or_else(|late| {
+        Err(StoreError::Backend {
+            source: late.into(),
+        })
+    })
 }
 
 fn rows(batch: &UsageBatch) -> usize {
@@ -137,9 +142,7 @@ fn rows(batch: &UsageBatch) -> usize {
 
 /// Removes a little of what is too old. Whether there may be more.
 pub(crate) async fn prune(store: &dyn UsageStore, most: usize) -> bool {
-    let pruned = timeout(RECORD_WITHIN, store.prune(most)).await;
-    let pruned = pruned.unwrap_or_else(|late| Err(StoreError::Backend { source: late.into() }));
-    pruned.unwrap_or_else(|error| {
+    in_time(store.prune(most)).await.unwrap_or_else(|error| {
         tracing::warn!(
             error = &error as &dyn Error,
             "could not remove old counts of calls"
@@ -156,10 +159,22 @@ mod tests {
     fn counts_that_are_taken_at_midnight_are_of_the_day_before() {
         let at = |text: &str| -> Timestamp { text.parse().unwrap() };
         for (drained, now, day) in [
-            ("2026-01-01T23:59:57Z", "2026-01-02T00:00:00.3Z", "2026-01-01"),
+            (
+                "2026-01-01T23:59:57Z",
+                "2026-01-02T00:00:00.3Z",
+                "2026-01-01",
+            ),
             ("2026-01-01T23:59:57Z", "2026-01-01T23:59:59Z", "2026-01-01"),
-            ("2026-01-02T00:00:00.3Z", "2026-01-02T00:00:00.6Z", "2026-01-02"),
-            ("2026-01-02T00:00:00.3Z", "2026-01-02T00:00:05Z", "2026-01-02"),
+            (
+                "2026-01-02T00:00:00.3Z",
+                "2026-01-02T00:00:00.6Z",
+                "2026-01-02",
+            ),
+            (
+                "2026-01-02T00:00:00.3Z",
+                "2026-01-02T00:00:05Z",
+                "2026-01-02",
+            ),
             // A process that was suspended, a clock that was set back.
             ("2026-01-01T12:00:00Z", "2026-01-09T12:00:00Z", "2026-01-09"),
             ("2026-01-09T12:00:00Z", "2026-01-02T12:00:00Z", "2026-01-02"),

@@ -35,15 +35,15 @@ impl Mutant {
         let (node, number) = (batch.node, batch.number);
         let before = self.memory().usage.latest.insert(node, number);
         match self.fault {
-            Some(Fault::BatchTwice) => batch.node = self.new_node(),
-            Some(Fault::BatchLateTwice) if before == Some(number) => return None,
-            Some(Fault::BatchLateTwice) => batch.node = self.new_node(),
+            Some(Fault::BatchLateTwice | Fault::BatchNeverForgotten) if before == Some(number) => {
+                return None;
+            }
+            Some(Fault::BatchTwice | Fault::BatchLateTwice) => batch.node = self.new_node(),
             Some(Fault::BatchOfOneNode) => batch.node = NodeId([0; 16]),
             Some(Fault::BatchOfOneOnly) if number != 1 => return None,
             Some(Fault::BatchForgotten) => {
                 batch.node.0[0] ^= self.memory().usage.prunes;
             }
-            Some(Fault::BatchNeverForgotten) if before == Some(number) => return None,
             Some(Fault::UseCut) => {
                 batch.uses.truncate(100);
                 batch.calls.truncate(100);

@@ -6,8 +6,8 @@ use credential_core::{
     id::{CredentialId, TenantId},
     store::{
         BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, REFUSALS_KEPT,
-        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient, ScopeUse,
-        StoreError, Usage, UsageBatch, UsageStore,
+        REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient,
+        ScopeUse, StoreError, Usage, UsageBatch, UsageStore,
     },
 };
 use rusqlite::params;
@@ -148,7 +148,8 @@ impl UsageStore for SqliteStore {
             let wanted = params![id.as_bytes(), since.as_days()];
             let days = "select day, sum(allowed), sum(denied) from calls
                 where credential = ? and day >= ? group by day order by day";
-            let scopes = "select scopes, sum(iif(day >= ?2, allowed, 0)), sum(iif(day >= ?2, denied, 0)),
+            let scopes =
+                "select scopes, sum(iif(day >= ?2, allowed, 0)), sum(iif(day >= ?2, denied, 0)),
                 max(last_used_at) from calls where credential = ?1 group by scopes order by scopes";
             Ok(Usage {
                 days: db.all(days, wanted, |row| {
@@ -205,7 +206,8 @@ impl UsageStore for SqliteStore {
             if !db.owns(&tenant, id)? {
                 return Ok(Vec::new());
             }
-            let sql = "select * from refusal where credential = ? and at > ? order by at desc limit ?";
+            let sql =
+                "select * from refusal where credential = ? and at > ? order by at desc limit ?";
             let wanted = params![id.as_bytes(), since.as_micros(), most(limit)];
             db.all(sql, wanted, |row| {
                 let text = |column| row.get::<_, Option<String>>(column);
