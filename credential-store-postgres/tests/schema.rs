@@ -262,7 +262,7 @@ async fn a_level_that_changes_later_fails_no_heartbeat() {
 
 /// Grows without end; no check depends on it.
 const HISTORY: &[&str] = &["audit_event"];
-/// What a check or a change depends on in one transaction, and the schema's own two.
+/// What a check, a change or a batch of usage depends on in one transaction, and the schema's own two.
 const TOGETHER: &[&str] = &[
     "change",
     "change_counter",
@@ -271,9 +271,12 @@ const TOGETHER: &[&str] = &[
     "key_check",
     "migration",
     "node",
+    "refusal",
     "revoked_token",
     "secret",
     "tenant",
+    "usage_batch",
+    "usage_day",
 ];
 
 /// History must be free to move to another server: its primary key and its indexes begin with the tenant,
