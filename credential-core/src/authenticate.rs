@@ -22,7 +22,7 @@ use crate::{
     store::{ReplaceHash, StoreError},
     store_work::Side,
     token::{AccessToken, SealError, TokenClaims, TokenScopes},
-    usage::RefusalReason,
+    usage::{RefusalReason, Refused},
 };
 
 /// A client that has proven its secret. Only [`Credentials::authenticate`] makes one.
@@ -205,19 +205,11 @@ impl Credentials {
                     | Refusal::Expired
                     | Refusal::WrongSecret
                     | Refusal::AddressNotAllowed => {}
-                    Refusal::Malformed | Refusal::UnknownKey | Refusal::UnknownClient => {
-                        self.refuse_claimed(
-                            parsed.as_ref().ok(),
-                            *refusal,
-                            RefusalReason::WrongSecret,
-                        );
-                    }
-                    Refusal::OtherEnvironment => {
-                        self.refuse_claimed(
-                            parsed.as_ref().ok(),
-                            *refusal,
-                            RefusalReason::OtherEnvironment,
-                        );
+                    Refusal::Malformed
+                    | Refusal::UnknownKey
+                    | Refusal::OtherEnvironment
+                    | Refusal::UnknownClient => {
+                        self.refuse_claimed(parsed.as_ref().ok(), *refusal, caller);
                     }
                 }
                 metrics::not_authenticated(refusal.as_str());
@@ -261,7 +253,7 @@ impl Credentials {
         secret: &GenuineSecret<'_>,
         caller: &dyn CallerAddress,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
-        let client = self.live_client(client_id, secret).await?;
+        let client = self.live_client(client_id, secret, caller).await?;
         let credential = &client.live.credential;
         let Some(stored) = credential.secret(&client.proof) else {
             return Err(AuthenticateError::Refused(Refusal::UnknownClient));
@@ -284,11 +276,12 @@ impl Credentials {
                     self.rehash(credential, secret, &stored.hash).await;
                 }
                 // Checked again, because hashing takes time and a change meanwhile counts.
-                let client = self.live_client(client_id, secret).await?;
+                let client = self.live_client(client_id, secret, caller).await?;
                 self.within_its_networks(client, caller)
             }
             Err(VerifyError::Wrong) => {
-                Err(self.refuse_known(credential, Refusal::WrongSecret, RefusalReason::WrongSecret))
+                let told = RefusalReason::WrongSecret;
+                Err(self.refuse_known(credential, (Refusal::WrongSecret, told), caller))
             }
             Err(busy) => Err(AuthenticateError::Busy(busy)),
         }
@@ -299,6 +292,7 @@ impl Credentials {
         &self,
         client_id: &ClientId,
         secret: &GenuineSecret<'_>,
+        caller: &dyn CallerAddress,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let unknown = || AuthenticateError::Refused(Refusal::UnknownClient);
         let proof = secret.selector();
@@ -315,23 +309,15 @@ impl Credentials {
         {
             return Err(unknown());
         }
-        match live.check(&proof, self.clock().now()) {
-            Ok(_) => Ok(AuthenticatedClient { live, proof }),
-            Err(NotLive::NoSuchProof) => Err(unknown()),
-            Err(NotLive::Revoked) => {
-                Err(self.refuse_known(credential, Refusal::Revoked, RefusalReason::Revoked))
-            }
-            Err(NotLive::Disabled) => {
-                Err(self.refuse_known(credential, Refusal::Disabled, RefusalReason::Disabled))
-            }
-            Err(NotLive::Expired) => {
-                Err(self.refuse_known(credential, Refusal::Expired, RefusalReason::Expired))
-            }
-            Err(NotLive::ProofEnded) => {
-                let told = RefusalReason::SecretEnded;
-                Err(self.refuse_known(credential, Refusal::Expired, told))
-            }
-        }
+        let why = match live.check(&proof, self.clock().now()) {
+            Ok(_) => return Ok(AuthenticatedClient { live, proof }),
+            Err(NotLive::NoSuchProof) => return Err(unknown()),
+            Err(NotLive::Revoked) => (Refusal::Revoked, RefusalReason::Revoked),
+            Err(NotLive::Disabled) => (Refusal::Disabled, RefusalReason::Disabled),
+            Err(NotLive::Expired) => (Refusal::Expired, RefusalReason::Expired),
+            Err(NotLive::ProofEnded) => (Refusal::Expired, RefusalReason::SecretEnded),
+        };
+        Err(self.refuse_known(credential, why, caller))
     }
 
     /// The client, if its credential may be used from there.
@@ -342,9 +328,8 @@ impl Credentials {
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let networks = client.live.networks();
         if !networks.is_empty() && !networks.allow(caller.address()) {
-            let told = RefusalReason::AddressNotAllowed;
-            let credential = &client.live.credential;
-            return Err(self.refuse_known(credential, Refusal::AddressNotAllowed, told));
+            let why = (Refusal::AddressNotAllowed, RefusalReason::AddressNotAllowed);
+            return Err(self.refuse_known(&client.live.credential, why, caller));
         }
         Ok(client)
     }
@@ -354,22 +339,32 @@ impl Credentials {
     fn refuse_known(
         &self,
         credential: &Credential,
-        refusal: Refusal,
-        told: RefusalReason,
+        (refusal, told): (Refusal, RefusalReason),
+        caller: &dyn CallerAddress,
     ) -> AuthenticateError {
         self.0.refusals.log_known(credential, refusal.as_str());
-        self.note_refusal(credential, told);
+        self.note_refusal(credential, told, caller.address());
         AuthenticateError::Refused(refusal)
     }
 
     /// The same of a caller that claims to be that client. Whether there is such a client is for the store to find
     /// out, at the next flush: a look-up here would show in the time of the answer.
-    fn refuse_claimed(&self, claimed: Option<&ClientId>, refusal: Refusal, told: RefusalReason) {
+    fn refuse_claimed(
+        &self,
+        claimed: Option<&ClientId>,
+        refusal: Refusal,
+        caller: &dyn CallerAddress,
+    ) {
         self.0.refusals.log_client(claimed, refusal.as_str());
         let here = claimed.filter(|it| it.environment() == self.environment());
         if let Some(client) = here {
+            let reason = match refusal {
+                Refusal::OtherEnvironment => RefusalReason::OtherEnvironment,
+                _ => RefusalReason::WrongSecret,
+            };
+            let refused = Refused::from(reason).of_address(caller.address());
             let book = self.0.states.uses().refusals();
-            book.claimed(client, told, self.clock().now());
+            book.claimed(client, refused, self.clock().now());
         }
     }
 
@@ -414,7 +409,7 @@ impl Credentials {
         let live = client.live();
         let requested = live.api_type.request(scope, &live.held);
         let RequestedScopes { scopes, echo, .. } = requested.inspect_err(|error| {
-            self.note_refusal(&live.credential, told(error));
+            self.note_refusal(&live.credential, told(error), None);
         })?;
         let now = self.clock().now();
         let by_itself = now.saturating_add(live.api_type.token_ttl());

@@ -51,7 +51,7 @@ use crate::{
     store::RevokeToken,
     store_work::Side,
     token::NotOurToken,
-    usage::{RefusalReason, ScopeRef},
+    usage::{RefusalReason, Refused, ScopeRef},
 };
 
 /// The most tokens of a credential that are recorded as revoked one by one. Above it, all tokens
@@ -257,8 +257,9 @@ impl Credentials {
                 self.0
                     .refusals
                     .log_known(&entry.live.credential, refusal.as_str());
-                if let Some(reason) = refusal.told_to_admins() {
-                    self.note_refusal(&entry.live.credential, reason);
+                // Who only asks about a token is not refused.
+                if let (Some(reason), Origin::From(caller)) = (refusal.told_to_admins(), origin) {
+                    self.note_refusal(&entry.live.credential, reason, caller.address());
                 }
                 Err(refusal)
             }
@@ -266,11 +267,16 @@ impl Credentials {
     }
 
     /// Notes for its admins that the credential was refused, whatever proof was presented.
-    pub(crate) fn note_refusal(&self, credential: &Credential, reason: RefusalReason) {
+    pub(crate) fn note_refusal(
+        &self,
+        credential: &Credential,
+        reason: RefusalReason,
+        address: Option<IpAddr>,
+    ) {
         self.0.states.uses().refusals().proven(
             &credential.identity.tenant,
             credential.identity.id,
-            reason.into(),
+            Refused::from(reason).of_address(address),
             self.clock().now(),
         );
     }

@@ -428,7 +428,7 @@ async fn refusals_are_noted_for_the_credential_that_they_concern() {
     let address: IpAddr = "192.0.2.7".parse().unwrap();
     let from = |method| CallOrigin {
         method: Some(method),
-        address: Some(address),
+        address: Some(&address),
     };
     let bills = needs("apiv2", "GET", "/api/2.0/bills/");
     let patients = needs("apiv2", "GET", "/api/2.0/patients/");

@@ -2,7 +2,7 @@
 
 use credential_core::{
     Credentials,
-    authorize::{AuthorizeError, TokenRefusal},
+    authorize::{AuthorizeError, CallOrigin, TokenRefusal},
     catalog::{ApiType, Located, PathRules, Requirement, Search, SearchForm},
 };
 use http::{Extensions, HeaderMap};
@@ -68,9 +68,12 @@ impl<'a> Policy<'a> {
         if self.is_public(&located) {
             return Ok(Decision::Public);
         }
-        let caller = self.caller(call.caller()).await?;
+        let caller = match self.caller(call.caller()).await {
+            Ok(caller) => caller,
+            Err(denial) => return Err(self.noted(denial, located, call, form)),
+        };
         let requirement = self.requirement(located, call, form)?;
-        self.admit(caller, requirement, call.headers)
+        self.admit(caller, requirement, call.caller(), Some(call.method))
             .map(Decision::Allowed)
     }
 
@@ -96,11 +99,38 @@ impl<'a> Policy<'a> {
             }
             Err(denial) => return Some(Err(denial)),
         };
-        let admitted = known.map_err(refused).and_then(|caller| {
-            let requirement = self.requirement(located, call, form)?;
-            self.admit(caller, requirement, call.headers)
-        });
+        let caller = match known.map_err(refused) {
+            Ok(caller) => caller,
+            Err(denial) => return Some(Err(self.noted(denial, located, call, form))),
+        };
+        let admitted = self
+            .requirement(located, call, form)
+            .and_then(|it| self.admit(caller, it, call.caller(), Some(call.method)));
         Some(admitted.map(Decision::Allowed))
+    }
+
+    /// The denial, which is counted by what the call needed if its address was refused: what refused it did not
+    /// know the call.
+    pub(super) fn noted(
+        &self,
+        denial: Denial,
+        located: Located<'_>,
+        call: Call<'_>,
+        form: SearchForm<'_>,
+    ) -> Denial {
+        if let Denial::AddressNotAllowed = denial
+            && let Ok(token) = bearer(call.headers)
+            && let Ok(requirement) = self.requirement(located, call, form)
+        {
+            let sender = call.caller();
+            let origin = CallOrigin {
+                method: Some(call.method),
+                address: Some(&sender),
+            };
+            let presented = self.credentials.bearer(token);
+            presented.note_refused(&requirement, origin);
+        }
+        denial
     }
 
     /// The target of the call. The requirement may depend on more, which is read only for callers
@@ -172,7 +202,7 @@ impl<'a> Policy<'a> {
     /// # Errors
     /// `InvalidToken`, `Unavailable`, `AddressNotAllowed`; as [`Policy::admit`].
     pub(crate) async fn volunteer(&self, sender: Caller<'_>) -> Result<Option<Access>, Denial> {
-        let admit = |caller| self.admit(caller, Requirement::Public, sender.headers);
+        let admit = |caller| self.admit(caller, Requirement::Public, sender, None);
         match self.caller(sender).await {
             Ok(caller) => admit(caller).map(Some),
             Err(Denial::NoToken) => Ok(None),
@@ -199,7 +229,8 @@ impl<'a> Policy<'a> {
         })
     }
 
-    /// Whether the caller may do what the call needs, and for whom.
+    /// Whether the caller may do what the call needs, and for whom. This is where a call is counted and its refusal
+    /// noted, once.
     ///
     /// # Errors
     /// `OtherApiType`; `MayNotActFor`, then `BadRequest` for the header that names a user;
@@ -208,29 +239,42 @@ impl<'a> Policy<'a> {
         &self,
         caller: credential_core::Access,
         requirement: Requirement,
-        headers: &HeaderMap,
+        sender: Caller<'_>,
+        method: Option<&str>,
     ) -> Result<Access, Denial> {
+        let origin = CallOrigin {
+            method,
+            address: Some(&sender),
+        };
         if caller.api_type().id() != self.api_type.id() {
+            caller.note_denied(&requirement, origin);
             return Err(Denial::OtherApiType {
                 token: caller.api_type().id().to_string(),
                 called: self.api_type.id().to_string(),
                 needed: self.api_type.describe(&requirement),
             });
         }
-        let on_behalf_of = self.on_behalf_of(&caller, headers)?;
-        if !caller.permits(&requirement) {
+        let acting = self.on_behalf_of(&caller, sender.headers, origin)?;
+        let permitted = match &acting {
+            None => caller.permits_call(&requirement, origin),
+            Some((acting, _)) => caller.permits_all(&[&requirement, acting], origin),
+        };
+        if !permitted {
             return Err(Denial::InsufficientScope {
                 needed: self.api_type.describe(&requirement),
             });
         }
+        let on_behalf_of = acting.map(|(_, user)| user);
         Ok(Access::new(caller, requirement, on_behalf_of))
     }
 
+    /// What naming a user needs, and the user, if the call names one.
     fn on_behalf_of<'h>(
         &self,
         caller: &credential_core::Access,
         headers: &'h HeaderMap,
-    ) -> Result<Option<&'h str>, Denial> {
+        origin: CallOrigin<'_>,
+    ) -> Result<Option<(Requirement, &'h str)>, Denial> {
         let Some(rule) = self.api_type.on_behalf_of() else {
             return Ok(None);
         };
@@ -242,16 +286,18 @@ impl<'a> Policy<'a> {
             .api_type
             .scope_at(rule.scope)
             .map_or("", |scope| scope.name.as_str());
-        let acting = self.api_type.requires(scope);
-        if !acting.is_ok_and(|acting| caller.meets(&acting)) {
-            return Err(Denial::MayNotActFor {
-                scope: scope.to_owned(),
-                header: rule.header.clone(),
-            });
+        let denied = || Denial::MayNotActFor {
+            scope: scope.to_owned(),
+            header: rule.header.clone(),
+        };
+        let acting = self.api_type.requires(scope).map_err(|_| denied())?;
+        if !caller.meets(&acting) {
+            caller.note_denied(&acting, origin);
+            return Err(denied());
         }
         let user = value.to_str().ok().filter(|user| rule.accepts(user));
         match (user, values.next()) {
-            (Some(user), None) => Ok(Some(user)),
+            (Some(user), None) => Ok(Some((acting, user))),
             _ => Err(Denial::bad_request(format!(
                 "`{}` must name one user in the documented form",
                 rule.header

@@ -43,10 +43,13 @@ impl Policy<'_> {
         if self.is_public(&located) {
             return Ok((Decision::Public, body));
         }
-        let caller = self.caller(call.caller()).await?;
+        let caller = match self.caller(call.caller()).await {
+            Ok(caller) => caller,
+            Err(denial) => return Err(self.noted(denial, located, call, SearchForm::Unseen)),
+        };
         let (search, body) = SearchBody::read(call.headers, body).await?;
         let requirement = self.requirement(located, call, search.form()?)?;
-        let access = self.admit(caller, requirement, call.headers, call.origin())?;
+        let access = self.admit(caller, requirement, call.caller(), Some(call.method))?;
         Ok((Decision::Allowed(access), body))
     }
 }

@@ -68,7 +68,10 @@ impl TokenRefusal {
     /// noted by whoever knows the call.
     pub(super) fn told_to_admins(self) -> Option<RefusalReason> {
         match self {
-            Self::NotOurs | Self::UnknownKey | Self::UnknownCredential => None,
+            Self::NotOurs
+            | Self::UnknownKey
+            | Self::UnknownCredential
+            | Self::AddressNotAllowed => None,
             Self::Expired => Some(RefusalReason::TokenExpired),
             Self::Revoked => Some(RefusalReason::TokenRevoked),
             Self::CredentialRevoked => Some(RefusalReason::Revoked),

@@ -7,6 +7,7 @@ use std::sync::{
 
 use super::{CallOrigin, Origin, TokenRefusal, table::Entry, token_cache::TokenDigest};
 use crate::{
+    CallerAddress,
     catalog::{ApiType, ScopeSet},
     clock::Timestamp,
     id::{CredentialId, ProofId},
@@ -169,7 +170,7 @@ impl TokenEntry {
                 reason,
                 needed,
                 method: origin.method.and_then(Method::of),
-                address: origin.address,
+                address: origin.address.and_then(CallerAddress::address),
             };
             note.refused(&self.live.credential.identity.tenant, refused, at);
         }

@@ -107,6 +107,13 @@ impl From<RefusalReason> for Refused {
     }
 }
 
+impl Refused {
+    /// The same, of a caller with that address.
+    pub(crate) fn of_address(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+}
+
 /// Refusals since the latest batch.
 ///
 /// Noting one takes a short lock and a place in a map, whether or not a claimed client exists: no look-up, so
@@ -205,10 +212,10 @@ impl RefusalBook {
     }
 
     /// Of a caller that claims to be that client.
-    pub(crate) fn claimed(&self, client: &ClientId, reason: RefusalReason, at: Timestamp) {
+    pub(crate) fn claimed(&self, client: &ClientId, refused: Refused, at: Timestamp) {
         let mut share = lock(&self.claimed);
         let has_room = share.len() < CLAIMED;
-        share.note(client.clone(), reason.into(), at, has_room);
+        share.note(client.clone(), refused, at, has_room);
     }
 
     /// Takes everything, and how many refusals did not fit.
@@ -314,7 +321,7 @@ mod tests {
         let prefix = ClientIdPrefix::default();
         for _ in 0..2 * CLAIMED {
             let made_up = ClientId::generate(&prefix, Environment::Sandbox, &entropy);
-            book.claimed(&made_up, RefusalReason::WrongSecret, AT);
+            book.claimed(&made_up, RefusalReason::WrongSecret.into(), AT);
         }
         for _ in 0..2 * PER_TENANT {
             let id = CredentialId::random(&entropy);
