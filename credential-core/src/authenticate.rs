@@ -327,9 +327,13 @@ impl Credentials {
         caller: &dyn CallerAddress,
     ) -> Result<AuthenticatedClient, AuthenticateError> {
         let networks = client.live.networks();
-        if !networks.is_empty() && !networks.allow(caller.address()) {
+        if networks.is_empty() {
+            return Ok(client);
+        }
+        let address = caller.address();
+        if !networks.allow(address) {
             let why = (Refusal::AddressNotAllowed, RefusalReason::AddressNotAllowed);
-            return Err(self.refuse_known(&client.live.credential, why, caller));
+            return Err(self.refuse_known(&client.live.credential, why, &address));
         }
         Ok(client)
     }

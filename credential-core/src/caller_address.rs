@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Finds the address that a call comes from.
 ///
-/// It is asked only where the answer decides something: about a credential that is bound to networks.
+/// It is asked only where the answer matters: about a credential that is bound to networks, and to note a refusal.
 /// Finding it may therefore cost something, as where headers of proxies have to be read.
 pub trait CallerAddress: Sync {
     /// The address; `None` if nobody can say for sure. An unknown address is outside of every network.

@@ -118,10 +118,12 @@ async fn without_networks_nobody_asks_where_a_call_comes_from() {
         let client = proven(node, &key.client_id, &key.secret, &caller).await;
         assert_eq!(client, None);
     }
+    assert_eq!(caller.asked(), 0);
+    // A refusal is noted with the address.
     deployment.revoke(&key).await;
     let refused = used(node, &token, &caller).await;
     assert_eq!(refused, Some(TokenRefusal::CredentialRevoked));
-    assert_eq!(caller.asked(), 0);
+    assert_eq!(caller.asked(), 1);
 }
 
 #[tokio::test]
@@ -134,7 +136,7 @@ async fn what_is_not_live_is_refused_for_that_wherever_it_comes_from() {
     assert_eq!(refused, Some(TokenRefusal::CredentialRevoked));
     let refused = proven(&deployment.node, &key.client_id, &key.secret, &caller).await;
     assert_eq!(refused, Some(Refusal::Revoked));
-    assert_eq!(caller.asked(), 0);
+    assert_eq!(caller.asked(), 2, "once each, to note the refusal");
 }
 
 #[tokio::test]
@@ -154,15 +156,16 @@ async fn a_client_proves_itself_first() {
         assert_eq!((inside.asked(), outside.asked()), (1, 1));
     }
     assert_eq!(key.refusal(node).await, Refusal::AddressNotAllowed);
-    // Whoever lacks the secret does not get so far.
+    // Whoever lacks the secret does not get so far: a refusal like any other, noted with the address.
     for (id, secret) in [
         (&*key.client_id, "made-up"),
         (&key.client_id, &other.secret),
         (&other.client_id, &key.secret),
     ] {
-        assert!(proven(node, id, secret, &outside).await.is_some());
+        let refused = proven(node, id, secret, &outside).await;
+        assert!(refused.is_some_and(|it| it != Refusal::AddressNotAllowed));
+        assert_eq!(outside.asked(), 1);
     }
-    assert_eq!(outside.asked(), 0);
 }
 
 #[tokio::test]
