@@ -23,8 +23,10 @@ use credential_axum::{
     forward_auth_router, oauth_router_with,
 };
 use credential_core::{
+    clock::Timestamp,
     credential::Networks,
     manage::{Expected, Field, UpdateCredential},
+    store::UsageStore as _,
 };
 use http::{Extensions, HeaderMap, Request, request::Builder};
 
@@ -326,6 +328,87 @@ async fn introspection_looks_at_no_address_of_the_token() {
             assert_eq!(answer.status, status, "{endpoint} {address}");
         }
     }
+}
+
+/// What an admin sees of calls from elsewhere: denied, by the scope that each needed, and from where.
+#[tokio::test]
+async fn a_foreign_call_is_counted_and_told_to_its_admins() {
+    let platform = platform(&["10.0.0.0/8"], ForwardAuthHeaders::XForwarded);
+    let scopes = &["system/patients.read"];
+    let key = platform
+        .key_within("apiv2", scopes, &["198.51.100.7"])
+        .await;
+    let fhir = &["system/Patient.read"];
+    let fhir = platform.key_within("fhir", fhir, &["198.51.100.7"]).await;
+    let outside = |request: Builder| {
+        let forwarded = request.header("X-Forwarded-For", "::ffff:203.0.113.9");
+        at("10.1.2.3", forwarded)
+    };
+    let question = |method: &str| {
+        Request::get("/forward-auth")
+            .header("X-Forwarded-Method", method)
+            .header("X-Forwarded-Uri", PATIENTS)
+    };
+    for (key, request, times) in [
+        (&key, (|| Request::get(PATIENTS)) as fn() -> Builder, 2),
+        (&key, || Request::post("/api/2.0/bills/"), 1),
+        (&fhir, || Request::get("/fhir/r4/metadata"), 1),
+    ] {
+        for _ in 0..times {
+            let answer = platform.ask(outside(bearer(key, request()))).await;
+            assert_eq!(answer.status, 403, "{}", answer.body);
+        }
+    }
+    let asked = platform.ask(outside(bearer(&key, question("GET")))).await;
+    assert_eq!(asked.status, 403);
+    assert_eq!(platform.token(&key, outside).await.status, 401);
+    let inside = at("198.51.100.7", bearer(&key, Request::get(PATIENTS)));
+    assert_eq!(platform.ask(inside).await.status, 200);
+    // Introspection is no use of the token, so nothing is refused.
+    let secret = format!("Bearer {SECRET}");
+    let introspect = Request::post("/oauth2/introspect").header("content-type", FORM);
+    let introspect = at("203.0.113.9", introspect.header("authorization", secret));
+    let token = format!("token={}", key.token);
+    assert_eq!(platform.send(introspect, token).await.status, 200);
+    // A node that stops writes what it has counted.
+    let running = platform.credentials.start().await.unwrap();
+    running.shutdown().await;
+
+    let alder = "alder".parse().unwrap();
+    let told = async |key: &Key| {
+        let id = key.created.credential.identity.id;
+        let refusals = platform.store.refusals(&alder, id, Timestamp::MIN, 50);
+        let refusals = refusals.await.unwrap();
+        let lines = refusals.iter().map(|it| {
+            let (method, scope) = (it.method.as_deref(), it.needed_scope.as_deref());
+            let (method, scope) = (method.unwrap_or("-"), scope.unwrap_or("-"));
+            let address = it.address.unwrap();
+            format!("{} {method} {scope} {address} {}", it.reason, it.count)
+        });
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort_unstable();
+        lines
+    };
+    let expected = [
+        "address_not_allowed - - 203.0.113.9 1",
+        "address_not_allowed GET system/patients.read 203.0.113.9 3",
+        "address_not_allowed POST system/bills.write 203.0.113.9 1",
+    ];
+    assert_eq!(told(&key).await, expected);
+    assert_eq!(told(&fhir).await, ["address_not_allowed - - 203.0.113.9 1"]);
+    let usage = |key: &Key| {
+        let id = key.created.credential.identity.id;
+        platform.store.usage(&alder, id, Timestamp::MIN.day())
+    };
+    let used = usage(&key).await.unwrap();
+    let counts = used.scopes.iter();
+    let counts: Vec<_> = counts
+        .map(|it| (&*it.scopes, it.allowed, it.denied))
+        .collect();
+    let expected = [("system/bills.write", 0, 1), ("system/patients.read", 1, 3)];
+    assert_eq!(counts, expected);
+    // What is open to all needs no scope, so no scope was denied.
+    assert!(usage(&fhir).await.unwrap().scopes.is_empty());
 }
 
 #[tokio::test]

@@ -119,18 +119,23 @@ impl<'a> Policy<'a> {
         form: SearchForm<'_>,
     ) -> Denial {
         if let Denial::AddressNotAllowed = denial
-            && let Ok(token) = bearer(call.headers)
             && let Ok(requirement) = self.requirement(located, call, form)
         {
-            let sender = call.caller();
+            self.note_foreign(&requirement, call.caller(), Some(call.method));
+        }
+        denial
+    }
+
+    /// Counts a call from an address that its credential is not for, by what the call needed.
+    fn note_foreign(&self, requirement: &Requirement, sender: Caller<'_>, method: Option<&str>) {
+        if let Ok(token) = bearer(sender.headers) {
             let origin = CallOrigin {
-                method: Some(call.method),
+                method,
                 address: Some(&sender),
             };
             let presented = self.credentials.bearer(token);
-            presented.note_refused(&requirement, origin);
+            presented.note_refused(requirement, origin);
         }
-        denial
     }
 
     /// The target of the call. The requirement may depend on more, which is read only for callers
@@ -206,7 +211,12 @@ impl<'a> Policy<'a> {
         match self.caller(sender).await {
             Ok(caller) => admit(caller).map(Some),
             Err(Denial::NoToken) => Ok(None),
-            Err(denial) => Err(denial),
+            Err(denial) => {
+                if denial == Denial::AddressNotAllowed {
+                    self.note_foreign(&Requirement::Public, sender, None);
+                }
+                Err(denial)
+            }
         }
     }
 
