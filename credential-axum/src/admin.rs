@@ -38,6 +38,7 @@ mod policy;
 mod query;
 mod revoke;
 mod secrets;
+mod usage;
 
 /// The admin API, to be nested where the host likes, usually at `/api-access/v1`.
 ///
@@ -167,6 +168,24 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
         path: "/credentials/{id}/scopes",
         mount: |method| on(method, credentials::set_scopes),
         reads: Reads::Body(|| describe(credentials::scopes)),
+    },
+    AdminRoute {
+        method: Method::POST,
+        path: "/credentials/{id}/scopes/preview",
+        mount: |method| on(method, usage::preview),
+        reads: Reads::Body(|| describe(credentials::scopes)),
+    },
+    AdminRoute {
+        method: Method::GET,
+        path: "/credentials/{id}/usage",
+        mount: |method| on(method, usage::usage),
+        reads: Reads::Query(|| describe(usage::which_days)),
+    },
+    AdminRoute {
+        method: Method::GET,
+        path: "/credentials/{id}/refusals",
+        mount: |method| on(method, usage::refusals),
+        reads: Reads::Nothing,
     },
     AdminRoute {
         method: Method::POST,

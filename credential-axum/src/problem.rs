@@ -346,6 +346,12 @@ impl From<ManageError> for Problem {
                 "No audit trail",
                 "The audit trail cannot be read here.",
             ),
+            ManageError::NoUsage => Self::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "No usage",
+                "How keys are used is not kept here.",
+            ),
             // Core counts calls that the store does not answer, and logs them at a bounded rate.
             error @ (ManageError::Hash(_) | ManageError::Store(_)) => {
                 tracing::debug!(error = &error as &dyn Error, "no verdict on a request");

@@ -11,22 +11,26 @@ mod create;
 mod disable;
 mod edit;
 mod lists;
+mod preview;
 mod request;
 mod revoke;
 mod revoke_all;
 mod scopes;
 mod secrets;
 mod settings;
+mod usage;
 
 use std::time::Duration;
 
 pub use self::{
     lists::MAX_PAGE,
+    preview::{RemovedScope, ScopePreview},
     request::{
         AllRevoked, Changed, CreateCredential, Created, Expected, Fault, Field, MAX_OVERLAP,
         ManageError, Page, RevokeAll, RotateSecret, Rotated, ScopeChoice, SetScopes,
         UpdateCredential,
     },
+    usage::{MAX_USAGE_DAYS, ScopeCounts, Summary, UNUSED_DAYS, UsageReport, UsedScope},
 };
 use crate::{
     Credentials,

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use credential_core::{
     clock::Timestamp,
     credential::{Credential, StoredSecret},
-    manage::{Changed, Created, Rotated},
+    manage::{Changed, Created, Rotated, ScopeCounts, Summary},
     secret::ClientSecret,
 };
 use serde::Serialize;
@@ -21,7 +21,10 @@ pub(super) struct ShownCredential<'a> {
     api_type: &'a str,
     client_id: &'a str,
     environment: &'a str,
-    scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_counts: Option<ShownCounts>,
     status: &'a str,
     created_at: String,
     created_by: &'a str,
@@ -48,7 +51,8 @@ impl<'a> ShownCredential<'a> {
             api_type: credential.identity.api_type.as_str(),
             client_id: credential.identity.client_id.as_str(),
             environment: credential.identity.environment.as_str(),
-            scopes: &credential.settings.scopes,
+            scopes: Some(&credential.settings.scopes),
+            scope_counts: None,
             status: credential.status(now).as_str(),
             created_at: credential.identity.created_at.to_string(),
             created_by: credential.identity.created_by.as_str(),
@@ -69,6 +73,37 @@ impl<'a> ShownCredential<'a> {
             jwks_uri: None,
             keys: [],
             workloads: [],
+        }
+    }
+}
+
+impl<'a> ShownCredential<'a> {
+    /// With the scopes counted, not listed.
+    pub(super) fn summary(now: Timestamp, summary: &'a Summary) -> Self {
+        Self {
+            scopes: None,
+            scope_counts: Some(summary.scopes.into()),
+            ..Self::at(now, &summary.credential)
+        }
+    }
+}
+
+/// Scopes, counted.
+#[derive(Serialize)]
+struct ShownCounts {
+    read: usize,
+    write: usize,
+    broad: usize,
+    unused_30d: Option<usize>,
+}
+
+impl From<ScopeCounts> for ShownCounts {
+    fn from(counts: ScopeCounts) -> Self {
+        Self {
+            read: counts.read,
+            write: counts.write,
+            broad: counts.broad,
+            unused_30d: counts.unused,
         }
     }
 }
@@ -146,6 +181,6 @@ fn with_secret(
     Ok(Bytes::from_owner(body))
 }
 
-fn text(at: Option<Timestamp>) -> Option<String> {
+pub(super) fn text(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }

@@ -10,8 +10,8 @@ use axum::{
 use credential_core::{
     Credentials,
     credential::{Credential, CredentialName, Description},
-    manage::{Changed, CreateCredential, Field, ScopeChoice, SetScopes, UpdateCredential},
-    store::ListQuery,
+    manage::{Changed, CreateCredential, Field, Page, ScopeChoice, SetScopes, UpdateCredential},
+    store::{ListPosition, ListQuery},
 };
 use http::{StatusCode, header};
 
@@ -22,7 +22,7 @@ use super::{
     fields::Fields,
     json::{BySecret, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
     paging::{self, Cursor, ListPage},
-    query,
+    query::{self, OneWord},
 };
 use crate::problem::Problem;
 
@@ -32,25 +32,53 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let mut query = query::parse(query.as_deref());
-    let wanted = which_credentials(&mut query);
+    let (wanted, view) = which_credentials(&mut query);
     query.check()?;
-    let page = credentials.manage(&admin).list(wanted).await?;
+    let manage = credentials.manage(&admin);
     let now = credentials.clock().now();
-    let item = |credential| ShownCredential::at(now, credential);
-    Ok(Json(ListPage {
+    Ok(match view {
+        View::Whole => {
+            let page = manage.list(wanted).await?;
+            page_of(&page, |it| ShownCredential::at(now, it))
+        }
+        View::Summary => {
+            let page = manage.summaries(wanted).await?;
+            page_of(&page, |it| ShownCredential::summary(now, it))
+        }
+    })
+}
+
+fn page_of<'a, T>(
+    page: &'a Page<T, ListPosition>,
+    item: impl Fn(&'a T) -> ShownCredential<'a>,
+) -> Response {
+    Json(ListPage {
         items: page.items.iter().map(item).collect(),
         next_cursor: page.next.as_ref().map(Cursor::to_text),
     })
-    .into_response())
+    .into_response()
+}
+
+/// What is shown of each credential in a list.
+pub(super) enum View {
+    Whole,
+    /// Without its scopes.
+    Summary,
 }
 
 /// The query of `GET /credentials`.
-pub(super) fn which_credentials(query: &mut Fields<String>) -> ListQuery {
-    ListQuery {
+pub(super) fn which_credentials(query: &mut Fields<String>) -> (ListQuery, View) {
+    let wanted = ListQuery {
         limit: paging::limit(query),
         after: paging::after(query),
         include_revoked: query::flag(query, "include_revoked", "Revoked credentials as well."),
-    }
+    };
+    let meaning = "`summary`: `scope_counts` in the place of `scopes`.";
+    let view = match query.optional("view", OneWord("summary"), meaning) {
+        Field::Value(()) => View::Summary,
+        Field::Absent | Field::Unreadable => View::Whole,
+    };
+    (wanted, view)
 }
 
 /// Why there is no `If-None-Match` here: the tag ignores use and the passing of an expiry, so

@@ -15,10 +15,17 @@ use credential_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::fields::{Fields, Kind};
+use super::{
+    fields::{Fields, Kind},
+    query::WholeNumber,
+};
 
 /// How many items a page has unless the client asks for another number.
-const DEFAULT_LIMIT: usize = 50;
+const DEFAULT_LIMIT: u16 = 50;
+
+/// [`MAX_PAGE`].
+#[expect(clippy::cast_possible_truncation, reason = "it is 100")]
+const LARGEST_LIMIT: u16 = MAX_PAGE as u16;
 
 /// One page of a list.
 #[derive(Serialize)]
@@ -29,10 +36,14 @@ pub(super) struct ListPage<T> {
 
 /// `limit`: how many items at most.
 pub(super) fn limit(query: &mut Fields<String>) -> usize {
+    let limit = WholeNumber {
+        most: LARGEST_LIMIT,
+        default: DEFAULT_LIMIT,
+    };
     let meaning = "How many items at most.";
-    match query.optional("limit", Limit, meaning) {
-        Field::Value(limit) => limit,
-        Field::Absent | Field::Unreadable => DEFAULT_LIMIT,
+    match query.optional("limit", limit, meaning) {
+        Field::Value(limit) => limit.into(),
+        Field::Absent | Field::Unreadable => DEFAULT_LIMIT.into(),
     }
 }
 
@@ -42,28 +53,6 @@ pub(super) fn after<C: Cursor>(query: &mut Fields<String>) -> Option<C> {
     match query.optional("cursor", Position(PhantomData), meaning) {
         Field::Value(position) => Some(position),
         Field::Absent | Field::Unreadable => None,
-    }
-}
-
-struct Limit;
-
-impl Kind<String> for Limit {
-    type Value = usize;
-
-    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<usize> {
-        let digits = !sent.is_empty() && sent.bytes().all(|b| b.is_ascii_digit());
-        let code = match sent.parse() {
-            Ok(limit) if digits && (1..=MAX_PAGE).contains(&limit) => return Field::Value(limit),
-            _ if digits => "out_of_range",
-            _ => "wrong_type",
-        };
-        let message = format!("must be a whole number from 1 to {MAX_PAGE}");
-        wrong(code, &message);
-        Field::Unreadable
-    }
-
-    fn schema(self) -> Value {
-        json!({"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_LIMIT})
     }
 }
 

@@ -56,6 +56,57 @@ impl Kind<String> for Flag {
     }
 }
 
+/// A whole number from 1 to `most`.
+pub(super) struct WholeNumber {
+    pub(super) most: u16,
+    /// Not given.
+    pub(super) default: u16,
+}
+
+impl Kind<String> for WholeNumber {
+    type Value = u16;
+
+    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<u16> {
+        let digits = !sent.is_empty() && sent.bytes().all(|b| b.is_ascii_digit());
+        let code = match sent.parse() {
+            Ok(number) if digits && (1..=self.most).contains(&number) => {
+                return Field::Value(number);
+            }
+            _ if digits => "out_of_range",
+            _ => "wrong_type",
+        };
+        let message = format!("must be a whole number from 1 to {}", self.most);
+        wrong(code, &message);
+        Field::Unreadable
+    }
+
+    fn schema(self) -> Value {
+        json!({"type": "integer", "minimum": 1, "maximum": self.most, "default": self.default})
+    }
+}
+
+/// One word, or not given.
+pub(super) struct OneWord(pub(super) &'static str);
+
+impl Kind<String> for OneWord {
+    type Value = ();
+
+    fn read(self, sent: String, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<()> {
+        if sent == self.0 {
+            return Field::Value(());
+        }
+        wrong(
+            "unknown_value",
+            &format!("must be `{}` if it is given", self.0),
+        );
+        Field::Unreadable
+    }
+
+    fn schema(self) -> Value {
+        json!({"type": "string", "enum": [self.0]})
+    }
+}
+
 /// The `id` of a credential.
 pub(super) struct Id;
 

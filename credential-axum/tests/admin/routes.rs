@@ -122,6 +122,27 @@ const ROWS: &[Row] = &[
         Stranger::OwnTenant,
         Off::Works,
     ),
+    row(
+        "POST",
+        "/credentials/{id}/scopes/preview",
+        r#"{"scopes":[]}"#,
+        Stranger::NotFound,
+        Off::Works,
+    ),
+    row(
+        "GET",
+        "/credentials/{id}/usage",
+        "",
+        Stranger::NotFound,
+        Off::Works,
+    ),
+    row(
+        "GET",
+        "/credentials/{id}/refusals",
+        "",
+        Stranger::NotFound,
+        Off::Works,
+    ),
     row("GET", "/audit-events", "", Stranger::EmptyList, Off::Works),
 ];
 

@@ -341,6 +341,9 @@ pub enum ManageError {
     /// The host has no [`TrailStore`](crate::store::TrailStore) to read the audit trail from.
     #[error("the audit trail cannot be read here")]
     NoTrail,
+    /// The host has no [`UsageStore`](crate::store::UsageStore) that keeps how credentials are used.
+    #[error("how credentials are used is not kept here")]
+    NoUsage,
     /// The new secret could not be hashed.
     #[error("could not hash the secret")]
     Hash(#[source] VerifyError),

@@ -25,26 +25,7 @@ impl Manage<'_> {
         request: SetScopes,
     ) -> Result<Changed, ManageError> {
         let before = self.editable(id, expected).await?;
-        let mut found = Findings::new(request.incomplete);
-        let catalog = self.credentials.catalog();
-        let api_type = check_api_type(catalog, before.identity.api_type.as_str(), &mut found);
-        let choice = found.required(request.choice, "scopes", "name scopes or choose a preset");
-        let scopes = match (&api_type, choice) {
-            (Some(api_type), Some(ScopeChoice::Named(names))) => {
-                check_new_scopes(catalog, api_type, &before, &names, &mut found)
-            }
-            (Some(api_type), Some(ScopeChoice::ReadOnly)) => {
-                refuse_unknown(api_type, &before, &mut found);
-                Some(owned_names(api_type, &api_type.read_only()))
-            }
-            _ => None,
-        };
-        if changes_api_type(&request.api_type, &before) {
-            return Err(found.into_immutable());
-        }
-        let (Some(scopes), true) = (scopes, found.is_empty()) else {
-            return Err(found.into_error());
-        };
+        let scopes = self.decided_scopes(&before, request)?;
         if scopes == before.settings.scopes {
             return self.already_in_effect(before).await;
         }
@@ -53,6 +34,38 @@ impl Manage<'_> {
             ..before.settings.clone()
         };
         self.replace(&before, settings).await
+    }
+
+    /// The scopes that the credential would hold.
+    ///
+    /// # Errors
+    /// `ApiTypeImmutable`, `Invalid`.
+    pub(super) fn decided_scopes(
+        &self,
+        before: &Credential,
+        request: SetScopes,
+    ) -> Result<Vec<String>, ManageError> {
+        let mut found = Findings::new(request.incomplete);
+        let catalog = self.credentials.catalog();
+        let api_type = check_api_type(catalog, before.identity.api_type.as_str(), &mut found);
+        let choice = found.required(request.choice, "scopes", "name scopes or choose a preset");
+        let scopes = match (&api_type, choice) {
+            (Some(api_type), Some(ScopeChoice::Named(names))) => {
+                check_new_scopes(catalog, api_type, before, &names, &mut found)
+            }
+            (Some(api_type), Some(ScopeChoice::ReadOnly)) => {
+                refuse_unknown(api_type, before, &mut found);
+                Some(owned_names(api_type, &api_type.read_only()))
+            }
+            _ => None,
+        };
+        if changes_api_type(&request.api_type, before) {
+            return Err(found.into_immutable());
+        }
+        match scopes {
+            Some(scopes) if found.is_empty() => Ok(scopes),
+            _ => Err(found.into_error()),
+        }
     }
 }
 
