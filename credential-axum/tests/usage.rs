@@ -8,11 +8,7 @@ mod common;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use axum::{
-    Router,
-    extract::connect_info::MockConnectInfo,
-    routing::any,
-};
+use axum::{Router, extract::connect_info::MockConnectInfo, routing::any};
 use common::{Answer, Key, Platform};
 use credential_axum::{
     Access, ForwardAuthHeaders, Guard, SignIn, SignInError, admin_router, forward_auth_router,
@@ -75,7 +71,9 @@ impl Platform {
     }
 
     async fn preview(&self, path: &str, body: &Value) -> Answer {
-        let request = Request::builder().method("POST").uri(format!("/admin{path}"));
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("/admin{path}"));
         let request = request
             .header("content-type", "application/json")
             .header("sec-fetch-site", "same-origin");
@@ -147,7 +145,11 @@ async fn admins_see_what_was_called_and_what_was_denied() {
 #[tokio::test]
 async fn a_preview_says_what_a_change_breaks_and_a_summary_counts_what_is_unused() {
     let platform = platform();
-    let held = ["act_as_user", "system/patients.read", "system/patients.write"];
+    let held = [
+        "act_as_user",
+        "system/patients.read",
+        "system/patients.write",
+    ];
     let key = platform.key("alder", "apiv2", &held).await;
     let full = platform.key("alder", "apiv2", &["apiv2"]).await;
     assert_eq!(platform.call(&key, "GET", "/api/2.0/patients/").await, 200);
@@ -156,12 +158,11 @@ async fn a_preview_says_what_a_change_breaks_and_a_summary_counts_what_is_unused
     let at = platform.credentials.clock().now().to_string();
 
     let path = format!("{}/scopes/preview", path_of(&key));
-    let preview = platform.preview(&path, &json!({"scopes": ["system/bills.read"]}));
-    let removed = |scope, requests: u64, last: Option<&str>| {
-        json!({"scope": scope, "requests_30d": requests, "last_used_at": last})
-    };
+    let change = json!({"scopes": ["system/bills.read"]});
+    let preview = platform.preview(&path, &change).await;
+    let removed = |scope, requests: u64, last: Option<&str>| json!({"scope": scope, "requests_30d": requests, "last_used_at": last});
     assert_eq!(
-        preview.await.json(),
+        preview.json(),
         json!({
             "added": ["system/bills.read"],
             "removed": [
@@ -172,7 +173,9 @@ async fn a_preview_says_what_a_change_breaks_and_a_summary_counts_what_is_unused
             "unused_30d": ["act_as_user", "system/patients.write"],
         })
     );
-    let preset = platform.preview(&path, &json!({"preset": "read_only"})).await;
+    let preset = platform
+        .preview(&path, &json!({"preset": "read_only"}))
+        .await;
     assert_eq!(preset.json()["removed"][0]["scope"], "act_as_user");
     let wrong = platform.preview(&path, &json!({"scopes": ["typo"]})).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -184,9 +187,7 @@ async fn a_preview_says_what_a_change_breaks_and_a_summary_counts_what_is_unused
         let items = listed["items"].as_array().unwrap();
         items.iter().find(|it| it["id"] == id).unwrap().clone()
     };
-    let counts = |read: u64, write: u64, broad: u64, unused: u64| {
-        json!({"read": read, "write": write, "broad": broad, "unused_30d": unused})
-    };
+    let counts = |read: u64, write: u64, broad: u64, unused: u64| json!({"read": read, "write": write, "broad": broad, "unused_30d": unused});
     assert_eq!(item(&key)["scope_counts"], counts(1, 1, 1, 2));
     assert_eq!(item(&full)["scope_counts"], counts(0, 0, 1, 0));
     assert_eq!(item(&key).get("scopes"), None);
@@ -198,7 +199,9 @@ async fn a_preview_says_what_a_change_breaks_and_a_summary_counts_what_is_unused
 #[tokio::test]
 async fn days_have_bounds_and_another_view_is_a_fault() {
     let platform = platform();
-    let key = platform.key("alder", "apiv2", &["system/patients.read"]).await;
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
     let path = path_of(&key);
     for (query, status) in [
         ("", 200),
@@ -224,7 +227,9 @@ async fn days_have_bounds_and_another_view_is_a_fault() {
 #[tokio::test]
 async fn a_wrong_secret_is_told_to_the_clients_admins() {
     let platform = platform();
-    let key = platform.key("alder", "apiv2", &["system/patients.read"]).await;
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
     let client = key.created.credential.identity.client_id.as_str();
     for client in [client, client, "cred_sandbox_0000000000000000000000"] {
         let form = format!("grant_type=client_credentials&client_id={client}&client_secret=guess");
@@ -236,11 +241,20 @@ async fn a_wrong_secret_is_told_to_the_clients_admins() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     }
     platform.flush().await;
-    let refusals = platform.see(&format!("{}/refusals", path_of(&key))).await.json();
+    let refusals = platform
+        .see(&format!("{}/refusals", path_of(&key)))
+        .await
+        .json();
     let items = refusals["items"].as_array().unwrap();
     assert_eq!(items.len(), 1, "{items:?}");
     assert_eq!(items[0]["reason"], "wrong_secret");
-    assert_eq!((&items[0]["count"], &items[0]["address"]), (&json!(2), &json!(PEER)));
-    let usage = platform.see(&format!("{}/usage", path_of(&key))).await.json();
+    assert_eq!(
+        (&items[0]["count"], &items[0]["address"]),
+        (&json!(2), &json!(PEER))
+    );
+    let usage = platform
+        .see(&format!("{}/usage", path_of(&key)))
+        .await
+        .json();
     assert_eq!(usage["days"], json!([]), "no call was decided");
 }

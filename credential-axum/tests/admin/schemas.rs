@@ -107,11 +107,13 @@ async fn every_body_is_described_as_it_is_read() {
 #[tokio::test]
 async fn every_parameter_is_described_as_it_is_read() {
     let host = Host::new();
+    let path = host.created_path("Lab").await;
     for route in ADMIN_ROUTES {
         let Some(schema) = route.query_schema() else {
             continue;
         };
-        let answer = host.get(&format!("{}?nonsense=1", route.path)).await;
+        let path = route.path.replace("/credentials/{id}", &path);
+        let answer = host.get(&format!("{path}?nonsense=1")).await;
         let names: Vec<_> = properties(&schema).keys().cloned().collect();
         assert_eq!(accepted(&answer), names, "{route:?}");
     }
