@@ -28,9 +28,11 @@ mod words;
 pub use config::{PageConfig, ShownNames};
 pub use words::{Words, WordsError};
 
-use html::{Admin, View};
+use html::{Admin, Place, View};
 
 /// The page, to be mounted where the host likes, usually at `/settings/api-access`.
+///
+/// Below its address, `/keys/{id}` is the page of one key.
 ///
 /// Mount it with [`Router::nest_service`], which serves the address with and without a trailing
 /// slash; [`Router::nest`] works too, without one.
@@ -62,6 +64,7 @@ where
     });
     Router::new()
         .route("/", get(show))
+        .route("/keys/{api_key}", get(show))
         .route("/assets/{version}/{file}", get(serve_asset))
         .fallback(|| async { not_found() })
         .layer(middleware::from_fn(protect))
@@ -103,10 +106,12 @@ async fn show(
             }),
         ),
     };
+    let (path, key) = place(uri.path());
     let mount = page.config.mount_path.as_deref();
-    let mount = mount.unwrap_or_else(|| uri.path()).trim_end_matches('/');
+    let mount = mount.unwrap_or(path).trim_end_matches('/');
     let words = page.config.words_for(&parts);
-    let html = html::render(&page.config, &words, mount, view);
+    let place = Place { mount, key };
+    let html = html::render(&page.config, &words, place, view);
     let mut response = (status, Html(html.into_string())).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -114,6 +119,17 @@ async fn show(
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// The page's own path, and the key whose page it is, as the address spells it.
+///
+/// Why not axum's `Path`: a host's own parameters, which may have any name, are in it as well. `/keys/` is
+/// looked for from the end, because a host's path may hold it too.
+fn place(path: &str) -> (&str, Option<&str>) {
+    match path.rsplit_once("/keys/") {
+        Some((mount, key)) if !key.is_empty() && !key.contains('/') => (mount, Some(key)),
+        _ => (path, None),
+    }
 }
 
 /// By name, because a host may mount the page below parameters of its own.

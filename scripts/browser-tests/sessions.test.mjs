@@ -247,13 +247,31 @@ describe("what is on the screen is what is there", () => {
     await admin.leave();
   });
 
-  for (const file of ["main.js", "preact.js", "words.js", "editor.js"]) {
+  for (const file of ["main.js", "preact.js", "words.js", "list.js"]) {
     it(`without ${file} the page says that it is not whole`, async () => {
       const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"] });
       await admin.page.route(`**/assets/*/${file}`, (route) => route.abort());
       await admin.page.goto(server.url);
       await admin.page.getByRole("alert").getByText("Part of this page could not be loaded.").waitFor();
       assert.equal(await admin.page.getByText("Loading").count(), 0);
+      await admin.leave();
+    });
+  }
+
+  for (const file of ["create.js", "dialog.js"]) {
+    it(`without ${file}, which only a dialog needs, it says so when the dialog is asked for`, async () => {
+      const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"], expectConsole: /dynamically imported module/ });
+      const { page } = admin;
+      await page.route(`**/assets/*/${file}`, (route) => route.abort());
+      await open(admin);
+      await button(page, "Create API Key").click();
+      await page.getByRole("alert").getByText("Part of this page could not be loaded.").waitFor();
+      assert.equal(await page.getByRole("dialog").count(), 0);
+      assert.notEqual(await focused(page), "BODY");
+      await page.unroute(`**/assets/*/${file}`);
+      await button(page, "Reload the page").click();
+      await button(page, "Create API Key").click();
+      await dialog(page, "Create API Key").waitFor();
       await admin.leave();
     });
   }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { API, button, dialog, makeKey, person, record } from "./harness.mjs";
-import { fillCreate, focused, kept, onServer, open, sampleKey, scopesOf, server } from "./steps.mjs";
+import { fillCreate, focused, kept, onServer, open, sampleKey, scopesOf, server, summary } from "./steps.mjs";
 
 describe("who sees what", () => {
   onServer();
@@ -95,7 +95,7 @@ describe("where self-service is off", () => {
     await record(page, "16-self-service-off");
     const selector = "A".repeat(16);
     const [first, second] = [{ ...sampleKey(1), secrets: [{ selector }] }, sampleKey(2)];
-    await page.route(`${API}/credentials?*`, (route) => route.fulfill({ json: { items: [second, first], next_cursor: null } }));
+    await page.route(`${API}/credentials?*`, (route) => route.fulfill({ json: { items: [second, first].map(summary), next_cursor: null } }));
     const asked = [];
     for (const key of [first, second]) {
       await page.route(`${API}/credentials/${key.id}`, (route) => {
@@ -255,7 +255,7 @@ describe("speed", () => {
     await page.route(`${API}/credentials?*`, (route) => {
       const from = Number(new URL(route.request().url()).searchParams.get("cursor") ?? 0);
       const next = from + 100;
-      return route.fulfill({ json: { items: keys.slice(from, next), next_cursor: next < keys.length ? String(next) : null } });
+      return route.fulfill({ json: { items: keys.slice(from, next).map(summary), next_cursor: next < keys.length ? String(next) : null } });
     });
     const session = await admin.context.newCDPSession(page);
     await session.send("Performance.enable");
@@ -282,6 +282,9 @@ describe("speed", () => {
     await button(page, "Next").click();
     await page.getByText("101–200 of 1,000 keys", { exact: true }).waitFor();
 
+    const edited = keys.find(({ name }) => name === "Key 900");
+    await page.route(`${API}/credentials/${edited.id}`, (route) => route.fulfill({ json: edited }));
+    await page.route(`${API}/credentials/${edited.id}/scopes/preview`, (route) => route.fulfill({ json: { added: [], removed: [], unused_30d: [] } }));
     const before = await scriptTime(session);
     await button(page, "Scopes of Key 900").click();
     await dialog(page, "Edit Scopes").getByText("No changes", { exact: true }).waitFor();

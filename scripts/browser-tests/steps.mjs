@@ -64,6 +64,19 @@ export function sampleKey(number) {
     id, name: `Key ${number}`, api_type: number % 3 ? "apiv2" : "fhir", client_id: `cred_sandbox_${id.slice(-22)}`, environment: "sandbox",
     scopes: number % 3 ? ["system/patients.read", "system/bills.read", "system/bills.write"] : ["system/Patient.read"], status: "active",
     created_at: new Date(Date.UTC(2026, 0, 1) + number * 3_600_000).toISOString(), created_by: "alder-admin", expires_at: null,
-    revoked_at: null, revoked_by: null, last_used_at: number % 2 ? new Date(Date.now() - number * 600_000).toISOString() : null, version: 1, secrets: [],
+    description: "", disabled_at: null, revoked_at: null, revoked_by: null, allowed_networks: [], jwks_uri: null, keys: [], workloads: [], last_used_at: number % 2 ? new Date(Date.now() - number * 600_000).toISOString() : null, version: 1, secrets: [],
   };
+}
+
+/** A key as `view=summary` has it: counts in place of scopes. */
+export function summary({ scopes, ...key }) {
+  const isBroad = (scope) => !scope.includes("/") || scope.includes("*");
+  const count = (right) => scopes.filter((scope) => !isBroad(scope) && scope.endsWith(right)).length;
+  return { ...key, scope_counts: { read: count(".read"), write: count(".write"), broad: scopes.filter(isBroad).length, unused_30d: 0 }, full_access: scopes.includes("apiv2") };
+}
+
+/** Opens a key's own page, as a link does, and waits until it stands. */
+export async function openKey(someone, { id }) {
+  await someone.page.goto(`${server.url}/keys/${id}`);
+  await someone.page.locator("#key .loading").waitFor({ state: "detached" });
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { API, button, makeKey, person, picture } from "./harness.mjs";
-import { onServer, sampleKey, server } from "./steps.mjs";
+import { onServer, sampleKey, server, summary } from "./steps.mjs";
 
 /** Letters become Greek, what stands in braces stays. */
 const disguise = (text) => text.replace(/\{\w+\}|[A-Za-z]/g, (part) => (part.length > 1 ? part : "Ω"));
@@ -24,6 +24,10 @@ async function pseudo(user) {
     const blank = (value) => (Array.isArray(value) ? value.map(blank) : value && typeof value === "object"
       ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, ["label", "description"].includes(key) ? "…" : blank(each)])) : value);
     await route.fulfill({ json: blank(catalog) });
+  });
+  await someone.page.route("**/settings/api-access{,/keys/*}", async (route) => {
+    const html = await (await route.fetch()).text();
+    await route.fulfill({ contentType: "text/html", body: html.replace(/&quot;(label|description)&quot;:&quot;.*?&quot;/g, "&quot;$1&quot;:&quot;…&quot;") });
   });
   return someone;
 }
@@ -148,7 +152,7 @@ describe("in a made-up language", () => {
     await look("deleted");
 
     const keys = Array.from({ length: 120 }, (_, at) => ({ ...sampleKey(at + 1), name: `Κλειδί ${at}`, created_by: "1", client_id: `1_${at}`, scopes: at % 2 ? [] : ["apiv2"], status: at ? "active" : "expired" }));
-    await page.route(`${API}/credentials?*`, (route) => route.fulfill({ json: { items: keys, next_cursor: null } }));
+    await page.route(`${API}/credentials?*`, (route) => route.fulfill({ json: { items: keys.map(summary), next_cursor: null } }));
     await page.goto(server.url);
     await page.locator(".pager").waitFor();
     await look("list");

@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::{Value, json};
 
 use super::{
-    asset,
+    asset::{self, Asset, When},
     config::{PageConfig, ShownNames},
     words::Words,
 };
@@ -37,13 +37,27 @@ pub(super) struct Admin<'a> {
     pub(super) names: &'a ShownNames,
 }
 
-/// The whole document. `mount` is the page's own path without a trailing slash.
-pub(super) fn render(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> Markup {
+/// Which page it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The page's own path without a trailing slash.
+    pub(super) mount: &'a str,
+    /// The key whose page it is, as its address spells it; `None` for the list.
+    pub(super) key: Option<&'a str>,
+}
+
+/// The whole document.
+pub(super) fn render(
+    config: &PageConfig,
+    words: &Words,
+    place: Place<'_>,
+    view: View<'_>,
+) -> Markup {
     let say = |key| words.say(key, &[]);
     html! {
         (DOCTYPE)
         html lang=(words.lang()) dir=(words.dir()) {
-            (head(config, words, mount, view))
+            (head(config, words, place, view))
             body {
                 a class="skip" href="#main" { (say("skip")) }
                 header class="bar" {
@@ -58,7 +72,7 @@ pub(super) fn render(config: &PageConfig, words: &Words, mount: &str, view: View
                 }
                 main id="main" tabindex="-1" {
                     @match view {
-                        View::Admin(view) => (admin(config, words, view)),
+                        View::Admin(view) => (admin(config, words, place, view)),
                         View::SignedOut => (lone(config, words, "signed_out", true)),
                         View::NotAdmin => (lone(config, words, "not_admin", false)),
                         View::Unavailable => (lone(config, words, "page.unavailable", false)),
@@ -69,8 +83,13 @@ pub(super) fn render(config: &PageConfig, words: &Words, mount: &str, view: View
     }
 }
 
-fn head(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> Markup {
-    let asset = |name: &str| format!("{mount}/assets/{}/{name}", *asset::VERSION);
+fn head(config: &PageConfig, words: &Words, place: Place<'_>, view: View<'_>) -> Markup {
+    let asset = |name: &str| format!("{}/assets/{}/{name}", place.mount, *asset::VERSION);
+    let (own, start) = match place.key {
+        None => (When::List, "main.js"),
+        Some(_) => (When::KeyPage, "key.js"),
+    };
+    let is_first = |file: &&Asset| file.is_module() && [When::Start, own].contains(&file.when);
     html! {
         head {
             meta charset="utf-8";
@@ -81,11 +100,11 @@ fn head(config: &PageConfig, words: &Words, mount: &str, view: View<'_>) -> Mark
             link rel="stylesheet" href=(asset("page.css"));
             @if let Some(url) = &config.stylesheet { link rel="stylesheet" href=(url); }
             @if let View::Admin(_) = view {
-                @for file in asset::FILES.iter().filter(|file| file.is_module()) {
+                @for file in asset::FILES.iter().filter(is_first) {
                     link rel="modulepreload" href=(asset(file.name));
                 }
                 script src=(asset(asset::WATCH)) async {}
-                script type="module" src=(asset("main.js")) {}
+                script type="module" src=(asset(start)) {}
             }
         }
     }
@@ -112,52 +131,88 @@ fn lone(config: &PageConfig, words: &Words, sentence: &str, sign_in: bool) -> Ma
     }
 }
 
-fn admin(config: &PageConfig, words: &Words, view: Admin<'_>) -> Markup {
+fn admin(config: &PageConfig, words: &Words, place: Place<'_>, view: Admin<'_>) -> Markup {
     let values = [
         ("tenant", html! { (config.tenant) }),
         ("support", support(config)),
         ("tenantName", html! { bdi { (view.names.tenant) } }),
         ("personName", html! { bdi { (view.names.person) } }),
     ];
-    let say = |key| words.say(key, &values);
+    html! {
+        div id="app" data-settings=(settings(config, words, place, view)) {
+            @match place.key {
+                None => (top(words, view, &values)),
+                Some(_) => (way_back(words, place, view, &values)),
+            }
+            @if !view.self_service {
+                div class="note" role="note" { p { (words.say("self_service_off", &values)) } }
+            }
+            noscript { div class="note warn" { p { (words.say("page.no_script", &values)) } } }
+            (incomplete(config, words))
+            div id="root" {
+                @if place.key.is_none() {
+                    div id="list" { p class="muted loading" { (words.say("list.loading", &values)) } }
+                } @else {
+                    div id="key" { h1 { (words.say("title", &values)) } }
+                }
+            }
+            @if view.self_service && place.key.is_none() { (advice(words, &values)) }
+        }
+    }
+}
+
+/// The heading of the list, and what its keys are.
+fn top(words: &Words, view: Admin<'_>, values: &[(&str, Markup)]) -> Markup {
+    let say = |key| words.say(key, values);
     let note = match view.environment {
         Environment::Sandbox => "sandbox.note",
         Environment::Production => "production.note",
     };
     html! {
-        div id="app" data-settings=(settings(config, words, view)) {
-            div class="top" {
-                div {
-                    div class="title" {
-                        h1 tabindex="-1" { (say("title")) }
-                        @if let Environment::Sandbox = view.environment {
-                            span class="badge" { (say("sandbox")) }
-                        }
-                    }
-                    p class="who" { (say("who")) }
-                    p class="lead" { (say("lead")) }
-                    @if view.self_service && !words.is_empty(note) {
-                        p class="lead" { (say(note)) }
-                    }
+        div class="top" {
+            div {
+                div class="title" { h1 tabindex="-1" { (say("title")) } (environment(words, view)) }
+                p class="who" { (say("who")) }
+                p class="lead" { (say("lead")) }
+                @if view.self_service && !words.is_empty(note) {
+                    p class="lead" { (say(note)) }
                 }
-                div id="actions" {}
             }
-            @if !view.self_service {
-                div class="note" role="note" { p { (say("self_service_off")) } }
+            div id="actions" {}
+        }
+    }
+}
+
+/// Above a key: the way to the list, and for whom the page is.
+fn way_back(words: &Words, place: Place<'_>, view: Admin<'_>, values: &[(&str, Markup)]) -> Markup {
+    let list = if place.mount.is_empty() {
+        "/"
+    } else {
+        place.mount
+    };
+    html! {
+        div class="way" {
+            nav aria-label=(words.say("way", &[])) {
+                a href=(list) { (words.say("title", &[])) }
             }
-            noscript { div class="note warn" { p { (say("page.no_script")) } } }
-            (incomplete(config, words))
-            div id="root" {
-                div id="list" { p class="muted loading" { (say("list.loading")) } }
-            }
-            @if view.self_service { (advice(words, &values)) }
+            span { (words.say("who", values)) } (environment(words, view))
+        }
+    }
+}
+
+fn environment(words: &Words, view: Admin<'_>) -> Markup {
+    html! {
+        @if let Environment::Sandbox = view.environment {
+            span class="badge" { (words.say("sandbox", &[])) }
         }
     }
 }
 
 /// The settings for the page's scripts.
-fn settings(config: &PageConfig, words: &Words, view: Admin<'_>) -> String {
+fn settings(config: &PageConfig, words: &Words, place: Place<'_>, view: Admin<'_>) -> String {
     json!({
+        "base": place.mount,
+        "key": place.key,
         "actor": view.actor,
         "admins": config.admins,
         "api": config.admin_api,
@@ -216,8 +271,8 @@ fn support(config: &PageConfig) -> Markup {
     }
 }
 
-/// What the page must know of each API type and the catalogue's JSON does not say: which scopes
-/// exclude others or need company, and where the scopes are documented.
+/// What the page must know of each API type before it has the catalogue, and what the catalogue's JSON does
+/// not say: which scopes exclude others or need company, and where the scopes are documented.
 pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
     let rules = |api_type: &ApiType| {
         let refused = |names: &[&str]| {
@@ -230,6 +285,9 @@ pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
         let on_behalf = api_type.on_behalf_of();
         let on_behalf = on_behalf.and_then(|rule| api_type.scope_at(rule.scope));
         json!({
+            "id": api_type.id().as_str(),
+            "label": api_type.label(),
+            "description": api_type.description(),
             "documentation": config.documentation.get(api_type.id().as_str()),
             "fullAccessExcludes": match (full, resource) {
                 (Some(full), Some(resource)) => refused(&[full, &resource.name]),
@@ -238,11 +296,8 @@ pub(super) fn api_types(catalog: &ScopeCatalog, config: &PageConfig) -> Value {
             "onBehalfNeedsCompany": on_behalf.is_some_and(|scope| refused(&[&scope.name])),
         })
     };
-    catalog
-        .api_types()
-        .iter()
-        .map(|api_type| (api_type.id().as_str().to_owned(), rules(api_type)))
-        .collect()
+    let api_types = catalog.api_types().iter();
+    api_types.map(|api_type| rules(api_type)).collect()
 }
 
 #[cfg(test)]
@@ -278,7 +333,11 @@ mod tests {
         let json = serde_json::json!({ "sign_in": hostile, "title": hostile }).to_string();
         let words = Words::parse("en", &json).unwrap();
         for view in [View::SignedOut, View::NotAdmin, View::Unavailable, admin] {
-            let page = render(&config, &words, hostile, view).into_string();
+            let place = Place {
+                mount: hostile,
+                key: Some(hostile),
+            };
+            let page = render(&config, &words, place, view).into_string();
             assert!(!page.contains("<script>"), "{page}");
             assert!(!page.contains("alert('&')"), "{page}");
             assert!(page.contains("&quot;&gt;&lt;script&gt;"), "{page}");
@@ -289,18 +348,24 @@ mod tests {
     fn the_rules_of_each_api_type_are_told() {
         let config = PageConfig::default().documentation("fhir", "https://docs.example.org");
         let found = api_types(&ScopeCatalog::elation(), &config);
-        let expected = json!({
-            "apiv2": {
+        let expected = json!([
+            {
+                "id": "apiv2",
+                "label": "Elation APIv2",
+                "description": found[0]["description"],
                 "documentation": null,
                 "fullAccessExcludes": true,
                 "onBehalfNeedsCompany": true,
             },
-            "fhir": {
+            {
+                "id": "fhir",
+                "label": "FHIR",
+                "description": found[1]["description"],
                 "documentation": "https://docs.example.org",
                 "fullAccessExcludes": false,
                 "onBehalfNeedsCompany": false,
             },
-        });
+        ]);
         assert_eq!(found, expected);
     }
 }

@@ -26,17 +26,19 @@ const secondsLeft = (response, { effective_everywhere_at: at }) => {
 const is = (id) => ({ credential }) => credential?.id === id;
 const isCatalog = ({ api_types: apiTypes }) => Array.isArray(apiTypes);
 const isList = ({ items }) => Array.isArray(items);
+/** The secret is gone from the list, or ends no later than the change holds everywhere. */
+const hasEnded = (id, selector) => (answer) => is(id)(answer) && (answer.credential.secrets ?? [])
+  .every((secret) => secret.selector !== selector || (secret.expires_at && Date.parse(secret.expires_at) <= Date.parse(answer.effective_everywhere_at)));
 const sameScopes = (a, b) => Array.isArray(a) && a.length === b.length && a.every((scope) => b.includes(scope));
 
 export function connect(base, expectedTenant) {
   /** `isRight` looks at a success: nothing is believed that does not say so itself. */
-  const call = async (method, path, isRight, { body, version, idempotencyKey } = {}) => {
+  const call = async (method, path, isRight, { body, version, idempotencyKey, changes = method !== "GET" } = {}) => {
     const headers = { Accept: "application/json", "X-Expected-Tenant": expectedTenant };
     if (body) headers["Content-Type"] = "application/json";
     if (version !== undefined) headers["If-Match"] = `"${version}"`;
     if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
     const asked = `${method} ${base}${path.split("?")[0]}`;
-    const changes = method !== "GET";
     let response;
     let text;
     try {
@@ -78,15 +80,31 @@ export function connect(base, expectedTenant) {
     throw new Refused("not_ours", { asked, answer, unsure: changes && response.status < 400 });
   };
   const at = (id) => `/credentials/${encodeURIComponent(id)}`;
+  const query = (values) => {
+    const text = new URLSearchParams(Object.entries(values).filter(([, value]) => value)).toString();
+    return text && `?${text}`;
+  };
+  const hasStatus = (id, status) => (answer) => is(id)(answer) && answer.credential.status === status;
   return {
     catalog: () => call("GET", "/catalog", isCatalog),
-    list: (cursor) => call("GET", `/credentials?limit=100${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, isList),
+    policy: () => call("GET", "/policy", ({ max_overlap_seconds: most }) => typeof most === "number"),
+    list: (cursor) => call("GET", `/credentials${query({ view: "summary", limit: 100, cursor })}`, isList),
     get: (id) => call("GET", at(id), (key) => key.id === id),
+    usage: (id) => call("GET", `${at(id)}/usage?days=30`, ({ days }) => Array.isArray(days)),
+    refusals: (id) => call("GET", `${at(id)}/refusals`, isList),
+    events: (id, limit, cursor) => call("GET", `/audit-events${query({ credential_id: id, limit, cursor })}`, isList),
+    preview: (id, scopes) => call("POST", `${at(id)}/scopes/preview`, ({ removed, unused_30d: unused }) => Array.isArray(removed) && Array.isArray(unused), { body: { scopes }, changes: false }),
     create: (body, idempotencyKey) => call("POST", "/credentials",
       (made) => typeof made.credential?.id === "string" && typeof made.client_secret === "string", { body, idempotencyKey }),
-    rename: (id, version, name) => call("PATCH", at(id), (key) => key.id === id && typeof key.name === "string", { body: { name }, version }),
+    edit: (id, version, changes) => call("PATCH", at(id), (key) => key.id === id && Object.keys(changes).every((name) => name in key), { body: changes, version }),
     setScopes: (id, version, scopes) => call("PUT", `${at(id)}/scopes`,
       (made) => is(id)(made) && sameScopes(made.credential.scopes, scopes), { body: { scopes }, version }),
-    revoke: (id) => call("DELETE", at(id), (gone, { status }) => status === 200 && is(id)(gone) && gone.credential.status === "revoked"),
+    addSecret: (id, overlap, idempotencyKey) => call("POST", `${at(id)}/secrets`,
+      (made) => typeof made.secret?.selector === "string" && typeof made.client_secret === "string", { body: { overlap_seconds: overlap }, idempotencyKey }),
+    endSecret: (id, selector) => call("DELETE", `${at(id)}/secrets/${encodeURIComponent(selector)}`, hasEnded(id, selector)),
+    disable: (id) => call("POST", `${at(id)}/disable`, (answer) => is(id)(answer) && Boolean(answer.credential.disabled_at)),
+    enable: (id) => call("POST", `${at(id)}/enable`, (answer) => is(id)(answer) && answer.credential.disabled_at === null),
+    revoke: (id) => call("DELETE", at(id), (answer, { status }) => status === 200 && hasStatus(id, "revoked")(answer)),
+    revokeAll: (count) => call("POST", "/credentials/revoke-all", ({ effective_everywhere_at: when }) => typeof when === "string", { body: { confirm: String(count) } }),
   };
 }

@@ -1,15 +1,20 @@
 // The dialog that edits a key's scopes: which are chosen is the state, all else follows from it.
 
-import { Dialog, Working, bdi, button, explain, field, fold, guardLeaving, h, hasWords, hidden, icon, lastUse, newId, newTab, note, number, t } from "./ui.js";
-import { changeInWords, combine, effective, excludes, holdsWrite, inWords, lonely, minus, readNames, readOnly, same, scopesOf, unknown, withoutWrite } from "./selection.js";
+import { ago, bdi, button, explain, field, fold, h, hasWords, hidden, icon, newId, newTab, note, number, t } from "./ui.js";
+import { Dialog, Working, guardLeaving, lastUse } from "./dialog.js";
+import { changeInWords, combine, countsOf, effective, excludes, holdsWrite, inWords, lonely, minus, readNames, readOnly, same, scopesOf, unknown, withoutWrite } from "./selection.js";
 
 /** Unknown names that are repeated; whoever pastes a whole document need not read it again. */
 const MOST_NAMES = 30;
+/** Scopes that the footer names; the rest is counted. */
+const MOST_REMOVED = 3;
+/** How long nothing is ticked before the server is asked what a change would do. */
+const PAUSE_MS = 250;
 
 export class Editor extends Working {
   constructor(props) {
     super(props);
-    const { apiKey, apiType: { index } } = props;
+    const { apiKey, apiType: { index }, without = [] } = props;
     const base = new Set(apiKey.scopes);
     const isPartly = (category) => {
       const scopes = category.resources.flatMap(scopesOf);
@@ -19,8 +24,9 @@ export class Editor extends Working {
     this.version = apiKey.version;
     this.ids = { panel: newId(), count: newId(), about: newId(), paste: newId() };
     this.state = {
-      base, chosen: base, query: "", only: null, lastUsed: apiKey.last_used_at, pasting: false, paste: "", pasted: null, gone: false, isUnsure: false,
-      open: new Set(index.categories.filter(isPartly).map(({ id }) => id)),
+      base, chosen: minus(base, new Set(without)), query: "", only: null, lastUsed: apiKey.last_used_at, pasting: false, paste: "", pasted: null, gone: false, isUnsure: false,
+      foreseen: null, unused: new Set(),
+      open: new Set(index.categories.filter((category) => isPartly(category) || category.resources.flatMap(scopesOf).some((scope) => without.includes(scope))).map(({ id }) => id)),
       // First where something of it is held, so that nobody misses it; last otherwise, because least is best.
       broadFirst: index.broad.some(({ scope }) => base.has(scope)),
     };
@@ -29,10 +35,34 @@ export class Editor extends Working {
 
   componentDidMount() {
     this.stopGuard = guardLeaving(() => this.isChanged());
+    this.foresee();
+  }
+
+  componentDidUpdate(_, { base, chosen }) {
+    if (base === this.state.base && chosen === this.state.chosen) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.foresee(), PAUSE_MS);
   }
 
   componentWillUnmount() {
+    clearTimeout(this.timer);
     this.stopGuard();
+  }
+
+  /** Asks what the change would do to the calls of the last 30 days. An answer about another selection is dropped. */
+  async foresee() {
+    const { chosen } = this.state;
+    const scopes = [...this.wanted()].sort();
+    let foreseen;
+    try {
+      const { removed, unused_30d: unused } = await this.props.api.preview(this.props.apiKey.id, scopes);
+      foreseen = { removed };
+      this.setState({ unused: new Set(unused) });
+    } catch {
+      // Saving says what is wrong; here the effect is not known.
+      foreseen = { removed: null };
+    }
+    if (chosen === this.state.chosen) this.setState({ foreseen: { ...foreseen, of: chosen } });
   }
 
   wanted({ chosen } = this.state) {
@@ -147,8 +177,14 @@ export class Editor extends Working {
   }
 
   saved({ credential, seconds }) {
-    this.props.onChanged(credential);
+    this.tell(credential);
     this.close(seconds ? this.say("ok", "editor.done.soon", { count: seconds }) : this.say("ok", "editor.done"));
+  }
+
+  /** What changed, with the counts that the list shows. */
+  tell(key) {
+    const { onChanged, apiType: { index } } = this.props;
+    onChanged({ ...key, ...countsOf(index, key.scopes, this.state.unused) });
   }
 
   async failed(error, scopes) {
@@ -183,7 +219,7 @@ export class Editor extends Working {
       this.saved({ credential: newer }); // an earlier attempt of ours, or the same idea
       return;
     }
-    this.props.onChanged(newer);
+    this.tell(newer);
     const before = this.state.base;
     this.version = newer.version;
     this.setState({ base: theirs });
@@ -275,7 +311,33 @@ export class Editor extends Working {
     const isEmpty = wanted.size === 0;
     const rest = isEmpty ? t(lastUsed ? "editor.empty.used" : "editor.empty.yet") : alone && t("editor.lonely", { name: alone.name });
     const kind = isEmpty && lastUsed ? " alarm" : rest || everything ? " attention" : "";
-    return h("p", { class: `summary${kind}`, role: "status" }, [text || t("change.none"), rest].filter(Boolean).join(". "));
+    return h("div", { class: "outlook" },
+      h("p", { class: `summary${kind}`, role: "status" }, [text || t("change.none"), rest].filter(Boolean).join(". ")),
+      this.outlook(minus(base, wanted)));
+  }
+
+  /** What the change would have done to the calls of the last 30 days. */
+  outlook(gone) {
+    const { index } = this.props.apiType;
+    const { foreseen, chosen, lastUsed } = this.state;
+    if (!gone.size || foreseen?.of !== chosen) return h("p", { class: "preview", role: "status" });
+    if (!foreseen.removed) return h("p", { class: "preview", role: "status" }, t("preview.unknown"));
+    const used = foreseen.removed.filter(({ requests_30d: count }) => count > 0).sort((a, b) => b.requests_30d - a.requests_30d);
+    const named = used.length ? used.map(({ scope }) => scope) : [...gone];
+    const names = named.slice(0, MOST_REMOVED).map((scope) => index.scopes.get(scope)?.name ?? scope).join(", ");
+    const rest = named.length - MOST_REMOVED;
+    const all = rest > 0 ? `${names}, ${t("and_more", { count: rest })}` : names;
+    // Of a key that was never used that is no news.
+    if (!used.length) return h("p", { class: "preview", role: "status" }, lastUsed && t("preview.unused", { names: all }));
+    const last = used.map(({ last_used_at: at }) => at).filter(Boolean).sort().at(-1);
+    const count = used.reduce((sum, { requests_30d: each }) => sum + each, 0);
+    return h("p", { class: "preview alarm", role: "status" }, t(last ? "preview.used" : "preview.used.some", { names: all, count, ago: last && ago(last) }));
+  }
+
+  /** Said at a scope that the key holds and did not use, unless nothing was used at all. */
+  idle(scope) {
+    const { unused, base, lastUsed } = this.state;
+    return lastUsed && base.has(scope) && unused.has(scope) && h("span", { class: "unused" }, t("editor.unused"));
   }
 
   /** What of the catalogue is looked for, and how much that is. */
@@ -320,7 +382,7 @@ export class Editor extends Working {
   resource({ id, label, read, write }, chosen, isCovered) {
     const about = (right) => `${this.ids.about}-${id}-${right}`;
     const line = (scope, right) => scope && h("span", { class: "right" },
-      h("span", { class: "word" }, t(`editor.${right}`)), h("span", { id: about(right), class: "muted" }, scope.description, " ", h("code", { translate: false }, scope.scope)));
+      h("span", { class: "word" }, t(`editor.${right}`)), h("span", { id: about(right), class: "muted" }, scope.description, " ", h("code", { translate: false }, scope.scope), " ", this.idle(scope.scope)));
     const cell = (scope, right, only) => h("td", {}, scope
       ? h("label", { class: "tick" }, h("input", { type: "checkbox", "data-scope": scope.scope, "aria-label": t("editor.scope", { resource: label, right: t(`editor.${right}`).toLowerCase() }),
         "aria-describedby": about(right), checked: chosen.has(scope.scope), disabled: isCovered, onchange: ({ currentTarget }) => this.tick([scope.scope], currentTarget.checked) }))
@@ -334,7 +396,7 @@ export class Editor extends Working {
     const { index, rules } = this.props.apiType;
     return h("fieldset", { class: "broad" }, h("legend", {}, t("editor.broad")), h("p", { class: "muted" }, t("editor.broad.hint")),
       scopes.map(({ scope, name, description, right }) =>
-        this.choice({ scope, name, about: [`${description}. `, h("code", { translate: false }, scope)], chosen,
+        this.choice({ scope, name, about: [`${description}. `, h("code", { translate: false }, scope), " ", this.idle(scope)], chosen,
           disabled: excludes(index, chosen, rules) && (right === "read" || right === "write") })));
   }
 

@@ -1,19 +1,25 @@
-// Starts the page: loads the data, and draws list and dialogs anew whenever something changed.
+// The list of keys: loads them, and draws list and dialogs anew whenever something changed.
 
 import { render } from "./preact.js";
-import { connect } from "./api.js";
-import { Component, bdi, button, explain, h, icon, note, settings, t } from "./ui.js";
-import { Editor } from "./editor.js";
-import { Create, Delete, Rename, Secret, findOrphan } from "./keys.js";
-import { emptyView, listView, select } from "./list.js";
-import { indexScopes } from "./selection.js";
+import { App, started } from "./app.js";
+import { bdi, button, explain, h, icon, settings, t } from "./ui.js";
+import { emptyView, listView, select, summaryOf } from "./list.js";
 
-const api = connect(settings.api, settings.expectedTenant);
+/** What somebody looked for is there again after a visit to a key's page. */
+const VIEW = { query: "", filter: "all", sort: { by: "created", down: true }, page: 0 };
 
-class App extends Component {
+function remember(view) {
+  try {
+    history.replaceState({ ...history.state, view }, "");
+  } catch {
+    // A browser that has had enough of it for now: then the way back shows all keys.
+  }
+}
+
+class Keys extends App {
   constructor(props) {
     super(props);
-    this.state = { phase: "loading", keys: [], more: null, query: "", filter: "all", sort: { by: "created", down: true }, page: 0, leak: null, dialog: null, note: null };
+    this.state = { ...this.state, ...VIEW, ...history.state?.view, phase: "loading", keys: [], more: null, leak: null };
     this.gone = new Set();
     this.edits = 0;
   }
@@ -25,8 +31,11 @@ class App extends Component {
     this.componentDidUpdate();
   }
 
-  /** The button stands beside the heading, which the server wrote. */
   componentDidUpdate() {
+    const { query, filter, sort, page } = this.state;
+    const view = { query, filter, sort, page };
+    if (JSON.stringify(history.state?.view ?? VIEW) !== JSON.stringify(view)) remember(view);
+    // The button stands beside the heading, which the server wrote.
     render(this.isEmpty() || this.state.phase !== "ready" ? null : this.createButton(), document.getElementById("actions"));
   }
 
@@ -38,9 +47,8 @@ class App extends Component {
     this.setState({ phase: "loading", slow: false, error: null });
     const timer = setTimeout(() => this.setState({ slow: true }), 4000);
     try {
-      const [catalog, first] = await Promise.all([api.catalog(), api.list()]);
-      const apiTypes = new Map(catalog.api_types.map((apiType) => [apiType.id, { ...apiType, index: indexScopes(apiType), rules: settings.apiTypes[apiType.id] ?? {} }]));
-      this.setState({ phase: "ready", apiTypes, keys: first.items, more: first.next_cursor ? "loading" : null });
+      const first = await this.api.list();
+      this.setState({ phase: "ready", keys: first.items, more: first.next_cursor ? "loading" : null });
       if (first.next_cursor) await this.loadRest(first.next_cursor);
     } catch (error) {
       this.refused(error);
@@ -56,7 +64,7 @@ class App extends Component {
     let next = cursor;
     try {
       while (next) {
-        const { items, next_cursor: after } = await api.list(next);
+        const { items, next_cursor: after } = await this.api.list(next);
         this.setState(({ keys }) => {
           const known = new Set(keys.map(({ id }) => id));
           return { keys: [...keys, ...items.filter(({ id }) => !known.has(id) && !this.gone.has(id))] };
@@ -77,9 +85,9 @@ class App extends Component {
     this.isRefreshing = true;
     const { edits } = this;
     try {
-      let { items: keys, next_cursor: cursor } = await api.list();
+      let { items: keys, next_cursor: cursor } = await this.api.list();
       while (cursor) {
-        const next = await api.list(cursor);
+        const next = await this.api.list(cursor);
         keys = [...keys, ...next.items];
         cursor = next.next_cursor;
       }
@@ -94,12 +102,13 @@ class App extends Component {
   }
 
   /** Shows the newer state of a key, on top if it is new. */
-  put(key, changes) {
+  put(newer, changes, then) {
+    const key = summaryOf(newer, this.state.keys.find(({ id }) => id === newer.id));
     this.edits += 1;
     this.setState(({ keys }) => ({
       keys: keys.some(({ id }) => id === key.id) ? keys.map((each) => (each.id === key.id ? key : each)) : [key, ...keys],
       ...changes,
-    }));
+    }), then);
   }
 
   drop(id, changes, then) {
@@ -108,45 +117,27 @@ class App extends Component {
     this.setState(({ keys }) => ({ keys: keys.filter((key) => key.id !== id), ...changes }), then);
   }
 
-  refused(error) {
-    // Nothing here belongs to who is signed in now.
-    if (error.code === "tenant_changed") this.setState({ foreign: true });
-    if (error.code === "not_found" || error.code === "revoked") this.refresh();
-  }
-
-  say(kind, ...content) {
-    return { kind, content };
-  }
-
-  open(dialog) {
-    this.setState({ dialog, note: null });
-  }
-
-  close(changes, then) {
-    this.setState({ dialog: null, ...changes }, then);
-  }
-
   create() {
-    this.open((props) => h(Create, { ...props, apiTypes: this.state.apiTypes,
+    this.loadPolicy();
+    this.open(() => Promise.all([import("./create.js"), import("./secret.js")]), ([{ Create, findOrphan }, { Secret }], props) => h(Create, { ...props,
       known: () => new Set(this.state.keys.map(({ id }) => id)),
       onReplaced: ({ id }) => this.drop(id),
       onCreated: ({ credential, client_secret: secret }, lost) => {
-        this.put(credential, { query: "", filter: "all", leak: null, page: 0, sort: { by: "created", down: true } });
-        this.open((more) => h(Secret, { ...more, credential, secret, onClose: (thenEdit) => {
+        this.put(credential, { ...VIEW, leak: null, dialog: (more) => h(Secret, { ...more, credential, secret, onClose: (thenEdit) => {
           if (thenEdit) this.scopes(credential);
           else this.close({ note: this.say("ok", t("create.done", { name: bdi(credential.name) })) }, () => this.focusRow(credential.id, "scopes"));
-          this.lookForOrphans(lost);
-        } }));
+          this.lookForOrphans(lost, findOrphan);
+        } }) });
       },
       onClose: (lost) => this.close({}, () => {
         document.getElementById("create")?.focus();
-        this.lookForOrphans(lost);
+        this.lookForOrphans(lost, findOrphan);
       }),
     }));
   }
 
   /** Keys may have been made whose secret nobody saw: their name, and which were there before. */
-  async lookForOrphans(lost) {
+  async lookForOrphans(lost, findOrphan) {
     if (!lost.size) return;
     await this.refresh();
     for (const [name, before] of lost) {
@@ -157,34 +148,63 @@ class App extends Component {
     }
   }
 
-  scopes(key) {
-    this.open((props) => h(Editor, { ...props, key: key.id, apiKey: key, apiType: this.state.apiTypes.get(key.api_type),
+  scopes({ id }) {
+    this.open(() => Promise.all([import("./editor.js"), this.catalog(), this.api.get(id)]), ([{ Editor }, types, key], props) => h(Editor, { ...props, key: id, apiKey: key, apiType: types.get(key.api_type),
       onChanged: (newer) => this.put(newer),
-      onGone: () => this.drop(key.id),
-      onClose: (said) => this.close({ note: said ?? null }, () => this.focusRow(key.id, "scopes")),
+      onGone: () => this.drop(id),
+      onClose: (said) => this.close({ note: said ?? null }, () => this.focusRow(id, "scopes")),
     }));
   }
 
-  rename(key) {
-    this.open((props) => h(Rename, { ...props, apiKey: key,
-      onRenamed: (newer) => {
-        this.put(newer);
-        this.close({ note: this.say("ok", t("rename.done", { from: bdi(key.name), name: bdi(newer.name) })) }, () => this.focusRow(key.id, "rename"));
+  rotate(key) {
+    this.loadPolicy();
+    this.open(() => Promise.all([import("./rotate.js"), import("./secret.js")]), ([{ Rotate }, { Secret }], props) => h(Rotate, { ...props, apiKey: key,
+      onRotated: ({ client_secret: secret }) => {
+        this.refresh();
+        this.setState({ dialog: (more) => h(Secret, { ...more, credential: key, secret, title: t("rotated"), canEdit: false,
+          onClose: () => this.close({ note: this.say("ok", t("rotated.done", { name: bdi(key.name) })) }, () => this.focusRow(key.id, "rotate")) }) });
       },
-      onClose: () => this.close({}, () => this.focusRow(key.id, "rename")),
+      onClose: (isLost) => this.close({}, () => {
+        this.focusRow(key.id, "rotate");
+        if (isLost) this.refresh();
+      }),
     }));
   }
 
   remove(key) {
-    this.open((props) => h(Delete, { ...props, apiKey: key,
+    this.open(() => import("./question.js"), ({ Delete }, props) => h(Delete, { ...props, apiKey: key,
       onDeleted: ({ seconds }) => {
         const { found } = select(this.state);
         const at = found.findIndex(({ id }) => id === key.id);
         const next = found[at + 1] ?? found[at - 1];
-        const words = seconds ? t("delete.done.soon", { name: bdi(key.name), count: seconds }) : t("delete.done", { name: bdi(key.name) });
-        this.drop(key.id, { dialog: null, leak: null, note: this.say("ok", words) }, () => this.focusRow(next?.id, "scopes"));
+        this.drop(key.id, { dialog: null, leak: null, note: this.done("delete.done", seconds, { name: bdi(key.name) }) }, () => this.focusRow(next?.id, "scopes"));
       },
+      onDisabled: ({ credential, seconds }) => this.put(credential, { dialog: null, note: this.done("disable.done", seconds, { name: bdi(key.name) }) }, () => {
+        this.focusRow(key.id, "delete");
+        this.refresh();
+      }),
       onClose: () => this.close({}, () => this.focusRow(key.id, "delete")),
+    }));
+  }
+
+  revokeAll() {
+    this.open(() => import("./question.js"), ({ RevokeAll }, props) => h(RevokeAll, { ...props, keys: this.state.keys,
+      onRefused: (error) => {
+        props.onRefused(error);
+        // Somebody made or deleted a key meanwhile: the number is another one now.
+        if (error.code === "invalid") this.refresh();
+      },
+      onRevoked: ({ seconds }) => {
+        const { length: count } = this.state.keys;
+        this.edits += 1;
+        for (const { id } of this.state.keys) this.gone.add(id);
+        const words = seconds ? t("revoke_all.done.soon", { keys: t("list.count", { count }), count: seconds }) : t("revoke_all.done", { count });
+        this.setState({ dialog: null, leak: null, keys: [], note: this.say("ok", words) }, () => {
+          this.focusHeading();
+          this.refresh();
+        });
+      },
+      onClose: () => this.close({}, () => document.getElementById("revoke-all")?.focus()),
     }));
   }
 
@@ -194,14 +214,6 @@ class App extends Component {
     const target = row?.querySelector(`[data-do="${action}"]`) ?? row?.querySelector("[data-do]");
     if (target) target.focus();
     else this.focusHeading();
-  }
-
-  focusHeading() {
-    (document.querySelector("#list .empty h2") ?? document.querySelector("#app h1")).focus();
-  }
-
-  keepFocus() {
-    if (document.activeElement === document.body && !this.state.dialog) this.focusHeading();
   }
 
   createButton() {
@@ -223,43 +235,33 @@ class App extends Component {
         this.loadRest(this.state.more.cursor);
       },
       scopes: (key) => this.scopes(key),
-      rename: (key) => this.rename(key),
+      rotate: (key) => this.rotate(key),
       remove: (key) => this.remove(key),
+      revokeAll: () => this.revokeAll(),
     };
   }
 
   content(state) {
-    if (state.foreign) return null;
+    if (state.foreign || state.phase === "failed") return null;
     if (state.phase === "loading") {
       return [h("p", { class: "muted loading" }, t("list.loading")), state.slow && h("p", { class: "muted" }, t("list.slow"))];
     }
-    if (state.phase === "failed") return null;
     return this.isEmpty(state) ? emptyView(this.createButton()) : listView(state, this.actions());
   }
 
-  trouble({ foreign, phase, error }) {
-    if (foreign) return explain({ code: "tenant_changed" });
-    return phase === "failed" && explain(error, button({ onclick: () => {
+  trouble({ phase, error }) {
+    return phase === "failed" ? explain(error, button({ onclick: () => {
       this.focusHeading();
       this.load();
-    } }, t("try_again")));
+    } }, t("try_again"))) : null;
   }
 
   render(_, state) {
-    const said = state.note;
-    return [
-      h("div", { id: "status", role: "status" }, said && h("div", { class: `note ${said.kind}` }, icon(said.kind === "ok" ? "check" : "alert"),
-        h("p", {}, said.content),
-        button({ class: "quiet small dismiss", "aria-label": t("dismiss"), onclick: () => this.setState({ note: null }, () => this.focusHeading()) }, icon("close")))),
-      h("div", { id: "trouble", role: "alert" }, this.trouble(state)),
-      h("div", { id: "list" }, this.content(state)),
-      state.dialog?.({ api, onRefused: (error) => this.refused(error) }),
-    ];
+    return this.frame(state, this.trouble(state), h("div", { id: "list" }, this.content(state)));
   }
 }
 
 const root = document.getElementById("root");
 root.replaceChildren();
-document.getElementById("incomplete").replaceChildren();
-render(h(App), root);
-document.documentElement.dataset.started = "true";
+render(h(Keys), root);
+started();

@@ -124,4 +124,14 @@ export function changeInWords(index, from, to) {
   return { everything, text: everything ? [t("change.everything", { count: opened.length }), rest].filter(Boolean).join(". ") : rest };
 }
 
+/** What a list says of a key's scopes, as `view=summary` counts it. */
+export function countsOf(index, scopes, unused = new Set()) {
+  const counted = (right) => scopes.filter((scope) => isListed(index, scope) && rightOf(index, scope) === right).length;
+  const broad = scopes.filter((scope) => index.scopes.has(scope) && !isListed(index, scope)).length;
+  return {
+    scope_counts: { read: counted("read"), write: counted("write"), broad, unused_30d: scopes.filter((scope) => unused.has(scope)).length },
+    full_access: Boolean(index.full && scopes.includes(index.full)),
+  };
+}
+
 export const held = (index, scopes) => capital(inWords(index, new Set(scopes)));

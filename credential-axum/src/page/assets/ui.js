@@ -6,6 +6,7 @@ import english from "./words.js";
 export { Component, h };
 
 export const settings = JSON.parse(document.getElementById("app").dataset.settings);
+settings.apiTypes = Object.fromEntries(settings.apiTypes.map((type) => [type.id, type]));
 
 const table = { ...english, ...settings.words };
 const lang = settings.lang;
@@ -85,6 +86,7 @@ const ICONS = {
   key: "M8 20a4.5 4.5 0 1 1 0-9 4.5 4.5 0 0 1 0 9Zm3.3-7.7L20 3.5M16.5 7l3 3",
   pencil: "m4 20 1-4.5L16 4.5l3.5 3.5L8.5 19 4 20ZM14 6.5l3.5 3.5",
   plus: "M12 5v14M5 12h14",
+  rotate: "M20 11a8 8 0 0 0-14.5-4L3.5 9.5M3.5 4.5v5h5M4 13a8 8 0 0 0 14.5 4l2-2.5M20.5 19.5v-5h-5",
   trash: "M4.5 7h15M9.5 7V4.5h5V7M6.5 7l1 13h9l1-13M10.5 11v5.5M13.5 11v5.5",
 };
 
@@ -124,104 +126,13 @@ export function explain(error, ...more) {
   return note("danger", h("p", {}, text), facts && h("p", { class: "facts" }, facts), ...more);
 }
 
-/**
- * A modal dialog. `leave()` is asked whenever somebody wants out (Escape, a back gesture; a click
- * outside only with `outside`); the dialog is there as long as its owner draws it.
- */
-export class Dialog extends Component {
-  constructor(props) {
-    super(props);
-    this.ids = { title: newId(), lead: newId() };
-  }
-
-  componentDidMount() {
-    this.base.showModal();
-    this.props.opened?.(this.base);
-  }
-
-  render({ title, className, lead, role, describedBy, alert, tools, summary, actions, leave, outside, children }) {
-    const { ids } = this;
-    const described = [lead && ids.lead, describedBy].filter(Boolean).join(" ");
-    const escape = (event) => {
-      event.preventDefault();
-      leave();
-    };
-    return h("dialog", {
-      class: className, role, "aria-labelledby": ids.title, "aria-describedby": described || undefined,
-      onkeydown: (event) => event.key === "Escape" && !event.defaultPrevented && escape(event),
-      oncancel: (event) => event.target === this.base && escape(event),
-      // Browsers let a second Escape or a back gesture through, whatever `cancel` was told.
-      onclose: () => {
-        if (!this.base?.isConnected) return;
-        this.base.showModal();
-        leave();
-      },
-      onpointerdown: (event) => outside && event.target === this.base && isOutside(this.base, event) && leave(),
-    },
-    h("header", {}, h("h2", { id: ids.title, tabindex: "-1" }, title), lead && h("p", { id: ids.lead, class: "muted" }, lead)),
-    tools,
-    h("div", { class: "alerts", role: "alert" }, alert),
-    h("div", { class: "body" }, children),
-    h("footer", {}, summary, h("div", { class: "actions" }, actions)));
-  }
-}
-
-function isOutside(dialog, { clientX, clientY }) {
-  const box = dialog.getBoundingClientRect();
-  return clientX < box.left || clientX > box.right || clientY < box.top || clientY > box.bottom;
-}
-
-/** A dialog's owner that waits for answers: one at a time, and clicks in between do nothing. */
-export class Working extends Component {
-  async work(run) {
-    if (this.isBusy) return;
-    this.isBusy = true;
-    // What was said before goes, and the focus must not go with it.
-    if (this.find(".alerts")?.contains(document.activeElement)) this.find("footer .primary")?.focus();
-    this.setState({ busy: true, slow: false, alert: null });
-    const timer = setTimeout(() => this.setState({ slow: true }), 4000);
-    try {
-      await run();
-    } finally {
-      clearTimeout(timer);
-      this.isBusy = false;
-      this.setState({ busy: false, slow: false });
-    }
-  }
-
-  /** Shows an alert, then puts the focus where it is needed. */
-  alert(alert, focus) {
-    this.setState({ alert }, () => focus && this.find(focus)?.focus());
-  }
-
-  find(selector) {
-    return this.base?.querySelector(selector);
-  }
-
-  alerts({ alert, slow }) {
-    return slow ? note("", h("p", {}, t("slow"))) : alert;
-  }
-
-  action(attributes, ...content) {
-    return button({ ...attributes, "aria-disabled": this.state.busy ? "true" : undefined }, ...content);
-  }
-}
-
-let isLeaving = false;
+/** Whether the page is being loaded anew on purpose: then nothing asks any more. */
+export const leaving = { isMeant: false };
 
 /** Loads the page anew, for whoever is signed in now; nothing that it holds could be saved any more. */
-function startOver() {
-  isLeaving = true;
+export function startOver() {
+  leaving.isMeant = true;
   location.reload();
-}
-
-/** Asks before the page is left while `needed()`. */
-export function guardLeaving(needed) {
-  const ask = (event) => {
-    if (!isLeaving && needed()) event.preventDefault();
-  };
-  addEventListener("beforeunload", ask);
-  return () => removeEventListener("beforeunload", ask);
 }
 
 export class Copy extends Component {
@@ -271,6 +182,8 @@ async function copy(text, near) {
 }
 
 const DATE = new Intl.DateTimeFormat(lang, { dateStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(lang, { month: "short", day: "numeric" });
+const MOMENT = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
 const EXACT = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "long" });
 const RELATIVE = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
 const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
@@ -284,13 +197,20 @@ export function ago(at, now = Date.now()) {
   return t("time.now");
 }
 
+/** Of a secret: whether it still works. */
+export const isLive = ({ expires_at: end }) => !end || Date.parse(end) > Date.now();
+
+/** "in 6 days", at least one. */
+export const inDays = (at) => RELATIVE.format(Math.max(1, Math.ceil((new Date(at) - Date.now()) / DAY_MS)), "day");
+
+/** "Dec 2"; with the year if it is another one. */
+export const day = (at) => (new Date(at).getFullYear() === new Date().getFullYear() ? DAY : DATE).format(new Date(at));
+export const moment = (at) => MOMENT.format(new Date(at));
+
+/** Between each two of a list. */
+export const join = (list, between) => list.flatMap((each, at) => (at ? [between, each] : [each]));
+
 export const exact = (at) => EXACT.format(new Date(at));
 
 export const time = (at, text) =>
   h("time", { datetime: at, title: exact(at) }, text ?? DATE.format(new Date(at)), hidden(` (${exact(at)})`));
-
-/** When a key was last used, in words, and whether that was within a day. */
-export function lastUse(at) {
-  if (!at) return { text: t("use.never"), isRecent: false };
-  return { text: [t("use.last", { ago: ago(at) }), h("span", { class: "muted" }, ` (${exact(at)})`), "."], isRecent: Date.now() - new Date(at) < DAY_MS };
-}

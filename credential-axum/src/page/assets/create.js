@@ -1,0 +1,124 @@
+// The dialog that makes a key.
+
+import { bdi, button, explain, fold, h, isSaid, note, settings, t } from "./ui.js";
+import { Dialog, Working } from "./dialog.js";
+import { expiryFaultOf, expiryField, expiryIds, expiryNow, readExpiry } from "./expiry.js";
+import { faultFrom, focusFault, idsOf, radios, randomText } from "./form.js";
+import { faultOfName, nameFaultOf, nameField } from "./name.js";
+
+export class Create extends Working {
+  constructor(props) {
+    super(props);
+    const types = Object.keys(settings.apiTypes);
+    this.state = { name: "", type: types.length === 1 ? types[0] : null, expiry: expiryNow(null, props.policy) };
+    this.ids = idsOf("form", "name", "nameHint", "nameFault");
+    this.typeIds = idsOf("group", "hint", "fault");
+    this.expiryIds = expiryIds();
+    /** Names whose creation may have happened although no answer came, and which keys were there before. */
+    this.lost = new Map();
+    // One per intended key: the same attempt repeated must not make two.
+    this.attempt = { of: null };
+  }
+
+  leave() {
+    if (!this.isBusy) this.props.onClose(this.lost);
+  }
+
+  submit() {
+    if (this.isBusy) return;
+    const name = this.state.name.trim();
+    const { fault: expiryFault = null } = readExpiry(this.state.expiry, this.props.policy);
+    const faults = { nameFault: faultOfName(name), typeFault: this.state.type ? null : t("fault.type.required"), expiryFault };
+    this.setState(faults, () => focusFault(this.base));
+    if (Object.values(faults).every((fault) => !fault)) this.work(() => this.create(name));
+  }
+
+  /** What is asked for, and its mark. A repeat of the same wish sends the same, to the millisecond of its end. */
+  wish(name) {
+    const { type, expiry } = this.state;
+    const of = JSON.stringify([name, type, expiry]);
+    if (this.attempt.of !== of) {
+      const { expiresAt } = readExpiry(expiry, this.props.policy);
+      this.attempt = { of, key: randomText(), body: { name, api_type: type, ...(expiresAt && { expires_at: expiresAt }) } };
+    }
+    return this.attempt;
+  }
+
+  async create(name) {
+    const { api, policy, known, onCreated } = this.props;
+    const { key, body } = this.wish(name);
+    const before = this.lost.get(name) ?? known();
+    try {
+      const made = await api.create(body, key);
+      this.lost.delete(name);
+      onCreated(made, this.lost);
+    } catch (error) {
+      if (error.unsure || (error.code === "name_taken" && this.lost.has(name))) {
+        this.lost.set(name, before);
+        await this.lookForOrphan(error, name);
+        return;
+      }
+      const faults = { nameFault: nameFaultOf(error), typeFault: faultFrom(error.fields ?? [], "api_type", "type"), expiryFault: expiryFaultOf(error, policy) };
+      this.props.onRefused(error);
+      const isAtField = Object.values(faults).some(Boolean);
+      this.setState({ ...faults, alert: isAtField ? null : explain(error) }, () => focusFault(this.base));
+    }
+  }
+
+  /** The answer got lost. Whether the key is there decides what can be done. */
+  async lookForOrphan(error, name) {
+    let orphan;
+    try {
+      orphan = findOrphan((await this.props.api.list()).items, name, this.lost.get(name));
+    } catch {
+      this.setState({ alert: explain(error, h("p", {}, t("create.lost"), " ", t("create.lost.unchecked", { name: bdi(name) }))) });
+      return;
+    }
+    if (orphan) {
+      this.alert(note("danger", h("p", {}, t("create.orphan", { name: bdi(name) })),
+        h("div", { class: "inline" }, button({ class: "small again", onclick: () => this.work(() => this.replace(orphan, name)) }, t("create.orphan.again")))), ".again");
+    } else if (error.code === "name_taken") {
+      this.setState({ nameFault: t("fault.name.taken") }, () => focusFault(this.base));
+    } else {
+      this.setState({ alert: explain(error, h("p", {}, t("create.lost"), " ", t("create.lost.absent", { name: bdi(name) }))) });
+    }
+  }
+
+  async replace(orphan, name) {
+    try {
+      this.props.onReplaced((await this.props.api.revoke(orphan.id)).credential);
+    } catch (error) {
+      this.props.onRefused(error);
+      this.setState({ alert: explain(error, h("p", {}, t("create.orphan", { name: bdi(name) }))) });
+      return;
+    }
+    this.lost.delete(name);
+    this.attempt = { of: null };
+    await this.create(name);
+  }
+
+  render({ policy }, state) {
+    const { ids } = this;
+    return h(Dialog, {
+      title: t("create"), className: "narrow", alert: this.alerts(state), leave: () => this.leave(),
+      opened: (dialog) => dialog.querySelector("input").focus(),
+      actions: [
+        this.action({ onclick: () => this.leave() }, t("cancel")),
+        this.action({ type: "submit", class: "primary", form: ids.form }, t(state.busy ? "create.busy" : "create.submit")),
+      ],
+    }, h("form", { id: ids.form, novalidate: true, onsubmit: (event) => {
+      event.preventDefault();
+      this.submit();
+    } },
+    nameField(ids, state, (changes) => this.setState({ nameFault: null, ...changes })),
+    radios({ ids: this.typeIds, legend: t("field.type"), hint: t("field.type.hint"), isRequired: true, chosen: state.type, wrong: state.typeFault,
+      options: Object.entries(settings.apiTypes).map(([value, { label, description }]) => ({ value, label, about: description })),
+      choose: (type) => this.setState({ type, typeFault: null }) }),
+    expiryField(this.expiryIds, state.expiry, state.expiryFault, policy, (expiry) => this.setState({ expiry, expiryFault: null })),
+    isSaid("create.integrations") && h("p", { class: "muted fine" }, t("create.integrations"))));
+  }
+}
+
+/** The key that a lost answer was about: of that name, made by this person, and not there before. */
+export const findOrphan = (keys, name, before) =>
+  keys.find((key) => fold(key.name) === fold(name) && !before.has(key.id) && key.created_by === settings.actor);

@@ -1,0 +1,63 @@
+// The dialog that gives a key a new secret, and says when the old one ends.
+
+import { DAY_MS, ago, bdi, explain, h, isLive, note, t } from "./ui.js";
+import { Dialog, Working } from "./dialog.js";
+import { idsOf, radios, randomText } from "./form.js";
+
+const DAY_S = DAY_MS / 1000;
+const OVERLAPS = { now: 0, day: DAY_S, week: 7 * DAY_S };
+
+export class Rotate extends Working {
+  constructor(props) {
+    super(props);
+    this.state = { ends: "day" };
+    this.ids = idsOf("group", "hint", "fault", "form");
+    // Two work at the same time at most, so a third takes the place of both.
+    this.isFull = (props.apiKey.secrets ?? []).filter(isLive).length > 1;
+    // One per intended secret: the same attempt repeated must not make two.
+    this.attempt = { of: null };
+  }
+
+  leave() {
+    if (!this.isBusy) this.props.onClose(this.attempt.isLost);
+  }
+
+  ends({ max_overlap_seconds: most } = this.props.policy) {
+    const offered = Object.keys(OVERLAPS).filter((name) => OVERLAPS[name] <= most && (name === "now" || !this.isFull));
+    return { offered, chosen: offered.includes(this.state.ends) ? this.state.ends : offered.at(-1) };
+  }
+
+  async rotate() {
+    const { api, apiKey, onRefused, onRotated } = this.props;
+    const { chosen: of } = this.ends();
+    if (this.attempt.of !== of) this.attempt = { of, key: randomText() };
+    try {
+      onRotated(await api.addSecret(apiKey.id, OVERLAPS[of], this.attempt.key));
+    } catch (error) {
+      onRefused(error);
+      this.attempt.isLost = error.unsure;
+      this.setState({ alert: explain(error, error.unsure && h("p", {}, t("rotate.unsure"))) });
+    }
+  }
+
+  render({ apiKey }, state) {
+    const { ids } = this;
+    const { offered, chosen } = this.ends();
+    const recent = apiKey.last_used_at;
+    return h(Dialog, {
+      title: t("rotate"), className: "narrow", lead: bdi(apiKey.name), alert: this.alerts(state), leave: () => this.leave(),
+      opened: (dialog) => dialog.querySelector("input:checked").focus(),
+      actions: [
+        this.action({ onclick: () => this.leave() }, t("cancel")),
+        this.action({ type: "submit", class: "primary", form: ids.form }, t(state.busy ? "rotate.busy" : "rotate.confirm")),
+      ],
+    },
+    h("p", {}, t(this.isFull ? "rotate.about.full" : "rotate.about")),
+    h("form", { id: ids.form, novalidate: true, onsubmit: (event) => {
+      event.preventDefault();
+      this.work(() => this.rotate());
+    } }, radios({ ids, legend: t("rotate.ends"), chosen, className: "short", choose: (ends) => this.setState({ ends }),
+      options: offered.map((value) => ({ value, label: t(`rotate.${value}`) })) })),
+    chosen === "now" && note(recent ? "danger" : "warn", h("p", {}, t(recent ? "rotate.now.used" : "rotate.now.unused", { ago: recent ? ago(recent) : "" }))));
+  }
+}

@@ -1,0 +1,90 @@
+// The one sight of a secret, and the file that it can be kept in.
+
+import { Copy, bdi, button, h, icon, note, t } from "./ui.js";
+import { Dialog, Working, guardLeaving } from "./dialog.js";
+import { idsOf } from "./form.js";
+
+/** The one sight of the secret. Nothing but the ticked checkbox and its buttons closes it. */
+export class Secret extends Working {
+  constructor(props) {
+    super(props);
+    this.state = { saved: false, secret: props.secret };
+    this.ids = idsOf("saved", "warning", "id", "secret");
+  }
+
+  componentDidMount() {
+    this.stopGuard = guardLeaving(() => !this.state.saved);
+    this.forget = () => this.setState({ secret: "" });
+    addEventListener("pagehide", this.forget);
+  }
+
+  componentWillUnmount() {
+    this.stopGuard();
+    removeEventListener("pagehide", this.forget);
+  }
+
+  leave(thenEdit = false) {
+    if (this.state.saved) {
+      this.props.onClose(thenEdit);
+      return;
+    }
+    this.alert(note("danger", h("p", {}, h("strong", {}, t("created.save_first")), " ", t("created.save_first.rest"))), `#${this.ids.saved}`);
+  }
+
+  render({ credential, title = t("created"), canEdit = true }, { saved, secret, alert }) {
+    const { ids } = this;
+    const value = (label, id, text) => h("div", { class: "value", role: "group", "aria-labelledby": id },
+      h("div", { id, class: "label" }, label),
+      h("div", { class: "line" }, h("code", { translate: false }, text), h(Copy, { what: label, text: () => text, labelled: true })));
+    return h(Dialog, {
+      title, className: "narrow secret", lead: bdi(credential.name), describedBy: ids.warning, alert, outside: true,
+      leave: () => this.leave(),
+      opened: (dialog) => {
+        dialog.querySelector("h2").focus();
+        dialog.scrollTop = 0;
+      },
+      actions: [
+        button({ class: canEdit ? "" : "primary", disabled: !saved, onclick: () => this.leave() }, t("created.done")),
+        canEdit && button({ class: "primary", disabled: !saved, onclick: () => this.leave(true) }, t("created.edit")),
+      ],
+    },
+    h("div", { id: ids.warning }, note("warn", h("p", {}, h("strong", {}, t("created.warning")), " ", t("created.warning.rest")))),
+    value(t("created.client_id"), ids.id, credential.client_id),
+    value(t("created.secret"), ids.secret, secret),
+    button({ class: "wide", onclick: () => secret && save(credential, secret) }, icon("download"), t("created.download")),
+    h("div", { class: "choice gate" },
+      h("input", { type: "checkbox", id: ids.saved, checked: saved, onchange: ({ currentTarget }) => this.setState({ saved: currentTarget.checked, alert: currentTarget.checked ? null : alert }) }),
+      h("label", { for: ids.saved }, t("created.saved"))));
+  }
+}
+
+/** Built here from the one answer, so the secret crosses the network once. */
+function save({ name, api_type: apiType, environment, client_id: clientId, created_at: createdAt }, secret) {
+  const content = { name, api_type: apiType, environment, client_id: clientId, client_secret: secret, created_at: createdAt };
+  const url = URL.createObjectURL(new Blob([`${JSON.stringify(content, null, 2)}\n`], { type: "application/json" }));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = `${fileStem(name)}-credentials.json`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+/**
+ * The name as a part of a file's name. File systems take 255 bytes, and browsers add to what they are
+ * given while they load, so it is cut, at whole characters as people see them.
+ */
+export function fileStem(name, most = 180) {
+  const stem = name.normalize("NFKC").toLowerCase().replace(/[^\p{L}\p{N}\p{M}]+/gu, "-").replace(/^-+|-+$/g, "");
+  const bytes = (text) => new TextEncoder().encode(text).length;
+  let cut = "";
+  let length = 0;
+  const characters = Intl.Segmenter
+    ? Array.from(new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(stem), ({ segment }) => segment)
+    : [...stem];
+  for (const segment of characters) {
+    length += bytes(segment);
+    if (length > most) break;
+    cut += segment;
+  }
+  return cut.replace(/-+$/, "") || "api-key";
+}
