@@ -195,8 +195,12 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
         ),
         (page, "/"),
     ];
-    for (router, path) in mounts {
-        let (status, _, html) = ask(&router, path, &admin).await;
+    let pages = mounts.into_iter().flat_map(|(router, path)| {
+        let key = format!("{}/keys/0123456789abcdef", path.trim_end_matches('/'));
+        [(router.clone(), path.to_owned(), 11), (router, key, 17)]
+    });
+    for (router, path, files) in pages {
+        let (status, _, html) = ask(&router, &path, &admin).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         let assets: Vec<_> = html
             .split(['"'])
@@ -204,8 +208,8 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
             .collect();
         assert_eq!(
             assets.len(),
-            13,
-            "icon, style, nine modules, the watch and the start: {assets:?}"
+            files,
+            "icon, style, the modules that it starts with, the watch and the start: {assets:?}"
         );
         for asset in assets {
             let (status, headers, _) = ask(&router, asset, &[]).await;
@@ -221,10 +225,63 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
     }
 }
 
+#[tokio::test]
+async fn a_key_has_a_page_below_the_list_and_nothing_is_below_it() {
+    let router = Router::new().nest_service("/{practice}/keys", page(Environment::Sandbox));
+    let admin = [("x-test-role", "admin")];
+    let (status, headers, html) = ask(&router, "/alder/keys/keys/0123abcd", &admin).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    let found = settings(&html);
+    assert_eq!(
+        (&found["base"], &found["key"]),
+        (&"/alder/keys".into(), &"0123abcd".into())
+    );
+    assert!(
+        html.contains("<a href=\"/alder/keys\">API Access</a>"),
+        "{html}"
+    );
+    assert!(html.contains("signed in as <bdi>ada</bdi>"));
+    assert!(html.contains("/key.js") && !html.contains("/main.js"));
+    let (_, _, list) = ask(&router, "/alder/keys", &admin).await;
+    let found = settings(&list);
+    assert_eq!(
+        (&found["base"], &found["key"]),
+        (&"/alder/keys".into(), &serde_json::Value::Null)
+    );
+    assert!(list.contains("/main.js") && !list.contains("/key.js"));
+
+    for path in ["/alder/keys/keys/", "/alder/keys/keys/a/b"] {
+        let (status, _, _) = ask(&router, path, &admin).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+    for (role, status) in [
+        (None, StatusCode::UNAUTHORIZED),
+        (Some("member"), StatusCode::FORBIDDEN),
+    ] {
+        let header = role.map(|role| ("x-test-role", role));
+        let (found, _, html) = ask(&router, "/alder/keys/keys/0123abcd", header.as_slice()).await;
+        assert_eq!(found, status);
+        assert!(
+            !html.contains("data-settings") && !html.contains("0123abcd"),
+            "{html}"
+        );
+    }
+}
+
 async fn html_of(config: PageConfig, environment: Environment, role: Option<&str>) -> String {
+    html_at("/", config, environment, role).await
+}
+
+async fn html_at(
+    path: &str,
+    config: PageConfig,
+    environment: Environment,
+    role: Option<&str>,
+) -> String {
     let router = page_router(&credentials(environment), HeaderSignIn, config);
     let header = role.map(|role| ("x-test-role", role));
-    ask(&router, "/", header.as_slice()).await.2
+    ask(&router, path, header.as_slice()).await.2
 }
 
 /// The settings that the server hands to the page's scripts.
@@ -339,8 +396,12 @@ async fn no_sentence_of_the_server_is_outside_the_table() {
         })
         .words(move |_| Some(words.clone()));
     for environment in [Environment::Sandbox, Environment::Production] {
-        for role in [None, Some("member"), Some("unknowable"), Some("admin")] {
-            let html = html_of(config.clone(), environment, role).await;
+        let roles = [None, Some("member"), Some("unknowable"), Some("admin")];
+        for (path, role) in ["/", "/keys/1"]
+            .into_iter()
+            .flat_map(|path| roles.map(|role| (path, role)))
+        {
+            let html = html_at(path, config.clone(), environment, role).await;
             let (_, body) = html.split_once("<title>").unwrap();
             let texts = body
                 .split('<')
@@ -348,7 +409,7 @@ async fn no_sentence_of_the_server_is_outside_the_table() {
             let english: Vec<_> = texts
                 .filter(|text| text.contains(|char: char| char.is_ascii_alphabetic()))
                 .collect();
-            assert!(english.is_empty(), "{role:?}: {english:?}");
+            assert!(english.is_empty(), "{path}, {role:?}: {english:?}");
             assert!(body.contains('\u{3a9}'));
         }
     }

@@ -1,5 +1,6 @@
 // What people do again and again, and what is asked of every page.
 
+import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { button, dialog, startBrowser, startServer, stopBrowser } from "./harness.mjs";
 
@@ -79,4 +80,25 @@ export function summary({ scopes, ...key }) {
 export async function openKey(someone, { id }) {
   await someone.page.goto(`${server.url}/keys/${id}`);
   await someone.page.locator("#key .loading").waitFor({ state: "detached" });
+}
+
+/** What a key gets at the token endpoint: an access token, or null where `status` is a refusal. */
+export async function tokenFor(someone, clientId, secret, status = 200) {
+  const answer = await someone.context.request.post(`${server.base}/oauth2/token`, { form: { grant_type: "client_credentials", client_id: clientId, client_secret: secret } });
+  assert.equal(answer.status(), status, await answer.text());
+  return status === 200 ? (await answer.json()).access_token : null;
+}
+
+/** Calls the demo API behind the guard; the status of its answer. */
+export const call = async (someone, token, method, path) =>
+  (await someone.context.request.fetch(`${server.base}/api/2.0/${path}`, { method, headers: { Authorization: `Bearer ${token}` } })).status();
+
+/** Asks again until it is so: what was counted is visible within 10 seconds. */
+export async function until(isSo, patience = 20_000) {
+  const end = Date.now() + patience;
+  while (!(await isSo())) {
+    assert.ok(Date.now() < end, `not so within ${patience} ms: ${isSo}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  return true;
 }

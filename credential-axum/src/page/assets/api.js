@@ -1,6 +1,10 @@
 // Talks to the admin API. Every failure becomes a `Refused`; what is said about it is up to the words.
 
+import { clock } from "./ui.js";
+
 const PATIENCE_MS = 30_000;
+/** `Date` knows whole seconds only, and an answer takes its time. */
+const CLOCK_PRECISION_MS = 5000;
 
 /** A request that did not succeed. `code` is the API's, or `unreachable`, or `not_ours`. */
 export class Refused extends Error {
@@ -57,6 +61,8 @@ export function connect(base, expectedTenant) {
       if (error instanceof Refused) throw error;
       throw new Refused("unreachable", { asked, unsure: changes });
     }
+    const offset = Date.parse(response.headers.get("Date")) - Date.now();
+    clock.offset = Math.abs(offset) > CLOCK_PRECISION_MS ? offset : 0;
     let json;
     try {
       json = JSON.parse(text);
@@ -105,6 +111,6 @@ export function connect(base, expectedTenant) {
     disable: (id) => call("POST", `${at(id)}/disable`, (answer) => is(id)(answer) && Boolean(answer.credential.disabled_at)),
     enable: (id) => call("POST", `${at(id)}/enable`, (answer) => is(id)(answer) && answer.credential.disabled_at === null),
     revoke: (id) => call("DELETE", at(id), (answer, { status }) => status === 200 && hasStatus(id, "revoked")(answer)),
-    revokeAll: (count) => call("POST", "/credentials/revoke-all", ({ effective_everywhere_at: when }) => typeof when === "string", { body: { confirm: String(count) } }),
+    revokeAll: (count) => call("POST", "/credentials/revoke-all", ({ revoked }) => typeof revoked === "number", { body: { confirm: String(count) } }),
   };
 }

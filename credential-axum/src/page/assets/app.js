@@ -8,6 +8,14 @@ const USUAL = { limit: null, max_lifetime_days: null, max_overlap_seconds: 604_8
 
 export class App extends Component {
   api = connect(settings.api, settings.expectedTenant);
+
+  constructor(props) {
+    super(props);
+    document.addEventListener("focusin", ({ target }) => {
+      this.lastFocus = { target, part: target.closest("section") };
+    });
+  }
+
   state = { dialog: null, note: null, trouble: null, foreign: false, policy: USUAL };
 
   /** Draws what the policy decides anew once it is known. */
@@ -37,7 +45,8 @@ export class App extends Component {
   refused(error) {
     // Nothing here belongs to who is signed in now.
     if (error.code === "tenant_changed") this.setState({ foreign: true });
-    if (error.code === "not_found" || error.code === "revoked") this.refresh();
+    // Each says that what is shown is old.
+    if (["not_found", "revoked", "last_proof", "too_many_secrets"].includes(error.code)) this.refresh();
   }
 
   /** An answer that opened nothing: said where it is read out, since no dialog can say it. */
@@ -81,8 +90,13 @@ export class App extends Component {
     (document.querySelector("#list .empty h2") ?? document.querySelector("#app h1"))?.focus();
   }
 
+  /** Whoever had the focus on something that is gone finds it where that was; who has put it nowhere is left alone. */
   keepFocus() {
-    if (document.activeElement === document.body && !this.state.dialog) this.focusHeading();
+    const { target, part } = this.lastFocus ?? {};
+    if (document.activeElement !== document.body || this.state.dialog || !target || target.isConnected) return;
+    const heading = part?.isConnected && part.querySelector("h2");
+    if (heading) heading.focus();
+    else this.focusHeading();
   }
 
   frame(state, trouble, content) {

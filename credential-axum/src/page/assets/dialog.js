@@ -1,6 +1,6 @@
 // What dialogs are made of: the frame, waiting for answers, a field's fault, leaving with something unsaved.
 
-import { Component, DAY_MS, ago, button, exact, explain, field, h, icon, isSaid, leaving, newId, note, selectorOf, t } from "./ui.js";
+import { Component, DAY_MS, ago, button, exact, explain, field, h, icon, isSaid, leaving, newId, note, now, t } from "./ui.js";
 
 /**
  * A modal dialog. `leave()` is asked whenever somebody wants out (Escape, a back gesture; a click
@@ -97,5 +97,5 @@ export function guardLeaving(needed) {
 /** When a key was last used, in words, and whether that was within a day. */
 export function lastUse(at) {
   if (!at) return { text: t("use.never"), isRecent: false };
-  return { text: [t("use.last", { ago: ago(at) }), h("span", { class: "muted" }, ` (${exact(at)})`), "."], isRecent: Date.now() - new Date(at) < DAY_MS };
+  return { text: [t("use.last", { ago: ago(at) }), h("span", { class: "muted" }, ` (${exact(at)})`), "."], isRecent: now() - new Date(at) < DAY_MS };
 }

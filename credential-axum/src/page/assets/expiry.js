@@ -1,6 +1,6 @@
 // When a key ends: the choice in Create, and the dialog that changes it.
 
-import { DAY_MS, bdi, explain, h, note, t, time } from "./ui.js";
+import { DAY_MS, bdi, explain, h, note, now, t, time } from "./ui.js";
 import { Dialog, Working } from "./dialog.js";
 import { faultFrom, focusFault, idsOf, radios } from "./form.js";
 
@@ -29,13 +29,13 @@ function endOf(date) {
  * `{ expiresAt }` as the API takes it, or `{ fault }`. The longest that the host allows is the server's to count:
  * `null` stands for it, so that a clock that is a little off does no harm.
  */
-export function readExpiry({ choice, date }, { max_lifetime_days: most }, now = Date.now()) {
+export function readExpiry({ choice, date }, { max_lifetime_days: most }) {
   if (choice === "never" || choice === "most" || DAYS[choice] === most) return { expiresAt: null };
-  if (choice in DAYS) return { expiresAt: new Date(now + DAYS[choice] * DAY_MS).toISOString() };
+  if (choice in DAYS) return { expiresAt: new Date(now() + DAYS[choice] * DAY_MS).toISOString() };
   const end = endOf(date);
   if (!end) return { fault: t("fault.expires.required") };
-  if (end <= now) return { fault: t("fault.expires.past") };
-  if (most !== null && end - now > most * DAY_MS) return { fault: t("fault.expires.too_long", { count: most }) };
+  if (end <= now()) return { fault: t("fault.expires.past") };
+  if (most !== null && end - now() > most * DAY_MS) return { fault: t("fault.expires.too_long", { count: most }) };
   return { expiresAt: end.toISOString() };
 }
 
@@ -52,7 +52,7 @@ export function expiryField(ids, { choice, date }, wrong, { max_lifetime_days: m
     ids, legend: t("expires"), hint: t(most === null ? "expires.hint" : "expires.hint.most", { count: most ?? 0 }), options, chosen, wrong, className: "four",
     choose: (value) => change({ choice: value, date }),
     rest: chosen === "date" && h("div", { class: "under" }, h("label", { for: ids.date }, t("expires.day")),
-      h("input", { type: "date", id: ids.date, value: date, min: localDate(new Date()), max: most === null ? undefined : localDate(new Date(Date.now() + (most - 1) * DAY_MS)),
+      h("input", { type: "date", id: ids.date, value: date, min: localDate(new Date(now())), max: most === null ? undefined : localDate(new Date(now() + (most - 1) * DAY_MS)),
         "aria-invalid": String(Boolean(wrong)), "aria-describedby": ids.fault, oninput: ({ currentTarget }) => change({ choice: "date", date: currentTarget.value }) })),
   });
 }

@@ -20,7 +20,7 @@ export const fault = (id, text) => h("p", { id, class: "error" }, text && [icon(
 /** Puts the focus on the first field that is wrong; whether there is one. */
 export function focusFault(root) {
   const first = root?.querySelector('[aria-invalid="true"]');
-  (first?.matches("fieldset") ? first.querySelector("input:checked") ?? first.querySelector("input") : first)?.focus();
+  (first?.matches("fieldset") ? first.querySelector('[aria-invalid="true"]') ?? first.querySelector("input:checked") ?? first.querySelector("input") : first)?.focus();
   return Boolean(first);
 }
 

@@ -72,9 +72,11 @@ export class Networks extends Working {
         return;
       }
       onRefused(error);
-      const faults = error.fields?.filter(({ field: of }) => of?.startsWith("allowed_networks")) ?? [];
-      const names = faults.map(({ field: of }) => list[Number(/\d+/.exec(of)?.[0])]).filter(Boolean);
-      if (faults.length) this.wrong(names.length ? t("fault.networks.invalid", { names: names.join(", ") }) : t("fault.networks.other"));
+      const faults = error.fields?.filter(({ field: of }) => of === "allowed_networks") ?? [];
+      // The API counts the entries from 1.
+      const names = (code) => faults.filter((each) => each.code === code).map(({ message }) => list[/\d+/.exec(message)?.[0] - 1]).filter(Boolean).join(", ");
+      const said = ["host_bits_set", "invalid_network"].filter(names).map((code) => t(`fault.networks.${code}`, { names: names(code) }));
+      if (faults.length) this.wrong(said.join(" ") || t("fault.networks.other"));
       else this.setState({ alert: explain(error, error.unsure && h("p", {}, t("networks.unsure"))) });
     }
   }

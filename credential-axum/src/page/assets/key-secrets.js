@@ -1,6 +1,6 @@
 // The secrets of a key: which are there, what each did, and whether one can be ended.
 
-import { DAY_MS, ago, button, day, h, isLive, t, time } from "./ui.js";
+import { DAY_MS, ago, button, day, h, isLive, now, t, time } from "./ui.js";
 
 export function secretsView({ key, end }) {
   const secrets = [...key.secrets].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
@@ -35,6 +35,6 @@ function secretView(secret, { isLive: live, newest, mayEnd, end }) {
  */
 function verdict({ last_used_at: used }, { last_used_at: newer }) {
   if (!used) return h("span", { class: "badge ok" }, t("secret.safe"));
-  if (Date.now() - new Date(used) < DAY_MS) return h("span", { class: "badge warn" }, t("secret.still", { ago: ago(used) }));
+  if (now() - new Date(used) < DAY_MS) return h("span", { class: "badge warn" }, t("secret.still", { ago: ago(used) }));
   return newer && new Date(newer) > new Date(used) ? h("span", { class: "badge ok" }, t("secret.safe")) : h("span", { class: "badge warn" }, t("secret.not_yet"));
 }

@@ -1,15 +1,15 @@
 // What a key does: a sentence, a chart, a table for those who cannot see it, and why calls were refused.
 
-import { DAY_MS, ago, bdi, button, exact, h, number, t, time } from "./ui.js";
+import { DAY_MS, ago, bdi, button, exact, h, now, number, t, time } from "./ui.js";
 
 const DAYS = 30;
 const dayName = new Intl.DateTimeFormat(document.documentElement.lang, { month: "short", day: "numeric", timeZone: "UTC" });
 
 /** The last 30 days in UTC, as the server counts them; days without a call are not in its answer. */
-function lastDays(days, now = Date.now()) {
+function lastDays(days) {
   const known = new Map(days.map((day) => [day.date, day]));
   return Array.from({ length: DAYS }, (_, at) => {
-    const date = new Date(now - (DAYS - 1 - at) * DAY_MS).toISOString().slice(0, 10);
+    const date = new Date(now() - (DAYS - 1 - at) * DAY_MS).toISOString().slice(0, 10);
     return known.get(date) ?? { date, allowed: 0, denied: 0 };
   });
 }

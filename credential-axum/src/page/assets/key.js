@@ -76,7 +76,8 @@ class Key extends App {
   async part(name, load) {
     const asked = {};
     this.latest = { ...this.latest, [name]: asked };
-    const set = (part) => this.latest[name] === asked && this.setState(({ parts }) => ({ parts: { ...parts, [name]: { ...part, retry: () => this.part(name, load) } } }));
+    const set = (part) => this.latest[name] === asked
+      && this.setState(({ parts }) => ({ parts: { ...parts, [name]: { ...part, retry: () => this.part(name, load) } } }), () => this.keepFocus());
     try {
       set({ value: await load() });
     } catch (error) {

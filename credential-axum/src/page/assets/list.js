@@ -1,6 +1,6 @@
 // The list of keys, as a function of what is loaded and what somebody looks for.
 
-import { Copy, DAY_MS, ago, bdi, button, day, explain, field, fold, h, hasWords, hidden, icon, inDays, isLive, join, note, number, settings, t, time } from "./ui.js";
+import { Copy, DAY_MS, ago, bdi, button, day, explain, field, fold, h, hasWords, hidden, icon, inDays, isLive, join, note, now, number, settings, t, time } from "./ui.js";
 
 const PER_PAGE = 100;
 const UNUSED_MS = 90 * DAY_MS;
@@ -8,7 +8,7 @@ const SOON_MS = 30 * DAY_MS;
 /** Keys that the line above the list names; it counts all of them. */
 const MOST_NAMED = 3;
 
-const idle = ({ last_used_at: at }) => Date.now() - new Date(at);
+const idle = ({ last_used_at: at }) => now() - new Date(at);
 const isOn = ({ status }) => status !== "disabled";
 const isUnused = (key) => isOn(key) && Boolean(key.last_used_at) && idle(key) >= UNUSED_MS;
 const isFull = ({ full_access: full, scope_counts: { broad } }) => full ?? broad > 0;
@@ -22,13 +22,13 @@ function endOf({ expires_at: own, secrets = [], keys = [], workloads = [], jwks_
 }
 
 function endsSoon(key) {
-  const left = (endOf(key) ?? Infinity) - Date.now();
+  const left = (endOf(key) ?? Infinity) - now();
   return isOn(key) && left > 0 && left < SOON_MS;
 }
 
 /** Ended of itself a short time ago: what used it may be waiting. */
 function hasEnded({ status, expires_at: end }) {
-  return status === "expired" && Date.now() - Date.parse(end) < SOON_MS;
+  return status === "expired" && now() - Date.parse(end) < SOON_MS;
 }
 
 const FILTERS = {

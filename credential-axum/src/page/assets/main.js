@@ -194,8 +194,7 @@ class Keys extends App {
         // Somebody made or deleted a key meanwhile: the number is another one now.
         if (error.code === "invalid") this.refresh();
       },
-      onRevoked: ({ seconds }) => {
-        const { length: count } = this.state.keys;
+      onRevoked: ({ revoked: count, seconds }) => {
         this.edits += 1;
         for (const { id } of this.state.keys) this.gone.add(id);
         const words = seconds ? t("revoke_all.done.soon", { keys: t("list.count", { count }), count: seconds }) : t("revoke_all.done", { count });

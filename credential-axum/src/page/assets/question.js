@@ -1,6 +1,6 @@
 // A question before something is taken away, and the questions that the page asks.
 
-import { DAY_MS, ago, bdi, exact, explain, h, note, t } from "./ui.js";
+import { DAY_MS, ago, bdi, exact, explain, h, note, now, t } from "./ui.js";
 import { Dialog, Working, lastUse } from "./dialog.js";
 import { idsOf } from "./form.js";
 
@@ -79,7 +79,7 @@ export const Disable = ({ api, apiKey, onRefused, onClose, onDisabled }) =>
 /** What was done with it in the last day comes first: it may still be in use somewhere. */
 export const EndSecret = ({ api, apiKey, secret, onRefused, onClose, onEnded }) => {
   const { last_used_at: at } = secret;
-  const isRecent = at && Date.now() - new Date(at) < DAY_MS;
+  const isRecent = at && now() - new Date(at) < DAY_MS;
   return h(Question, {
     title: t("end.title"), lead: [h("strong", {}, bdi(apiKey.name)), " · ", t("secret.name", { last: h("code", { translate: false }, secret.selector.slice(-4)) })], onRefused, onClose,
     about: [
@@ -94,7 +94,7 @@ export const EndSecret = ({ api, apiKey, secret, onRefused, onClose, onEnded }) 
 
 /** `keys` are all that are not deleted. */
 export const RevokeAll = ({ api, keys, onRefused, onClose, onRevoked }) => {
-  const recent = keys.filter(({ last_used_at: at }) => at && Date.now() - new Date(at) < DAY_MS).length;
+  const recent = keys.filter(({ last_used_at: at }) => at && now() - new Date(at) < DAY_MS).length;
   const { length: count } = keys;
   return h(Question, {
     title: t("revoke_all.title", { count }), lead: t("revoke_all.final"), onRefused, onClose,

@@ -1,6 +1,6 @@
 // The dialog that gives a key a new secret, and says when the old one ends.
 
-import { DAY_MS, ago, bdi, explain, h, isLive, note, t } from "./ui.js";
+import { DAY_MS, ago, bdi, button, explain, h, isLive, note, t } from "./ui.js";
 import { Dialog, Working } from "./dialog.js";
 import { idsOf, radios, randomText } from "./form.js";
 
@@ -19,7 +19,7 @@ export class Rotate extends Working {
   }
 
   leave() {
-    if (!this.isBusy) this.props.onClose(this.attempt.isLost);
+    if (!this.isBusy) this.props.onClose(this.isLost);
   }
 
   ends({ max_overlap_seconds: most } = this.props.policy) {
@@ -32,12 +32,47 @@ export class Rotate extends Working {
     const { chosen: of } = this.ends();
     if (this.attempt.of !== of) this.attempt = { of, key: randomText() };
     try {
+      // Which are there now tells a secret apart whose answer is lost.
+      this.known ??= new Set((await api.get(apiKey.id)).secrets.map(({ selector }) => selector));
       onRotated(await api.addSecret(apiKey.id, OVERLAPS[of], this.attempt.key));
     } catch (error) {
       onRefused(error);
-      this.attempt.isLost = error.unsure;
-      this.setState({ alert: explain(error, error.unsure && h("p", {}, t("rotate.unsure"))) });
+      if (error.unsure || (error.code === "too_many_secrets" && this.isLost)) await this.lookForLost(error);
+      else this.setState({ alert: explain(error) });
     }
+  }
+
+  /** The answer got lost. Whether there is a new secret decides what can be done. */
+  async lookForLost(error) {
+    this.isLost = true;
+    let lost;
+    try {
+      lost = (await this.props.api.get(this.props.apiKey.id)).secrets.find((secret) => isLive(secret) && !this.known.has(secret.selector));
+    } catch {
+      this.setState({ alert: explain(error, h("p", {}, t("rotate.unsure"))) });
+      return;
+    }
+    if (lost) {
+      this.alert(note("danger", h("p", {}, t("rotate.lost", { last: h("code", { translate: false }, lost.selector.slice(-4)) })),
+        h("div", { class: "inline" }, button({ class: "small again", onclick: () => this.work(() => this.replace(lost)) }, t("rotate.again")))), ".again");
+    } else {
+      this.setState({ alert: explain(error, h("p", {}, t("rotate.absent"))) });
+    }
+  }
+
+  /** Ends the secret that nobody saw, and makes another. What ends all others at once ends that one too. */
+  async replace(lost) {
+    const { api, apiKey, onRefused } = this.props;
+    try {
+      if (OVERLAPS[this.ends().chosen] > 0) await api.endSecret(apiKey.id, lost.selector);
+    } catch (error) {
+      onRefused(error);
+      this.setState({ alert: explain(error, h("p", {}, t("rotate.lost", { last: h("code", { translate: false }, lost.selector.slice(-4)) }))) });
+      return;
+    }
+    this.known.add(lost.selector);
+    this.attempt = { of: null };
+    await this.rotate();
   }
 
   render({ apiKey }, state) {

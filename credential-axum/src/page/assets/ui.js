@@ -189,8 +189,12 @@ const RELATIVE = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
 const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
 export const DAY_MS = 86_400_000;
 
-export function ago(at, now = Date.now()) {
-  const seconds = Math.max(0, (now - new Date(at)) / 1000);
+/** How far this device's clock is off, as the server's answers say, if it is off by more than they can tell. */
+export const clock = { offset: 0 };
+export const now = () => Date.now() + clock.offset;
+
+export function ago(at) {
+  const seconds = Math.max(0, (now() - new Date(at)) / 1000);
   for (const [unit, length] of UNITS) {
     if (seconds >= length) return RELATIVE.format(-Math.floor(seconds / length), unit);
   }
@@ -198,10 +202,10 @@ export function ago(at, now = Date.now()) {
 }
 
 /** Of a secret: whether it still works. */
-export const isLive = ({ expires_at: end }) => !end || Date.parse(end) > Date.now();
+export const isLive = ({ expires_at: end }) => !end || Date.parse(end) > now();
 
 /** "in 6 days", at least one. */
-export const inDays = (at) => RELATIVE.format(Math.max(1, Math.ceil((new Date(at) - Date.now()) / DAY_MS)), "day");
+export const inDays = (at) => RELATIVE.format(Math.max(1, Math.ceil((new Date(at) - now()) / DAY_MS)), "day");
 
 /** "Dec 2"; with the year if it is another one. */
 export const day = (at) => (new Date(at).getFullYear() === new Date().getFullYear() ? DAY : DATE).format(new Date(at));
