@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { API, button, dialog, makeKey, person, picture, record } from "./harness.mjs";
-import { SECRET, createByHand, focused, kept, onServer, open, openKey, sampleKey, server, summary } from "./steps.mjs";
+import { SECRET, createByHand, fillCreate, focused, kept, onServer, open, sampleKey, server, summary, tokenFor } from "./steps.mjs";
 
 const DAY = 86_400_000;
 const daysAgo = (days) => (days === null ? null : new Date(Date.now() - days * DAY - 1000).toISOString());
@@ -54,28 +54,100 @@ describe("the list", () => {
   it("counts on chips, and filters", async () => {
     const admin = await person(server, "alder-admin");
     const { page } = admin;
+    const secret = (days) => ({ selector: "A".repeat(16), created_at: daysAgo(100), expires_at: days === null ? null : daysAgo(-days), last_used_at: null });
     await show(admin, [
       key(1, { name: "a", last_used_at: daysAgo(1), scopes: ["apiv2"] }),
       key(2, { name: "b", last_used_at: daysAgo(89) }),
       key(4, { name: "c", last_used_at: daysAgo(90) }),
       key(5, { name: "d", last_used_at: null, scopes: ["apiv2", "act_as_user"] }),
       key(7, { name: "e", last_used_at: null }),
+      key(8, { name: "f", last_used_at: daysAgo(0), expires_at: daysAgo(-6) }),
+      key(10, { name: "g", last_used_at: daysAgo(0), expires_at: daysAgo(-40), secrets: [secret(3)] }),
+      key(11, { name: "h", last_used_at: daysAgo(0), secrets: [secret(3), secret(null)] }),
+      key(13, { name: "i", last_used_at: daysAgo(200), status: "disabled", disabled_at: daysAgo(2), scopes: ["apiv2"], expires_at: daysAgo(-2) }),
     ]);
     for (const [chip, expected] of [
-      ["In use 2", ["e", "d", "c", "b", "a"].filter((name) => "ab".includes(name))],
-      ["Unused 90 days 1", ["c"]],
-      ["Never used 2", ["e", "d"]],
-      ["Full access 2", ["d", "a"]],
-      ["All 5", ["e", "d", "c", "b", "a"]],
+      ["In use 5", "abfgh"],
+      ["Unused 90 days 1", "c"],
+      ["Never used 2", "de"],
+      ["Ending soon 2", "fg"],
+      ["Disabled 1", "i"],
+      ["Full access 2", "ad"],
+      ["All 9", "abcdefghi"],
     ]) {
       await button(page, chip).click();
       assert.equal(await button(page, chip).getAttribute("aria-pressed"), "true");
       assert.equal(await page.locator('.chip[aria-pressed="true"]').count(), 1);
-      assert.deepEqual((await names(page)).sort(), expected.sort(), chip);
+      assert.equal((await names(page)).sort().join(""), expected, chip);
       assert.equal(await focused(page), chip);
     }
+    const row = (name) => page.getByRole("row", { name: new RegExp(`^${name} `) });
+    await row("f").getByText("Ends in 6 days").waitFor();
+    await row("g").getByText("Ends in 3 days").waitFor();
+    assert.equal(await row("h").getByText("Ends").count(), 0, "another secret stays");
+    await row("h").getByText(/2 secrets, rotating until/).waitFor();
+    await row("i").getByText("Disabled", { exact: true }).waitFor();
+    await row("d").getByText("Full access, 1 broad").waitFor();
     await button(page, "Unused 90 days 1").click();
     await record(page, "26-chips");
+    await admin.leave();
+  });
+
+  it("says in one line which keys need attention, and shows them", async () => {
+    const admin = await person(server, "alder-admin");
+    const { page } = admin;
+    await show(admin, [key(1, { name: "fine", last_used_at: daysAgo(1) })]);
+    assert.equal(await page.locator(".look").count(), 0, "no line without a reason");
+    await show(admin, [
+      key(1, { name: "fine", last_used_at: daysAgo(1) }),
+      key(2, { name: "Fax gateway", last_used_at: daysAgo(1), expires_at: daysAgo(-6) }),
+      key(3, { name: "Old sync", last_used_at: daysAgo(214) }),
+      key(4, { name: "Over", last_used_at: daysAgo(3), status: "expired", expires_at: daysAgo(2) }),
+      key(5, { name: "Off", last_used_at: daysAgo(214), status: "disabled" }),
+    ]);
+    const line = page.getByRole("note").filter({ hasText: "attention" });
+    assert.equal(await line.locator("p").innerText(), "3 keys need attention: “Over” ended 2 days ago · “Old sync” unused for 214 days · “Fax gateway” ends in 6 days");
+    assert.match(await line.getByRole("link", { name: "Old sync" }).getAttribute("href"), /\/settings\/api-access\/keys\/0+3$/);
+    await button(line, "Show").click();
+    assert.equal(await button(line, "Show").getAttribute("aria-pressed"), "true");
+    assert.deepEqual(await names(page), ["Over", "Old sync", "Fax gateway"]);
+    await record(page, "26-attention");
+    await button(line, "Show").click();
+    assert.equal((await names(page)).length, 5);
+    await admin.leave();
+  });
+
+  it("on a phone a card keeps Scopes and Delete; the rest is behind the name", async () => {
+    const admin = await person(server, "alder-admin", { viewport: { width: 375, height: 812 }, touch: true });
+    const { page } = admin;
+    await show(admin, [key(1, { name: "Pocket" })]);
+    assert.deepEqual(await page.locator(".keys [data-do]:visible").evaluateAll((all) => all.map((it) => it.getAttribute("aria-label"))), ["Scopes of Pocket", "Delete Pocket"]);
+    await page.getByRole("link", { name: "Pocket" }).waitFor();
+    await page.setViewportSize({ width: 1280, height: 860 });
+    await button(page, "Rotate secret of Pocket").waitFor();
+    await admin.leave();
+  });
+
+  it("a secret is rotated from the list, and the focus goes back", async () => {
+    const admin = await person(server, "alder-admin");
+    const { page } = admin;
+    await page.unroute(`${API}/credentials?*`);
+    const { credential, client_secret: old } = await makeKey(admin, server, "Rotated here");
+    await open(admin);
+    await button(page, "Rotate secret of Rotated here").click();
+    const rotate = dialog(page, "Rotate secret");
+    await rotate.getByRole("radio", { name: "Now", exact: true }).check();
+    await rotate.getByText("What uses the old secret is refused at once.").waitFor();
+    await button(rotate, "Cancel").click();
+    assert.equal(await focused(page), "Rotate secret of Rotated here");
+    await button(page, "Rotate secret of Rotated here").click();
+    await button(rotate, "Rotate").click();
+    const made = dialog(page, "New Secret Created");
+    await made.getByRole("checkbox").check();
+    await button(made, "Done").click();
+    assert.equal(await focused(page), "Rotate secret of Rotated here");
+    await page.getByRole("row", { name: /Rotated here/ }).getByText(/2 secrets, rotating until/).waitFor();
+    await tokenFor(admin, credential.client_id, old, 400); // it has no scope, which only a right secret is told
     await admin.leave();
   });
 
@@ -259,4 +331,67 @@ describe("a download's file name", () => {
       await admin.leave();
     });
   }
+});
+
+describe("when a new key ends", () => {
+  onServer();
+
+  it("never, in 90 days, in a year, on a date", async () => {
+    const admin = await person(server, "alder-admin");
+    const { page } = admin;
+    await open(admin);
+    const create = await fillCreate(page, "Ends on a date");
+    const choices = create.getByRole("radiogroup", { name: "Expires" }).getByRole("radio");
+    assert.deepEqual(await choices.evaluateAll((all) => all.map((it) => it.labels[0].textContent)), ["Never", "In 90 days", "In 1 year", "On a date"]);
+    assert.ok(await choices.first().isChecked());
+    await choices.last().check();
+    await button(create, "Create").click();
+    await create.getByText("Choose a day.").waitFor();
+    assert.equal(await focused(page), "Last day");
+    await create.getByLabel("Last day").fill("2099-12-31");
+    await record(page, "39-create-expiry");
+    await page.keyboard.press("Escape");
+    for (const [name, choice, least, most] of [["Never", "Never"], ["Quarter", "In 90 days", 89.9, 90], ["Year", "In 1 year", 364.9, 365], ["Date", "On a date", 365, 40_000]]) {
+      const again = await fillCreate(page, name);
+      await again.getByRole("radio", { name: choice, exact: true }).check();
+      if (choice === "On a date") await again.getByLabel("Last day").fill("2099-12-31");
+      await button(again, "Create").click();
+      const made = dialog(page, "API Key Created");
+      await made.getByRole("checkbox").check();
+      await button(made, "Done").click();
+      const { items } = await (await admin.context.request.get(`${server.base}/api-access/v1/credentials`)).json();
+      const { expires_at: end } = items.find((each) => each.name === name);
+      const days = end && (Date.parse(end) - Date.now()) / DAY;
+      assert.ok(least === undefined ? end === null : days > least && days <= most, `${choice}: ${end}`);
+    }
+    await admin.leave();
+  });
+});
+
+describe("when a new key ends, where the host says so", () => {
+  onServer("--max-lifetime", "90d");
+
+  it("what is too long is not offered, and the longest is the first choice", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: [422] });
+    const { page } = admin;
+    await open(admin);
+    const create = await fillCreate(page, "Forced");
+    await create.getByText("Keys end after 90 days at the latest.").waitFor();
+    const choices = create.getByRole("radiogroup", { name: "Expires" }).getByRole("radio");
+    assert.deepEqual(await choices.evaluateAll((all) => all.map((it) => it.labels[0].textContent)), ["In 90 days", "On a date"]);
+    assert.ok(await choices.first().isChecked());
+    await choices.last().check();
+    await create.getByLabel("Last day").fill("2099-12-31");
+    await button(create, "Create").click();
+    await create.getByText("A key works for 90 days at most.").waitFor();
+    await choices.first().check();
+    await button(create, "Create").click();
+    const made = dialog(page, "API Key Created");
+    await made.getByRole("checkbox").check();
+    await button(made, "Done").click();
+    const { items: [{ expires_at: end }] } = await (await admin.context.request.get(`${server.base}/api-access/v1/credentials`)).json();
+    const days = (Date.parse(end) - Date.now()) / DAY;
+    assert.ok(days > 89.9 && days <= 90, end);
+    await admin.leave();
+  });
 });

@@ -1,6 +1,6 @@
 // What a key does: a sentence, a chart, a table for those who cannot see it, and why calls were refused.
 
-import { DAY_MS, ago, bdi, button, exact, h, now, number, t, time } from "./ui.js";
+import { DAY_MS, ago, bdi, button, h, now, number, t, time } from "./ui.js";
 
 const DAYS = 30;
 const dayName = new Intl.DateTimeFormat(document.documentElement.lang, { month: "short", day: "numeric", timeZone: "UTC" });
@@ -68,6 +68,6 @@ function refusalView({ at, last_at: last, count = 1, reason, needed_scope: scope
   const name = scope ? bdi(index?.scopes.get(scope)?.name ?? scope) : "";
   const key = reason === "scope_missing" && !scope ? "refusal.scope_missing.any" : REASONS.has(reason) ? `refusal.${reason}` : "refusal.other";
   const facts = [method && h("code", { translate: false }, method), address && t("refusal.from", { address: h("code", { translate: false }, address) }), count > 1 && t("refusal.times", { count })].filter(Boolean);
-  return h("li", {}, h("span", { title: exact(last ?? at) }, time(last ?? at, ago(last ?? at))), " ",
+  return h("li", {}, h("span", {}, time(last ?? at, ago(last ?? at))), " ",
     h("span", {}, t(key, { scope: name, reason: h("code", { translate: false }, reason) })), " ", facts.length > 0 && h("span", { class: "muted" }, facts.map((fact, each) => [each ? " · " : "", fact])));
 }

@@ -23,7 +23,7 @@ export class Question extends Working {
       done(await run());
     } catch (error) {
       this.props.onRefused(error);
-      this.alert(this.props.explain?.(error) ?? explain(error, error.unsure && h("p", {}, t(unsure))));
+      this.alert(this.props.explain?.(error) || explain(error, error.unsure && h("p", {}, t(unsure))));
     }
   }
 
@@ -87,7 +87,6 @@ export const EndSecret = ({ api, apiKey, secret, onRefused, onClose, onEnded }) 
         : h("p", {}, at ? t("end.last", { ago: ago(at) }) : t("end.never")),
       h("p", {}, t("end.effect")),
     ],
-    explain: (error) => error.code === "last_proof" && explain(error),
     confirm: t("end.now"), busyText: t("end.busy"), unsure: "end.unsure", run: () => api.endSecret(apiKey.id, secret.selector), done: onEnded,
   });
 };
