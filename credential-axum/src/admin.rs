@@ -20,8 +20,13 @@ use serde_json::Value;
 
 use self::fields::describe;
 use crate::{
-    cross_site::refuse_cross_site, expected_tenant::refuse_other_tenant, hold::hold,
-    no_sniff::no_sniff, problem::Problem, sign_in::SignIn,
+    cross_site::refuse_cross_site,
+    expected_tenant::refuse_other_tenant,
+    gzip::{accepts_gzip, shrink},
+    hold::hold,
+    no_sniff::no_sniff,
+    problem::Problem,
+    sign_in::SignIn,
 };
 
 mod audit;
@@ -222,6 +227,8 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
 /// Admits admins, and passes their proof on as an extension.
 async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    // No answer to a GET holds a secret.
+    let may_shrink = parts.method == Method::GET && accepts_gzip(&parts.headers);
     let mut response = match gate.admit(&parts).await {
         Ok(admin) => {
             parts.extensions.insert(admin);
@@ -234,6 +241,9 @@ async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Re
     };
     if response.status() == StatusCode::TOO_MANY_REQUESTS {
         hold().await;
+    }
+    if may_shrink {
+        response = shrink(response).await;
     }
     response
         .headers_mut()

@@ -25,6 +25,7 @@ mod cross_site;
 mod expected_tenant;
 mod forward_auth;
 mod guard;
+mod gzip;
 mod hold;
 mod no_sniff;
 mod oauth;

@@ -1,14 +1,16 @@
 //! The files that the browser loads: part of the binary, under an address that changes with the
 //! content.
 
-use std::{io::Write as _, sync::LazyLock};
+use std::sync::LazyLock;
 
 use axum::{
     body::Bytes,
     response::{IntoResponse, Response},
 };
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
 use http::{HeaderMap, StatusCode, header};
+
+use crate::gzip::{accepts_gzip, gzip};
 
 /// Every file, in the order in which the browser needs them.
 pub(super) static FILES: LazyLock<Vec<Asset>> = LazyLock::new(|| {
@@ -109,17 +111,12 @@ fn module(name: &'static str, when: When, content: &'static str) -> Asset {
 }
 
 fn asset(name: &'static str, media_type: &'static str, when: When, content: &'static str) -> Asset {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    let gzip = gzip
-        .write_all(content.as_bytes())
-        .and_then(|()| gzip.finish());
     Asset {
         name,
         media_type,
         when,
         content,
-        // Writing to a `Vec` cannot fail. An empty one is never served: see `serve`.
-        gzip: gzip.unwrap_or_default().into(),
+        gzip: gzip(content.as_bytes(), Compression::best()),
     }
 }
 
@@ -169,24 +166,6 @@ pub(super) fn serve(version: &str, name: &str, headers: &HeaderMap) -> Option<Re
         (headers, encoding, file.gzip.clone()).into_response()
     } else {
         (headers, file.content).into_response()
-    })
-}
-
-/// Whether gzip is named and not refused (`q=0`), by RFC 9110 §12.5.3. No file here is a secret, so
-/// that their length may be known.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let codings = values.filter_map(|value| value.to_str().ok());
-    codings.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let named = parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let refused = |weight: &str| {
-            let (name, value) = weight.split_once('=').unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("q") && value.trim().parse() == Ok(0.0_f32)
-        };
-        named && !parts.any(refused)
     })
 }
 

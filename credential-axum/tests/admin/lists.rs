@@ -282,3 +282,45 @@ async fn the_policy_names_the_callers_address() {
         assert_eq!(answer.json()["client_address"], address, "{peer:?}");
     }
 }
+
+#[tokio::test]
+async fn long_answers_without_a_secret_are_compressed_for_those_who_take_it() {
+    use std::io::Read as _;
+
+    let host = Host::new();
+    let mut path = String::new();
+    for n in 0..20 {
+        path = host.created_path(&format!("key {n}")).await;
+    }
+    let sent = |method: &str, path: &str| {
+        ask(method, path)
+            .by(ADMIN)
+            .header("accept-encoding", "gzip, br")
+    };
+    for path in ["/credentials", "/catalog", "/audit-events"] {
+        let plain = host.get(path).await;
+        assert_eq!(plain.headers.get("content-encoding"), None, "{path}");
+        let small = host.send(sent("GET", path).empty()).await;
+        assert_eq!(small.headers["content-encoding"], "gzip", "{path}");
+        assert!(small.body.len() * 2 < plain.body.len(), "{path}");
+        let mut text = Vec::new();
+        let mut decoder = flate2::read::GzDecoder::new(&small.body[..]);
+        decoder.read_to_end(&mut text).unwrap();
+        assert_eq!(text, plain.body, "{path}");
+    }
+    // Its tag names these bytes, and the other one holds a secret.
+    let one = host.send(sent("GET", &path).empty()).await;
+    assert!(one.headers.contains_key("etag"));
+    assert_eq!(one.headers.get("content-encoding"), None);
+    let body = json!({"name": "x".repeat(100), "api_type": "apiv2", "description": "x".repeat(500),
+        "scopes": host.get("/catalog").await.json()["api_types"][0]["categories"].as_array().unwrap().iter()
+            .flat_map(|category| category["resources"].as_array().unwrap()).filter_map(|resource| resource["read"]["scope"].as_str()).collect::<Vec<_>>()});
+    let created = host.send(sent("POST", "/credentials").json(&body)).await;
+    assert_eq!(created.status, 201);
+    assert!(
+        created.body.len() > 2048,
+        "long enough: {}",
+        created.body.len()
+    );
+    assert_eq!(created.headers.get("content-encoding"), None);
+}

@@ -130,10 +130,13 @@ function attention(keys, filter, act) {
     if (hasEnded(key)) return t("attention.ended", { name, ago: ago(key.expires_at) });
     return endsSoon(key) ? t("attention.ends", { name, in: inDays(endOf(key)) }) : t("attention.unused", { name, count: Math.floor(idle(key) / DAY_MS) });
   };
-  const rest = keys.length - MOST_NAMED;
+  // What has stopped comes first, then what will stop.
+  const rank = (key) => (hasEnded(key) ? 0 : endsSoon(key) ? endOf(key) : Infinity);
+  const named = [...keys].sort((a, b) => (rank(a) === rank(b) ? idle(b) - idle(a) : rank(a) - rank(b))).slice(0, MOST_NAMED);
+  const rest = keys.length - named.length;
   return h("div", { class: "note warn look", role: "note" }, icon("alert"),
     h("p", {}, h("strong", {}, t("attention", { count: keys.length })), " ",
-      join(keys.slice(0, MOST_NAMED).map(why), " · "), rest > 0 && [" · ", t("attention.more", { count: rest })]),
+      join(named.map(why), " · "), rest > 0 && [" · ", t("attention.more", { count: rest })]),
     button({ class: "small", "aria-pressed": String(filter === "attention"), onclick: () => act.filter(filter === "attention" ? "all" : "attention") }, t("attention.show")));
 }
 
