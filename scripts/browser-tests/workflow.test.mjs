@@ -171,6 +171,81 @@ describe("the whole workflow", () => {
     await admin.leave();
   });
 
+  it("a key's page by keyboard alone: rename, rotate, end, disable, enable, delete", async () => {
+    const admin = await person(server, "birch-admin");
+    const { page } = admin;
+    const { credential } = await makeKey(admin, server, "By keys", { scopes: ["system/patients.read"] });
+    await open(admin);
+    const focusIsOn = (name) => page.waitForFunction((expected) => {
+      const it = document.activeElement;
+      return (it.getAttribute("aria-label") ?? it.labels?.[0]?.textContent ?? it.textContent).trim() === expected;
+    }, name);
+    const tabTo = async (name) => {
+      for (let presses = 0; presses < 40; presses++) {
+        await page.keyboard.press("Tab");
+        const at = await page.evaluate(() => (document.activeElement.getAttribute("aria-label") ?? document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent).trim());
+        if (at === name) return;
+      }
+      assert.fail(`Tab does not reach ${name}`);
+    };
+    const press = (key) => page.keyboard.press(key);
+    await tabTo("By keys");
+    await press("Enter");
+    await page.getByRole("heading", { name: "By keys" }).waitFor();
+    await tabTo("Rename");
+    await press("Enter");
+    await focusIsOn("Name");
+    await page.keyboard.type("By keys alone");
+    await press("Enter");
+    await focusIsOn("Rename");
+    await page.getByRole("heading", { name: "By keys alone" }).waitFor();
+
+    await tabTo("Rotate secret");
+    await press("Enter");
+    await focusIsOn("In 1 day");
+    await press("ArrowRight");
+    await focusIsOn("In 7 days");
+    await press("Enter");
+    await focusIsOn("New Secret Created");
+    await tabTo("I have saved my credentials securely");
+    await press("Space");
+    await tabTo("Done");
+    await press("Enter");
+    await focusIsOn("Rotate secret");
+    const end = `End now: secret ${credential.secrets[0].selector}`;
+    await page.getByRole("button", { name: end }).waitFor();
+    await tabTo(end);
+    await press("Enter");
+    await focusIsOn("Cancel");
+    await press("Escape");
+    await focusIsOn(end);
+    await press("Enter");
+    await focusIsOn("Cancel");
+    await tabTo("End now");
+    await press("Enter");
+    await focusIsOn("Rotate secret");
+    await page.getByText("has ended.").waitFor();
+
+    await page.reload();
+    await page.getByRole("heading", { name: "By keys alone" }).waitFor();
+    await tabTo("Disable");
+    await press("Enter");
+    await focusIsOn("Cancel");
+    await tabTo("Disable");
+    await press("Enter");
+    await focusIsOn("Enable");
+    await press("Enter");
+    await focusIsOn("Disable");
+    await tabTo("Delete");
+    await press("Enter");
+    await focusIsOn("Cancel");
+    await tabTo("Delete");
+    await press("Enter");
+    await focusIsOn("By keys alone");
+    await page.getByText("“By keys alone” was deleted.").waitFor();
+    await admin.leave();
+  });
+
   for (const [words, options] of [["on a phone, 375 px", { viewport: PHONE, touch: true }], ["at 320 px in the dark", { viewport: { width: 320, height: 640 }, dark: true }]]) {
     it(words, async () => {
       const admin = await person(server, "alder-admin", options);

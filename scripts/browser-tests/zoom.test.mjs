@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { assertNoSidewaysScroll, button, dialog, makeKey, person, picture } from "./harness.mjs";
-import { createByHand, fillCreate, onServer, open, scopesOf, server } from "./steps.mjs";
+import { createByHand, fillCreate, onServer, open, openKey, scopesOf, server } from "./steps.mjs";
 
 const SIZES = [
   ["320×256, 400 % zoom", { viewport: { width: 320, height: 256 } }],
@@ -16,7 +16,8 @@ const SIZES = [
 async function wheelTo(page, locator) {
   const { width, height } = page.viewportSize();
   await page.mouse.move(width / 2, height / 2);
-  for (const step of [120, -90]) {
+  const isAbove = await locator.evaluate((it) => it.getBoundingClientRect().top < 0);
+  for (const step of isAbove ? [-120, 90] : [120, -90]) {
     for (let turns = 0; turns < 250; turns++) {
       const isSeen = await locator.evaluate((it) => {
         const box = it.getBoundingClientRect();
@@ -42,7 +43,7 @@ async function wheelAndClick(page, locator) {
 /** Tab goes through every control of a dialog, and each is seen when it has the focus. */
 async function assertTabReaches(page, where, names) {
   const reached = new Set();
-  await where.locator("h2").first().focus();
+  await where.locator("h1, h2").first().focus();
   for (let presses = 0; presses < 120; presses++) {
     await page.keyboard.press("Tab");
     const { name, isSeen } = await page.evaluate(() => {
@@ -75,7 +76,7 @@ describe("little room", () => {
       await wheelAndClick(page, button(create, "Create"));
       await create.getByText("Enter a name.").waitFor();
       await create.getByLabel("Name").fill(name);
-      await assertTabReaches(page, create, ["Name", "Elation APIv2", "Cancel", "Create"]);
+      await assertTabReaches(page, create, ["Name", "Elation APIv2", "Never", "Cancel", "Create"]);
       await wheelAndClick(page, button(create, "Create"));
       const made = dialog(page, "API Key Created");
       await made.waitFor();
@@ -117,6 +118,75 @@ describe("little room", () => {
       await wheelAndClick(page, button(remove, "Delete"));
       await page.getByText(`“${name}” was deleted.`).waitFor();
       await assertNoSidewaysScroll(page, "list after");
+      await admin.leave();
+    });
+  }
+
+  for (const [words, options] of [...SIZES, ["1280×800", { viewport: { width: 1280, height: 800 } }]]) {
+    it(`a key's page: ${words}`, async () => {
+      const admin = await person(server, "birch-admin", options);
+      const { page } = admin;
+      const name = `Its own page, ${words}`;
+      const { credential } = await makeKey(admin, server, name, { scopes: ["system/patients.read", "system/bills.write"] });
+      await openKey(admin, credential);
+      await page.locator(".events li").waitFor();
+      await assertNoSidewaysScroll(page, "key");
+      await picture(page, `zoom-key-${words.slice(0, 7)}`);
+
+      await wheelAndClick(page, button(page, "Rotate secret"));
+      const rotate = dialog(page, "Rotate secret");
+      await rotate.waitFor();
+      await assertTabReaches(page, rotate, ["In 1 day", "Cancel", "Rotate"]);
+      await wheelAndClick(page, rotate.getByRole("radio", { name: "In 7 days", exact: true }));
+      await picture(page, `zoom-rotate-${words.slice(0, 7)}`);
+      await wheelAndClick(page, button(rotate, "Rotate"));
+      const made = dialog(page, "New Secret Created");
+      await made.waitFor();
+      await page.keyboard.press("Escape");
+      for (const label of ["Client ID", "Client Secret"]) await wheelTo(page, made.getByRole("group", { name: label }).locator("code"));
+      await wheelAndClick(page, made.getByRole("checkbox"));
+      await assertTabReaches(page, made, ["Copy Client Secret", "Download Credentials", "Done"]);
+      await wheelAndClick(page, button(made, "Done"));
+      await made.waitFor({ state: "detached" });
+
+      const [old] = credential.secrets;
+      await page.getByRole("listitem").filter({ hasText: "ends" }).first().waitFor();
+      await wheelAndClick(page, page.getByRole("button", { name: new RegExp(`^End now.*${old.selector}`) }));
+      const ask = page.getByRole("alertdialog");
+      await ask.waitFor();
+      await assertTabReaches(page, ask, ["Cancel", "End now"]);
+      await wheelAndClick(page, button(ask, "End now"));
+      await page.getByText("has ended.").waitFor();
+
+      await wheelAndClick(page, button(page, "Change when it ends"));
+      const change = dialog(page, "When Does It End?");
+      await change.waitFor();
+      await wheelAndClick(page, change.getByRole("radio", { name: "On a date", exact: true }));
+      await change.getByLabel("Last day").fill("2099-01-01");
+      await assertTabReaches(page, change, ["On a date", "Last day", "Cancel", "Save"]);
+      await wheelAndClick(page, button(change, "Save"));
+      await page.getByText("Active until").waitFor();
+
+      await wheelAndClick(page, page.getByText("Advanced", { exact: true }));
+      await page.getByRole("textbox", { name: /Address or network/ }).fill("203.0.113.0/24");
+      await wheelAndClick(page, button(page, "Add"));
+      await assertNoSidewaysScroll(page, "networks");
+      await wheelAndClick(page, button(page, "Save addresses"));
+      await page.getByText("works from the listed addresses only").waitFor();
+
+      await wheelAndClick(page, button(page, "Disable"));
+      await ask.waitFor();
+      await wheelAndClick(page, button(ask, "Disable"));
+      await page.getByText("Disabled since").waitFor();
+      await wheelAndClick(page, button(page, "All activity"));
+      await wheelTo(page, page.getByRole("listitem").filter({ hasText: "Created" }));
+      await assertTabReaches(page, page.locator("#key"), ["Rename", "Enable", "Delete", "Scopes", "Rotate secret", "Remove 203.0.113.0/24"]);
+      await wheelAndClick(page, button(page, "Delete"));
+      await ask.waitFor();
+      await assertTabReaches(page, ask, ["Cancel", "Delete"]);
+      await wheelAndClick(page, button(ask, "Delete"));
+      await page.getByText("was deleted.").waitFor();
+      await assertNoSidewaysScroll(page, "deleted");
       await admin.leave();
     });
   }
