@@ -191,6 +191,10 @@ async fn a_preview_says_what_a_change_breaks_and_a_summary_counts_what_is_unused
     let counts = |read: u64, write: u64, broad: u64, unused: u64| json!({"read": read, "write": write, "broad": broad, "unused_30d": unused});
     assert_eq!(item(&key)["scope_counts"], counts(1, 1, 1, 2));
     assert_eq!(item(&full)["scope_counts"], counts(0, 0, 1, 0));
+    assert_eq!(
+        (&item(&key)["full_access"], &item(&full)["full_access"]),
+        (&json!(false), &json!(true))
+    );
     assert_eq!(item(&key).get("scopes"), None);
     let whole = platform.see("/credentials").await.json();
     assert_eq!(whole["items"][0].get("scope_counts"), None);

@@ -130,10 +130,14 @@ describe("taking away and giving", () => {
     const { credential } = await makeKey(admin, server, "From a newer node", { scopes: ["system/bills.read"] });
     const held = ["system/bills.read", "system/telepathy.read", "system/telepathy.write"];
     const sent = [];
-    const editor = await edit(admin, credential, { scopes: held });
+    const known = { scopes: held };
+    // The node that is asked knows as little.
+    await page.route(`${API}/credentials/${credential.id}/scopes/preview`, (route) => route.fulfill({ json: { added: [], removed: [], unused_30d: [] } }));
+    const editor = await edit(admin, credential, known);
     await page.route(`${API}/credentials/${credential.id}/scopes`, (route) => {
       const { scopes } = route.request().postDataJSON();
       sent.push(scopes);
+      known.scopes = scopes;
       return route.fulfill({ json: { credential: { ...credential, scopes, version: credential.version + sent.length }, effective_everywhere_at: new Date().toISOString() } });
     });
     await editor.getByRole("group", { name: "Not known to this version" }).waitFor();

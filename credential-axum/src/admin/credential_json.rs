@@ -4,6 +4,7 @@
 
 use axum::body::Bytes;
 use credential_core::{
+    ScopeCatalog,
     clock::Timestamp,
     credential::{Credential, StoredSecret},
     manage::{Changed, Created, Rotated, ScopeCounts, Summary},
@@ -25,6 +26,8 @@ pub(super) struct ShownCredential<'a> {
     scopes: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope_counts: Option<ShownCounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full_access: Option<bool>,
     status: &'a str,
     created_at: String,
     created_by: &'a str,
@@ -53,6 +56,7 @@ impl<'a> ShownCredential<'a> {
             environment: credential.identity.environment.as_str(),
             scopes: Some(&credential.settings.scopes),
             scope_counts: None,
+            full_access: None,
             status: credential.status(now).as_str(),
             created_at: credential.identity.created_at.to_string(),
             created_by: credential.identity.created_by.as_str(),
@@ -78,11 +82,16 @@ impl<'a> ShownCredential<'a> {
 }
 
 impl<'a> ShownCredential<'a> {
-    /// With the scopes counted, not listed.
-    pub(super) fn summary(now: Timestamp, summary: &'a Summary) -> Self {
+    /// With the scopes counted, not listed; and whether full access is among the broad ones.
+    pub(super) fn summary(now: Timestamp, catalog: &ScopeCatalog, summary: &'a Summary) -> Self {
+        let credential = &summary.credential;
+        let api_type = catalog.api_type(credential.identity.api_type.as_str());
+        let full = api_type.and_then(|api_type| api_type.full_access());
+        let full = full.is_some_and(|full| credential.settings.scopes.contains(&full.name));
         Self {
             scopes: None,
             scope_counts: Some(summary.scopes.into()),
+            full_access: Some(full),
             ..Self::at(now, &summary.credential)
         }
     }

@@ -43,7 +43,9 @@ pub(super) async fn list(
         }
         View::Summary => {
             let page = manage.summaries(wanted).await?;
-            page_of(&page, |it| ShownCredential::summary(now, it))
+            page_of(&page, |it| {
+                ShownCredential::summary(now, credentials.catalog(), it)
+            })
         }
     })
 }

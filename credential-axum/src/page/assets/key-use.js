@@ -18,12 +18,14 @@ const sum = (days, name) => days.reduce((total, day) => total + day[name], 0);
 const named = ({ date }) => dayName.format(new Date(`${date}T00:00:00Z`));
 
 export function useView({ usage, refusals, key, index, isWhy, toggleWhy }) {
+  // A host may keep no record.
+  if (!usage) return h("p", { class: "sentence" }, t("use.unknown"), " ", lastUse(key.last_used_at));
   const days = lastDays(usage.days);
   const [allowed, denied] = [sum(days, "allowed"), sum(days, "denied")];
   const last = usage.last_used_at ?? key.last_used_at;
   const attempts = refusals.reduce((total, { count = 1 }) => total + count, 0);
   return [
-    h("p", { class: "sentence" }, sentence(allowed, denied), " ", last ? t("use.last", { ago: ago(last) }) : t("use.never"), last && ".", " ",
+    h("p", { class: "sentence" }, sentence(allowed, denied), " ", lastUse(last), " ",
       !denied && attempts > 0 && [t("use.attempts", { count: attempts }), " "],
       refusals.length > 0 && button({ class: "small", id: "why", "aria-expanded": String(isWhy), "aria-controls": "refusals", onclick: toggleWhy }, t("use.why"))),
     h("div", { id: "refusals" }, isWhy && h("ul", { class: "refusals" }, refusals.map((refusal) => refusalView(refusal, index)))),
@@ -33,6 +35,8 @@ export function useView({ usage, refusals, key, index, isWhy, toggleWhy }) {
       h("tbody", {}, days.filter((day) => day.allowed + day.denied > 0).map((day) => h("tr", {}, h("th", { scope: "row" }, h("time", { datetime: day.date }, named(day))), h("td", {}, number(day.allowed)), h("td", {}, number(day.denied)))))),
   ];
 }
+
+const lastUse = (at) => (at ? [t("use.last", { ago: ago(at) }), "."] : t("use.never"));
 
 function sentence(allowed, denied) {
   if (!allowed && !denied) return t("use.none");
@@ -62,7 +66,7 @@ function chart(days) {
 }
 
 /** The API's reasons that have words of their own. */
-const REASONS = new Set(["scope_missing", "address_not_allowed", "expired", "disabled", "revoked", "secret_ended", "wrong_secret", "unknown_scope", "other_api_type", "tenant_suspended"]);
+const REASONS = new Set(["scope_missing", "address_not_allowed", "expired", "disabled", "revoked", "secret_ended", "wrong_secret", "unknown_scope", "scope_conflict", "token_expired", "token_revoked", "other_environment", "other_api_type", "tenant_suspended"]);
 
 function refusalView({ at, last_at: last, count = 1, reason, needed_scope: scope, method, address }, index) {
   const name = scope ? bdi(index?.scopes.get(scope)?.name ?? scope) : "";

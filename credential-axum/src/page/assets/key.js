@@ -65,11 +65,21 @@ class Key extends App {
       then?.();
       this.keepFocus();
     });
-    this.part("use", () => Promise.all([this.api.usage(this.id), this.api.refusals(this.id)]).then(([usage, { items }]) => ({ usage, refusals: items })));
+    this.part("use", () => this.recorded(() => Promise.all([this.api.usage(this.id), this.api.refusals(this.id)]).then(([usage, { items }]) => ({ usage, refusals: items })), { usage: null, refusals: [] }));
     this.part("events", () => this.api.events(this.id, this.state.parts.events?.value?.items.length > FIRST_EVENTS ? MORE_EVENTS : FIRST_EVENTS));
     // What a change of nothing would leave unused: asked in the words of an edit, which only those who may edit can.
-    if (settings.selfService && key.status !== "revoked" && key.scopes.length) this.part("unused", async () => (await this.api.preview(this.id, key.scopes)).unused_30d);
+    if (settings.selfService && key.status !== "revoked" && key.scopes.length) this.part("unused", () => this.recorded(async () => (await this.api.preview(this.id, key.scopes)).unused_30d, []));
     else this.setState(({ parts }) => ({ parts: { ...parts, unused: { value: [] } } }));
+  }
+
+  /** What is recorded of its use: where nothing is, that is not found, though the key was found a moment ago. */
+  async recorded(load, nothing) {
+    try {
+      return await load();
+    } catch (error) {
+      if (error.code === "not_found") return nothing;
+      throw error;
+    }
   }
 
   /** Loads one part. What was there stays until the answer comes; of two, the later one counts. */
