@@ -89,7 +89,7 @@ describe("a key's life", () => {
 
     // Rotated: both secrets work, until the old one is ended.
     const proofs = part(page, "How it signs in");
-    await proofs.getByText("This is its only secret.").waitFor();
+    await proofs.getByText("Only one secret works.").waitFor();
     assert.equal(await proofs.getByText("End now").count(), 0, "the last secret goes with its key only");
     await button(proofs, "Rotate secret").click();
     const rotate = dialog(page, "Rotate secret");
@@ -456,7 +456,7 @@ describe("a key's page", () => {
     await button(alert(page), "End now").click();
     await alert(page).getByText("This is the last secret that works.").waitFor();
     await page.keyboard.press("Escape");
-    await page.getByText("This is its only secret.").waitFor();
+    await page.getByText("Only one secret works.").waitFor();
     assert.notEqual(await focused(page), "BODY");
     await admin.leave();
   });
