@@ -503,6 +503,21 @@ describe("a key's page", () => {
     await admin.leave();
   });
 
+  it("in forced colours refused calls differ from allowed ones, and a state from a button", async () => {
+    const admin = await person(server, "alder-admin", { forced: true });
+    const { page } = admin;
+    const { credential } = await makeKey(admin, server, "Forced", { scopes: THREE });
+    const days = [{ date: new Date().toISOString().slice(0, 10), allowed: 3, denied: 2 }];
+    await page.route(`${API}/credentials/${credential.id}/usage*`, (route) => route.fulfill({ json: { last_used_at: null, days, scopes: [] } }));
+    await openKey(admin, credential);
+    await page.locator(".chart").waitFor();
+    const fill = (name) => page.locator(`.chart .${name}`).evaluate((it) => getComputedStyle(it).fill);
+    assert.notEqual(await fill("allowed"), await fill("refused"));
+    assert.equal(await page.locator(".chart .area").first().evaluate((it) => getComputedStyle(it).fill), "rgba(0, 0, 0, 0)");
+    await picture(page, "56-key-forced");
+    await admin.leave();
+  });
+
   it("a part that cannot be loaded says so, and the others are there", async () => {
     const admin = await person(server, "alder-admin", { expectStatus: [503] });
     const { page } = admin;
