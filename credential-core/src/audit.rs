@@ -188,9 +188,11 @@ pub(crate) enum Details<'a> {
         name: &'a str,
         api_type: &'a str,
         client_id: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
         description: &'a str,
         scopes: &'a [String],
         expires_at: Option<String>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         allowed_networks: Vec<String>,
     },
     Renamed {

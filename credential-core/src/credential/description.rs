@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A note of the admins: at most 500 characters, trimmed, line breaks allowed, possibly empty.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Description(String);
+pub struct Description(Box<str>);
 
 impl Description {
     /// The longest description, in Unicode scalar values after trimming.
@@ -22,7 +22,7 @@ impl Description {
         if text.chars().any(is_forbidden) {
             return Err(DescriptionError::ForbiddenCharacter);
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The text; empty if there is none.
