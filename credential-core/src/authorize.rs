@@ -167,10 +167,7 @@ impl Access {
 
     #[inline]
     fn allowed(&self, requirements: &[&Requirement]) {
-        self.entry.note_use(self.at);
-        if let Some(note) = &self.entry.note {
-            note.count_allowed(requirements, self.at);
-        }
+        self.entry.count_allowed(requirements, self.at);
     }
 
     /// Counts a denied call. Which scope it lacks.

@@ -99,6 +99,7 @@ async fn flush_usage(credentials: Credentials, mut stopped: watch::Receiver<()>)
             _ = stopped.changed() => true,
             () = tokio::time::sleep(midnight.clamp(FLUSH_PAUSE, FLUSH_EVERY)) => false,
         };
+        credentials.0.tokens.hand_over_counts().await;
         let flushed = uses.flush(store, clock.now(), stop).await;
         metrics::usage_flushed(flushed.as_ref().ok().copied());
         if let Err(error) = flushed {

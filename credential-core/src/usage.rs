@@ -3,6 +3,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | `usage/slot.rs` | the counter of one token, beside what a check reads |
 //! | `usage/cells.rs` | counters of one credential by needed scopes: atomics, no lock |
 //! | `usage/needed.rs` | which scopes a call needed, as one number |
 //! | `usage/notes.rs` | the latest use of each proof, and the log of all of this node's counters |
@@ -18,11 +19,13 @@ mod notes;
 mod pending;
 mod rare;
 mod refusals;
+mod slot;
 
 pub use self::refusals::RefusalReason;
 pub(crate) use self::{
     flush::{Flushed, prune},
     needed::ScopeRef,
-    notes::{NEVER, ProofUse, UseLog, is_later},
+    notes::{NEVER, ProofUse, UseLog, is_later, needed_by},
     refusals::{Method, Refused},
+    slot::Slot,
 };

@@ -223,6 +223,15 @@ impl<T: Entry> Table<T> {
         (sets, self.taken.load(Ordering::Relaxed), held.sum())
     }
 
+    /// All entries, in parts that take little time each.
+    pub(super) fn parts(&self) -> impl Iterator<Item = impl Iterator<Item = Arc<T>>> {
+        let sets = self.sets.load(Ordering::Acquire);
+        (0..sets).step_by(FIRST).map(move |first| {
+            let part = (first..sets.min(first + FIRST)).filter_map(|set| self.set(set));
+            part.flat_map(|set| set.entries().into_iter().flatten())
+        })
+    }
+
     #[inline]
     fn set(&self, set: usize) -> Option<&Set<T>> {
         let (block, at) = block_of(set);

@@ -53,6 +53,14 @@ impl TokenCache {
         self.opened.get(digest)
     }
 
+    /// Hands the counts of all tokens over to their credentials', from time to time letting others go first.
+    pub(crate) async fn hand_over_counts(&self) {
+        for part in self.opened.parts() {
+            part.for_each(|entry| entry.hand_over());
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) fn insert(&self, entry: Arc<TokenEntry>) {
         self.opened.insert(entry);
     }

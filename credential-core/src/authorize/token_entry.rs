@@ -8,12 +8,12 @@ use std::sync::{
 use super::{CallOrigin, Origin, TokenRefusal, table::Entry, token_cache::TokenDigest};
 use crate::{
     CallerAddress,
-    catalog::{ApiType, ScopeSet},
+    catalog::{ApiType, Requirement, ScopeSet},
     clock::Timestamp,
     id::{CredentialId, ProofId},
     live::{LiveCredential, Stamp},
     token::{TokenClaims, TokenId, TokenScopes},
-    usage::{self, Method, ProofUse, RefusalReason, Refused, ScopeRef},
+    usage::{self, Method, ProofUse, RefusalReason, Refused, ScopeRef, Slot},
 };
 
 /// An opened token. Its content never changes, so it needs no freshness proof.
@@ -76,6 +76,8 @@ pub(crate) struct TokenEntry {
     noted: AtomicI64,
     /// Issued ∩ held.
     pub(super) rights: ScopeSet,
+    /// Allowed calls that `note` does not know of yet.
+    slot: Slot,
     /// Where uses of the token's proof are noted and calls counted; `None` if the credential no longer has it.
     pub(super) note: Option<Arc<ProofUse>>,
     pub(super) live: Arc<LiveCredential>,
@@ -106,6 +108,7 @@ impl TokenEntry {
             },
             noted: AtomicI64::new(usage::NEVER),
             rights,
+            slot: Slot::default(),
             note: live.note_of(&token.proof).cloned(),
             live,
             live_until,
@@ -139,16 +142,35 @@ impl TokenEntry {
         Err(refusal(&self.token, &self.live, now).unwrap_or(TokenRefusal::Expired))
     }
 
-    /// Notes that the token's credential and proof were used.
+    /// Counts an allowed call that met all of these requirements, and notes that the token's credential and proof
+    /// were used.
     #[inline]
-    pub(super) fn note_use(&self, at: Timestamp) {
+    pub(super) fn count_allowed(&self, requirements: &[&Requirement], at: Timestamp) {
         let micros = at.as_micros();
-        let noted = self.noted.load(Ordering::Relaxed);
-        if usage::is_later(micros, noted)
-            && let Some(note) = &self.note
+        let later = usage::is_later(micros, self.noted.load(Ordering::Relaxed));
+        let needed = usage::needed_by(requirements);
+        // Within a second of a call that was counted by its time, the time says nothing new.
+        if !later
+            && needed
+                .as_ref()
+                .is_none_or(|needed| needed.count_in(&self.slot))
         {
+            return;
+        }
+        let Some(note) = &self.note else { return };
+        if later {
             self.noted.store(micros, Ordering::Relaxed);
             note.note(at);
+        }
+        if let Some(needed) = needed {
+            note.count_allowed(needed, at);
+        }
+    }
+
+    /// Hands the token's own counts over to its credential's.
+    pub(super) fn hand_over(&self) {
+        if let Some(note) = &self.note {
+            note.take_over(&self.slot);
         }
     }
 
@@ -186,6 +208,13 @@ impl TokenEntry {
                 .intersection(&live.rights)
                 .union(&live.held.intersection(&named.rights)),
         }
+    }
+}
+
+/// Nothing that was counted is lost when the entry gives way, or its credential changes.
+impl Drop for TokenEntry {
+    fn drop(&mut self) {
+        self.hand_over();
     }
 }
 

@@ -115,6 +115,13 @@ impl Cells {
         })
     }
 
+    /// Counts allowed calls whose time was noted already. False if there is no room for another cell.
+    pub(super) fn allowed_before(&self, needed: Packed, calls: u32) -> bool {
+        self.with(needed, |cell| {
+            cell.allowed.fetch_add(calls, Ordering::Release);
+        })
+    }
+
     /// Counts a denied call. False if there is no room for another cell.
     #[inline]
     pub(super) fn deny(&self, missing: Packed) -> bool {

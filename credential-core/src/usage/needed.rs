@@ -1,5 +1,6 @@
 //! Which scopes a call needed, as one number.
 
+use super::slot::Slot;
 use crate::catalog::ScopeIndex;
 
 /// A scope of some API type of the catalogue.
@@ -63,6 +64,12 @@ impl From<ScopeIndex> for Packed {
 }
 
 impl Needed {
+    /// Counts a call in a token's slot, if it fits there.
+    #[inline]
+    pub(crate) fn count_in(&self, slot: &Slot) -> bool {
+        matches!(self, Self::Few(packed) if slot.count(*packed))
+    }
+
     /// The first of the scopes names the call; a repeated one counts once. `None`: it needed none.
     #[inline]
     pub(crate) fn of(scopes: impl Iterator<Item = ScopeIndex> + Clone) -> Option<Self> {

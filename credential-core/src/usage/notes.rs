@@ -16,6 +16,7 @@ use super::{
     pending::Pending,
     rare::{RareCounts, RareKey},
     refusals::{RefusalBook, Refused},
+    slot::Slot,
 };
 use crate::{
     catalog::{ApiType, Requirement, ScopeCatalog, ScopeIndex, ScopeSet},
@@ -82,14 +83,9 @@ impl ProofUse {
         }
     }
 
-    /// Counts an allowed call that met all of these requirements. Nothing, if it needed no scope. No lock and
-    /// no allocation, if it is of a kind that was counted before and of few scopes.
-    #[inline]
-    pub(crate) fn count_allowed(&self, requirements: &[&Requirement], at: Timestamp) {
-        let scopes = requirements.iter().copied().flat_map(scopes_of);
-        let Some(needed) = Needed::of(scopes) else {
-            return;
-        };
+    /// Counts an allowed call. No lock and no allocation, if it is of a kind that was counted before and of
+    /// few scopes.
+    pub(crate) fn count_allowed(&self, needed: Needed, at: Timestamp) {
         let credential = &*self.credential;
         if let Needed::Few(packed) = needed
             && credential.calls.allow(packed, at)
@@ -102,6 +98,21 @@ impl ProofUse {
             last_used_at: Some(at),
         };
         credential.rarely(credential.api_type, needed, count);
+    }
+
+    /// Takes over what a token's slot has counted. Their last use was noted when it was.
+    pub(crate) fn take_over(&self, slot: &Slot) {
+        let Some((needed, count)) = slot.take() else {
+            return;
+        };
+        let credential = &*self.credential;
+        if !credential.calls.allowed_before(needed, count) {
+            let count = Count {
+                allowed: count.into(),
+                ..Count::default()
+            };
+            credential.rarely(credential.api_type, Needed::Few(needed), count);
+        }
     }
 
     /// Counts a call that was denied for want of a scope.
@@ -191,6 +202,12 @@ impl Missing {
             Self::Nothing | Self::NoneWouldDo => None,
         }
     }
+}
+
+/// What an allowed call needed that met all of these requirements; `None`: no scope.
+#[inline]
+pub(crate) fn needed_by(requirements: &[&Requirement]) -> Option<Needed> {
+    Needed::of(requirements.iter().copied().flat_map(scopes_of))
 }
 
 fn scopes_of(requirement: &Requirement) -> impl Iterator<Item = ScopeIndex> + Clone + use<'_> {
