@@ -129,14 +129,17 @@ impl Event {
         subject: Subject,
         details: &Details<'_>,
     ) -> Self {
+        // Why `unwrap_or_default`: a struct of strings and lists always serialises.
+        let mut text = serde_json::to_string(details).unwrap_or_default();
+        // A store in memory keeps it.
+        text.shrink_to_fit();
         Self {
             at,
             actor: actor.clone(),
             tenant: tenant.clone(),
             action: details.action(),
             subject,
-            // Why `unwrap_or_default`: a struct of strings and lists always serialises.
-            details: serde_json::to_string(details).unwrap_or_default(),
+            details: text,
             signer,
         }
     }

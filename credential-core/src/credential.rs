@@ -79,6 +79,29 @@ pub struct Settings {
     pub secrets: Vec<StoredSecret>,
 }
 
+impl Settings {
+    /// Whether admins decided the same. The hash and the last use of a secret are the store's.
+    pub(crate) fn decides_as(&self, other: &Self) -> bool {
+        let of_store = |secrets: &[StoredSecret], other: &[StoredSecret]| -> Vec<StoredSecret> {
+            let secrets = secrets.iter().map(|secret| {
+                let same = other.iter().find(|it| it.selector == secret.selector);
+                let same = same.unwrap_or(secret);
+                StoredSecret {
+                    hash: same.hash.clone(),
+                    last_used_at: same.last_used_at,
+                    ..secret.clone()
+                }
+            });
+            secrets.collect()
+        };
+        let secrets = of_store(&self.secrets, &other.secrets);
+        Self {
+            secrets,
+            ..self.clone()
+        } == *other
+    }
+}
+
 /// What was seen of a credential.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {

@@ -358,7 +358,7 @@ impl LiveStates {
             // The version alone does not tell: after a failover it comes again for another edit.
             let now = &live.credential;
             now.version == credential.version
-                && now.settings.scopes == credential.settings.scopes
+                && now.settings.decides_as(&credential.settings)
                 && now.revoked == credential.revoked
         });
         Ok((same, caught_up.largest_max_staleness))

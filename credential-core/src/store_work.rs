@@ -53,6 +53,13 @@ const ADMIN_REQUESTS: Pace = Pace {
     at_once: 2_000,
     longest: Duration::ZERO,
 };
+/// What a long answer costs beyond its request: it is given first and counted after, up to a second ahead.
+const ADMIN_DEBTS: Pace = Pace {
+    longest: Duration::from_secs(1),
+    ..ADMIN_REQUESTS
+};
+/// So many credentials of a list cost one request more.
+const ITEMS_PER_TURN: usize = 20;
 /// How many tenants are remembered for it.
 const TENANTS: usize = 4_096;
 /// When to try again above that pace.
@@ -118,6 +125,13 @@ impl StoreWork {
     /// How many calls and creates were refused so far.
     pub(crate) fn refused(&self) -> u64 {
         self.calls.refused() + self.creates.refused() + self.too_fast.load(Ordering::Relaxed)
+    }
+
+    /// Counts what a long answer costs against the pace of the tenant's admins.
+    pub(crate) fn charge_admins(&self, tenant: &TenantId, items: usize) {
+        for _ in 0..items / ITEMS_PER_TURN {
+            self.admin_requests.take(tenant, ADMIN_DEBTS);
+        }
     }
 
     /// Calls the store for a tenant, when it is its turn.

@@ -8,7 +8,7 @@ use common::{Deployment, Key, admin};
 use credential_core::{
     Credentials,
     authorize::{AuthorizeError, TokenRefusal},
-    manage::{Expected, ManageError, ScopeChoice, SetScopes, UpdateCredential},
+    manage::{Expected, ManageError, RotateSecret, ScopeChoice, SetScopes, UpdateCredential},
     store::CredentialStore as _,
 };
 
@@ -731,6 +731,65 @@ async fn a_repeat_is_not_confirmed_by_a_version_that_came_again() {
         matches!(repeated, Err(ManageError::StaleVersion)),
         "{repeated:?}"
     );
+}
+
+/// Nor is any other change: what was read is what the change log confirms, or it is done anew.
+#[tokio::test]
+async fn a_lost_pause_or_end_is_never_taken_for_done() {
+    for ends_secret in [false, true] {
+        let deployment = Deployment::new();
+        let alder = admin("alder");
+        let key = deployment.key("Lab", "apiv2", READ).await;
+        let first = deployment.credential(&key).await.settings.secrets[0].selector;
+        let rotation = RotateSecret {
+            overlap_seconds: 3_600.into(),
+            ..RotateSecret::default()
+        };
+        let rotated = deployment
+            .node
+            .manage(&alder)
+            .rotate_secret(key.id, rotation);
+        rotated.await.unwrap();
+        let token = key.token(&deployment.node, None).await;
+        let change = async |node: &Credentials| {
+            let manage = node.manage(&alder);
+            if ends_secret {
+                manage.end_secret(key.id, first.as_str()).await
+            } else {
+                manage.disable(key.id, None).await
+            }
+        };
+        let before = deployment.memory.back_up();
+        change(&deployment.node).await.unwrap();
+        let lost = deployment.memory.back_up();
+        deployment.memory.restore(&before);
+        let rename = UpdateCredential {
+            name: "Lab sync".into(),
+            ..UpdateCredential::default()
+        };
+        let elsewhere = deployment.second_node();
+        let renamed = elsewhere.manage(&alder);
+        let renamed = renamed.update(key.id, Some(&Expected::Any), rename).await;
+        assert_eq!(
+            renamed.unwrap().version,
+            3,
+            "the same version as of the lost change"
+        );
+        let kept = deployment.memory.back_up();
+
+        deployment.memory.restore(&lost);
+        let node = deployment.second_node();
+        node.catch_up().await.unwrap();
+        let mut repeat = std::pin::pin!(change(&node));
+        deployment.store.hang_catch_ups(true);
+        let polled =
+            std::future::poll_fn(|context| Poll::Ready(repeat.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+        deployment.memory.restore(&kept);
+        deployment.store.hang_catch_ups(false);
+        repeat.await.unwrap();
+        assert!(node.verify(&token).await.is_err(), "it is done now");
+    }
 }
 
 /// A key that signs is known to the store, also to one that was restored to before its first use.

@@ -183,6 +183,37 @@ async fn a_node_whose_clock_is_behind_refuses_what_was_ended() {
     assert_eq!(key.refusal(&slow).await, Refusal::Disabled);
 }
 
+/// To that node the overlap has passed already. What an admin ends there ends for the others too.
+#[tokio::test]
+async fn a_node_whose_clock_is_ahead_ends_what_is_still_live_elsewhere() {
+    for by_rotation in [false, true] {
+        let deployment = Deployment::new();
+        let node = &deployment.node;
+        let ahead = ManualClock::new();
+        ahead.set_now(
+            deployment
+                .clock
+                .now()
+                .saturating_add(Duration::from_secs(120)),
+        );
+        let fast = deployment.node_builder();
+        let fast = fast.clock(std::sync::Arc::new(ahead)).build().unwrap();
+        let old = deployment.key("Lab", "apiv2", READ).await;
+        let token = old.token(node, None).await;
+        let first = selectors(&deployment.credential(&old).await).remove(0);
+        rotate(node, &old, 60).await.unwrap();
+        node.verify(&token).await.unwrap();
+        if by_rotation {
+            rotate(&fast, &old, 0).await.unwrap();
+        } else {
+            end(&fast, &old, &first).await.unwrap();
+        }
+        deployment.advance(1_001);
+        assert_eq!(refusal_of(node, &token).await, TokenRefusal::SecretEnded);
+        assert_eq!(old.refusal(node).await, Refusal::Expired);
+    }
+}
+
 #[tokio::test]
 async fn two_secrets_are_the_most_unless_all_end() {
     let deployment = Deployment::new();

@@ -15,6 +15,10 @@ use crate::problem::Problem;
 /// one pasted into the wrong place does not come back.
 const LONGEST_SHOWN: usize = 64;
 
+/// The most unknown fields that are named, each with the names that are accepted: how long an answer is must have a
+/// bound.
+const UNKNOWN_NAMED: usize = 20;
+
 /// The kind of a field: how a value of the form `V` is read, and how it is described.
 pub(super) trait Kind<V> {
     type Value;
@@ -174,7 +178,7 @@ impl<V> Fields<V> {
     pub(super) fn incomplete(&mut self) -> bool {
         if let Source::Sent(values) = &mut self.source {
             let unknown: BTreeSet<&str> = values.iter().map(|(name, _)| shown(name)).collect();
-            for name in unknown {
+            for name in unknown.into_iter().take(UNKNOWN_NAMED) {
                 let accepted: Vec<_> = self.accepted.iter().map(|it| format!("`{it}`")).collect();
                 let message = format!("not known here; accepted: {}", accepted.join(", "));
                 self.faults.push(Fault::new(name, self.unknown, message));

@@ -347,8 +347,14 @@ impl<'de> Visitor<'de> for Depth {
         Ok(i64::try_from(number).map_or(JsonValue::Other, JsonValue::Integer))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<JsonValue, E> {
-        Ok(JsonValue::Other)
+    fn visit_f64<E>(self, number: f64) -> Result<JsonValue, E> {
+        // JSON has one kind of number: 1.0 is as whole as 1. Beyond, not every whole number is one.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        if number.fract() != 0.0 || number.abs() > EXACT {
+            return Ok(JsonValue::Other);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole and fits")]
+        Ok(JsonValue::Integer(number as i64))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<JsonValue, E> {

@@ -42,7 +42,8 @@ impl fmt::Debug for Description {
 /// follows.
 fn is_forbidden(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Why a text is no description.
@@ -74,7 +75,9 @@ mod tests {
             Description::new(&"é".repeat(501)),
             Err(DescriptionError::TooLong)
         );
-        for c in ['\0', '\u{1b}', '\u{85}', '\u{202e}', '\u{2066}'] {
+        for c in [
+            '\0', '\u{1b}', '\u{85}', '\u{61c}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}',
+        ] {
             assert_eq!(
                 Description::new(&format!("a{c}b")),
                 Err(DescriptionError::ForbiddenCharacter),

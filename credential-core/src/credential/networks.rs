@@ -22,8 +22,13 @@ impl Networks {
     /// count once.
     ///
     /// # Errors
-    /// [`NetworkError`] for each entry that is wrong, with its place; one for too many entries.
+    /// [`NetworkError`] for each entry that is wrong, with its place; one for too many entries. Of more than
+    /// four times as many as may be, none is looked at.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Vec<NetworkError>> {
+        // Repeats count once, so a few more may be right. How long a list takes must have a bound.
+        if texts.len() > 4 * Self::MAX {
+            return Err(vec![NetworkError::TooMany]);
+        }
         let mut networks = Vec::with_capacity(texts.len());
         let mut wrong = Vec::new();
         for (at, text) in texts.iter().enumerate() {
@@ -187,6 +192,10 @@ mod tests {
         let texts: Vec<String> = (0..51).map(|n| format!("10.0.{n}.0/24")).collect();
         assert!(Networks::parse(&texts[..50]).is_ok());
         assert_eq!(Networks::parse(&texts), Err(vec![NetworkError::TooMany]));
+        let repeated = vec!["10.0.0.0/8"; 200];
+        assert_eq!(Networks::parse(&repeated).unwrap().texts().count(), 1);
+        let endless = vec![""; 201];
+        assert_eq!(Networks::parse(&endless), Err(vec![NetworkError::TooMany]));
     }
 
     #[test]

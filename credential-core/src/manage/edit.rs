@@ -55,7 +55,7 @@ impl Manage<'_> {
             ..before.settings.clone()
         };
         if settings == before.settings {
-            return Ok(before);
+            return Ok(self.already_in_effect(before).await?.credential);
         }
         Ok(self.replace(&before, settings).await?.credential)
     }

@@ -39,6 +39,10 @@ impl Manage<'_> {
         let tenant = self.admin.tenant();
         let items = self.credentials.store().list(tenant, &one_more);
         let items = self.call(items).await?;
+        self.credentials
+            .0
+            .store_work
+            .charge_admins(tenant, items.len());
         Ok(page(items, limit, ListPosition::of))
     }
 

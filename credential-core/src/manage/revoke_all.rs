@@ -64,7 +64,9 @@ impl Manage<'_> {
         });
         let committed = self.call(revoke).await?;
         let states = &self.credentials.0.states;
-        states.own_tenant_change(tenant, committed.change);
+        if !credentials.is_empty() {
+            states.own_tenant_change(tenant, committed.change);
+        }
         let bound = states.confirm(committed.change).await?;
         Ok(AllRevoked {
             revoked: credentials.len(),

@@ -88,6 +88,10 @@ pub(super) fn check_api_type(
     api_type.cloned()
 }
 
+/// The most names of scopes in a request: more than an API type can list. Each may be a fault of its own, and how
+/// long an answer is must have a bound.
+const MAX_NAMES: usize = 600;
+
 /// The scopes of those names, canonical and sorted.
 pub(super) fn check_scopes(
     catalog: &ScopeCatalog,
@@ -95,6 +99,10 @@ pub(super) fn check_scopes(
     names: &[String],
     found: &mut Findings,
 ) -> Option<Vec<String>> {
+    if names.len() > MAX_NAMES {
+        found.add("scopes", "too_many", format!("at most {MAX_NAMES} names"));
+        return None;
+    }
     let parsed = catalog
         .parse_scopes(api_type, names.iter().map(String::as_str))
         .and_then(|set| api_type.check(&set).map(|()| set));
