@@ -121,8 +121,8 @@ struct Deployment {
     folder: PathBuf,
     token: String,
     client_id: String,
-    /// Of a key that may be used from 127.0.0.2 only.
-    bound: String,
+    /// May be used from 127.0.0.2 only.
+    bound: Key,
 }
 
 /// Where the parts of a deployment are.
@@ -194,7 +194,7 @@ impl Deployment {
             api,
             token: key.token,
             client_id: key.client_id,
-            bound: bound.token,
+            bound,
             server,
             gateway,
             folder,
@@ -238,6 +238,7 @@ fn holds(deployment: &Deployment) {
     nothing_forged_reaches_the_api(deployment);
     odd_request_lines_decide_like_the_guard(deployment);
     clients_cannot_choose_their_address(deployment);
+    metadata_is_the_servers(deployment);
 }
 
 fn allowed_calls_name_their_caller(deployment: &Deployment) {
@@ -371,7 +372,8 @@ fn nothing_forged_reaches_the_api(deployment: &Deployment) {
 
 /// The gateway names the address that it sees, whatever the client says.
 fn clients_cannot_choose_their_address(deployment: &Deployment) {
-    let authorization = format!("authorization: Bearer {}", deployment.bound);
+    let bound = &deployment.bound;
+    let authorization = format!("authorization: Bearer {}", bound.token);
     let (own, other) = ("127.0.0.2", "127.0.0.3");
     for (source, headers, allowed) in [
         (own, &[][..], true),
@@ -399,6 +401,7 @@ fn clients_cannot_choose_their_address(deployment: &Deployment) {
             false,
         ),
     ] {
+        clients_prove_themselves_where_they_are(deployment, source, headers, allowed);
         let headers = [&[authorization.as_str()], headers].concat();
         let request = request(&format!("GET {PATIENTS}"), &headers);
         let answer = exchange_from(source, deployment.address, &request);
@@ -411,6 +414,59 @@ fn clients_cannot_choose_their_address(deployment: &Deployment) {
             assert!(header(&answer, "www-authenticate").is_empty(), "{what}");
         }
     }
+}
+
+/// The server's own addresses have routes of their own, on which the client's word counts as little.
+fn clients_prove_themselves_where_they_are(
+    deployment: &Deployment,
+    source: &str,
+    headers: &[&str],
+    allowed: bool,
+) {
+    let Key {
+        client_id, secret, ..
+    } = &deployment.bound;
+    let proof = format!("client_id={client_id}&client_secret={secret}");
+    let grant = format!("grant_type=client_credentials&{proof}");
+    let revocation = format!("token=unknown&{proof}");
+    for (path, form) in [
+        ("/oauth2/token", &grant),
+        ("/api/2.0/oauth2/token", &grant),
+        ("/api/2.0/oauth2/token/", &grant),
+        ("/oauth2/revoke", &revocation),
+    ] {
+        let body = format!(
+            "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+            form.len()
+        );
+        let mut request = request(
+            &format!("POST {path}"),
+            &[headers, &[body.as_str()]].concat(),
+        );
+        // The body has no line's end.
+        request.truncate(request.len() - "\r\n\r\n".len());
+        let answer = exchange_from(source, deployment.address, &request);
+        let what = format!("{source} {headers:?} {path}: {answer}");
+        let expected = if allowed { 200 } else { 401 };
+        assert_eq!(status(&answer), expected, "{what}");
+        let has_token = answer.contains("\"access_token\"");
+        assert_eq!(has_token, allowed && form == &grant, "{what}");
+        assert_eq!(answer.contains("\"invalid_client\""), !allowed, "{what}");
+    }
+    assert_eq!(deployment.api.seen(), Vec::<String>::new());
+}
+
+/// Clients find the token endpoint without a token.
+fn metadata_is_the_servers(deployment: &Deployment) {
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/fhir/r4/.well-known/smart-configuration",
+    ] {
+        let answer = deployment.send(&format!("GET {path}"), &[]);
+        assert_eq!(status(&answer), 200, "{path}: {answer}");
+        assert!(answer.contains("\"token_endpoint\""), "{path}: {answer}");
+    }
+    assert_eq!(deployment.api.seen(), Vec::<String>::new());
 }
 
 /// What the guard refuses never reaches the API, and what does reach it is what was asked.
@@ -453,6 +509,14 @@ fn odd_request_lines_decide_like_the_guard(deployment: &Deployment) {
         "GET /elsewhere",
         "GET /forward-auth",
         "GET /_forward-auth",
+        // Whatever a gateway makes of these, they open no further address of the server's.
+        "GET /oauth2/../api/2.0/vitals",
+        "GET /oauth2/%2e%2e/metrics",
+        "GET /oauth2/..%2fmetrics",
+        "GET /metrics",
+        "GET /metrics/../oauth2/token",
+        "GET /forward-auth/../oauth2/token",
+        "GET /api/2.0/vitals/../oauth2/token",
     ] {
         let guarded = status(&exchange(server, &request(line, &[&authorization])));
         let through = status(&deployment.call(line, &[]));
@@ -506,10 +570,21 @@ fn nginx_with(places: &Places<'_>, inside_http: &str) -> Command {
 }
 
 /// What ingress-nginx makes of the page's annotations, by its own template: the whole URL in place of
-/// its path, and nginx's own pages for refusals.
+/// its path, and nginx's own pages for refusals. The Ingress for the server's own addresses gets a location
+/// for each path; their lines are alike.
 const INGRESS: &str = r#"
 server {
     listen 127.0.0.1:8000;
+    location ~ ^/(oauth2/|\.well-known/|api/2\.0/oauth2/token/?$|fhir/r4/\.well-known/smart-configuration$) {
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Request-ID $request_id;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_http_version 1.1;
+        proxy_pass http://127.0.0.1:8080;
+    }
     location = /_external-auth {
         internal;
         proxy_pass_request_body off;
@@ -566,6 +641,7 @@ fn ingress_nginx() {
     nothing_forged_reaches_the_api(&deployment);
     odd_request_lines_decide_like_the_guard(&deployment);
     clients_cannot_choose_their_address(&deployment);
+    metadata_is_the_servers(&deployment);
     // The host in the URL is the client's own word.
     for host in ["a?b", "a#b", "a/api/2.0/vitals?", "a@b", "a\\b", "a b", ""] {
         let line = format!("GET {PATIENTS} HTTP/1.1");
