@@ -2,8 +2,9 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    hash::Hash,
     mem,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,6 +23,11 @@ const PROVEN: usize = 4_000;
 const PER_TENANT: usize = 200;
 /// At most so many of callers that only claim to be a client: made-up ids have this share and no other.
 const CLAIMED: usize = 1_000;
+/// Of those, at most so many of one address's, or of one IPv6 network's of 64 bits: whoever makes ids up displaces
+/// few refusals of others.
+const PER_ADDRESS: usize = 50;
+/// Of those, at most so many of callers whose address nobody knows.
+const OF_NOBODY: usize = 500;
 
 const _: () = assert!(PROVEN + CLAIMED <= MAX_BATCH);
 
@@ -120,14 +126,44 @@ impl Refused {
 /// that the time of an answer says nothing. The store finds out at the flush.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalBook {
-    proven: Mutex<Proven>,
-    claimed: Mutex<Share<ClientId>>,
+    proven: Mutex<Fair<TenantId, CredentialId>>,
+    claimed: Mutex<Fair<Option<IpAddr>, ClientId>>,
 }
 
-#[derive(Debug, Default)]
-struct Proven {
-    share: Share<CredentialId>,
-    of_tenant: HashMap<TenantId, usize>,
+/// A share of which each owner has a part.
+#[derive(Debug)]
+struct Fair<K, C> {
+    share: Share<C>,
+    of: HashMap<K, usize>,
+}
+
+impl<K, C> Default for Fair<K, C> {
+    fn default() -> Self {
+        Self {
+            share: Share::default(),
+            of: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Eq + Hash, C: Eq + Hash + Clone> Fair<K, C> {
+    /// Notes a refusal of that owner's, who may have `each` of `most`.
+    fn note(&mut self, owner: K, (each, most): (usize, usize), kind: (C, Refused), at: Timestamp) {
+        let of_this = self.of.get(&owner).copied().unwrap_or(0);
+        let has_room = self.share.len() < most && of_this < each;
+        let (client, refused) = kind;
+        if self.share.note(client, refused, at, has_room) {
+            *self.of.entry(owner).or_default() += 1;
+        }
+    }
+}
+
+/// The address, or the IPv6 network that one customer usually has.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
 }
 
 #[derive(Debug)]
@@ -155,7 +191,7 @@ struct Times {
     count: u64,
 }
 
-impl<C: Eq + std::hash::Hash + Clone> Share<C> {
+impl<C: Eq + Hash + Clone> Share<C> {
     fn len(&self) -> usize {
         self.open.len() + self.closed.len()
     }
@@ -203,25 +239,22 @@ impl RefusalBook {
         at: Timestamp,
     ) {
         let mut proven = lock(&self.proven);
-        let Proven { share, of_tenant } = &mut *proven;
-        let of_this = of_tenant.get(tenant).copied().unwrap_or(0);
-        let has_room = share.len() < PROVEN && of_this < PER_TENANT;
-        if share.note(credential, refused, at, has_room) {
-            *of_tenant.entry(tenant.clone()).or_default() += 1;
-        }
+        let bounds = (PER_TENANT, PROVEN);
+        proven.note(tenant.clone(), bounds, (credential, refused), at);
     }
 
     /// Of a caller that claims to be that client.
     pub(crate) fn claimed(&self, client: &ClientId, refused: Refused, at: Timestamp) {
-        let mut share = lock(&self.claimed);
-        let has_room = share.len() < CLAIMED;
-        share.note(client.clone(), refused, at, has_room);
+        let owner = refused.address.map(neighbourhood);
+        let each = owner.map_or(OF_NOBODY, |_| PER_ADDRESS);
+        let mut claimed = lock(&self.claimed);
+        claimed.note(owner, (each, CLAIMED), (client.clone(), refused), at);
     }
 
     /// Takes everything, and how many refusals did not fit.
     pub(super) fn drain(&self, catalog: &ScopeCatalog) -> (Vec<RefusalNote>, u64) {
-        let Proven { share: proven, .. } = mem::take(&mut *lock(&self.proven));
-        let claimed = mem::take(&mut *lock(&self.claimed));
+        let Fair { share: proven, .. } = mem::take(&mut *lock(&self.proven));
+        let Fair { share: claimed, .. } = mem::take(&mut *lock(&self.claimed));
         let lost = proven.lost.saturating_add(claimed.lost);
         let mut notes = Vec::with_capacity(proven.len() + claimed.len());
         for ((id, refused), times) in proven.closed.into_iter().chain(proven.open) {
@@ -319,10 +352,21 @@ mod tests {
         let book = RefusalBook::default();
         let entropy = SeededEntropy::new(2);
         let prefix = ClientIdPrefix::default();
-        for _ in 0..2 * CLAIMED {
-            let made_up = ClientId::generate(&prefix, Environment::Sandbox, &entropy);
-            book.claimed(&made_up, RefusalReason::WrongSecret.into(), AT);
-        }
+        let wrong = Refused::from(RefusalReason::WrongSecret);
+        let made_up = |count, address: Option<&str>| {
+            let refused = wrong.of_address(address.map(|it| it.parse().unwrap()));
+            for _ in 0..count {
+                let client = ClientId::generate(&prefix, Environment::Sandbox, &entropy);
+                book.claimed(&client, refused, AT);
+            }
+        };
+        made_up(CLAIMED, None);
+        made_up(2 * PER_ADDRESS, Some("192.0.2.1"));
+        made_up(PER_ADDRESS, Some("2001:db8::1"));
+        made_up(PER_ADDRESS, Some("2001:db8::2"));
+        let claimed = OF_NOBODY + 2 * PER_ADDRESS;
+        // Somebody else's is noted all the same.
+        made_up(1, Some("192.0.2.2"));
         for _ in 0..2 * PER_TENANT {
             let id = CredentialId::random(&entropy);
             book.proven(&tenant(0), id, RefusalReason::Revoked.into(), AT);
@@ -330,8 +374,8 @@ mod tests {
         let id = CredentialId::random(&entropy);
         book.proven(&tenant(1), id, RefusalReason::Revoked.into(), AT);
         let (notes, lost) = drained(&book);
-        assert_eq!(notes.len(), CLAIMED + PER_TENANT + 1);
-        assert_eq!(lost, (CLAIMED + PER_TENANT) as u64);
+        assert_eq!(notes.len(), claimed + 1 + PER_TENANT + 1);
+        assert_eq!(lost, (OF_NOBODY + 2 * PER_ADDRESS + PER_TENANT) as u64);
         let expected = RefusedClient::Proven(id);
         assert!(notes.iter().any(|it| it.client == expected));
     }
