@@ -262,6 +262,30 @@ async fn calls_are_counted_by_the_scope_that_they_need() {
     assert_eq!(counts(&found), expected);
 }
 
+/// Also if it was needed once only, right after a call that needed another one.
+#[tokio::test]
+async fn each_allowed_scope_has_a_last_use() {
+    let deployment = Deployment::new();
+    let held = [
+        "system/bills.read",
+        "system/patients.read",
+        "system/vitals.read",
+    ];
+    let key = deployment.key("Lab", "apiv2", &held).await;
+    let token = key.token(&deployment.node, None).await;
+    let access = deployment.node.verify(&token).await.unwrap();
+    for resource in ["patients", "vitals", "bills"] {
+        let path = format!("/api/2.0/{resource}/");
+        assert!(call(&access, "GET", &path));
+    }
+    drop(access);
+    flush(&deployment).await;
+    let found = usage(&deployment, &key).await;
+    let now = Some(deployment.node.clock().now());
+    let last = found.scopes.iter().map(|it| (it.allowed, it.last_used_at));
+    assert_eq!(last.collect::<Vec<_>>(), [(1, now); 3]);
+}
+
 /// Nobody can hold what the catalogue does not list: counted, without a name. The name would be the caller's.
 #[tokio::test]
 async fn a_call_that_no_scope_would_allow_is_counted_without_a_name() {

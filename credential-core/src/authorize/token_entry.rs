@@ -170,7 +170,8 @@ impl TokenEntry {
     /// Hands the token's own counts over to its credential's.
     pub(super) fn hand_over(&self) {
         if let Some(note) = &self.note {
-            note.take_over(&self.slot);
+            let noted = self.noted.load(Ordering::Relaxed);
+            note.take_over(&self.slot, Timestamp::from_micros(noted));
         }
     }
 

@@ -106,6 +106,18 @@ impl ScopeSet {
             .sum()
     }
 
+    /// The scope held, if it is one.
+    #[inline]
+    pub(crate) fn only(&self) -> Option<ScopeIndex> {
+        let mut held = (0..)
+            .step_by(WORD_BITS)
+            .zip(self.bits)
+            .filter(|(_, word)| *word != 0);
+        let (base, word): (u32, u64) = held.next()?;
+        let one = word.is_power_of_two() && held.next().is_none();
+        one.then(|| ScopeIndex(base + word.trailing_zeros()))
+    }
+
     /// The scopes held, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = ScopeIndex> + Clone + use<> {
         (0u32..).step_by(WORD_BITS).zip(self.bits).flat_map(
@@ -211,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn behaves_like_a_set(
-            a in btree_set(0..MAX_SCOPES, 0..40),
+            a in prop_oneof![btree_set(0..MAX_SCOPES, 0..3), btree_set(0..MAX_SCOPES, 0..40)],
             b in btree_set(0..MAX_SCOPES, 0..40),
         ) {
             let (x, y) = (set(1, &a), set(1, &b));
@@ -223,6 +235,7 @@ mod tests {
             prop_assert_eq!(positions(&x.difference(&y)), &a - &b);
             prop_assert_eq!(x.is_subset(&y), a.is_subset(&b));
             prop_assert!(x.iter().all(|index| x.contains(index)));
+            prop_assert_eq!(x.only(), x.iter().next().filter(|_| x.len() == 1));
         }
     }
 }

@@ -83,7 +83,7 @@ impl UseLog {
         let turn = &mut *turn;
         let pending = turn.pending.get_or_insert_with(|| Pending::new(day));
         pending.day = day;
-        self.drain(pending).await;
+        self.drain(now, pending).await;
         let mut flushed = Flushed::default();
         let Some(store) = store else {
             *pending = Pending::new(day);

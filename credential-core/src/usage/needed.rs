@@ -13,8 +13,8 @@ pub(crate) struct ScopeRef {
 
 /// The scopes that a call needed, in order: the first names the call. All are of one API type.
 ///
-/// Up to six of them are one number, so that a counter is found by a comparison. No call needs more than a
-/// few: only a FHIR search names several types.
+/// Up to three of them are one number, so that a counter is found by a comparison. Few calls need more: FHIR searches
+/// that name many types.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Needed {
     Few(Packed),
@@ -23,26 +23,26 @@ pub(crate) enum Needed {
 
 /// Up to [`Packed::MOST`] scopes, ten bits each: the scope's place plus 1. Never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Packed(u64);
+pub(crate) struct Packed(u32);
 
 const BITS: u32 = 10;
-const MASK: u64 = (1 << BITS) - 1;
+const MASK: u32 = (1 << BITS) - 1;
 
 // Every scope's place plus 1 fits, and is not the mark of a call that no scope would allow.
-const _: () = assert!((ScopeIndex::MOST as u64) < MASK);
+const _: () = assert!(ScopeIndex::MOST < MASK as usize);
 
 impl Packed {
-    pub(super) const MOST: usize = 6;
+    pub(super) const MOST: usize = 3;
 
     /// No scope would do.
     pub(crate) const NONE_WOULD_DO: Self = Self(MASK);
 
-    pub(super) fn number(self) -> u64 {
+    pub(super) fn number(self) -> u32 {
         self.0
     }
 
     /// Of a number that was one before; `None` for 0.
-    pub(super) fn from_number(number: u64) -> Option<Self> {
+    pub(super) fn from_number(number: u32) -> Option<Self> {
         (number != 0).then_some(Self(number))
     }
 
@@ -58,8 +58,12 @@ impl Packed {
 
 impl From<ScopeIndex> for Packed {
     #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "there are fewer than 1 023"
+    )]
     fn from(scope: ScopeIndex) -> Self {
-        Self(scope.position() as u64 + 1)
+        Self(scope.position() as u32 + 1)
     }
 }
 

@@ -45,7 +45,6 @@ pub(crate) const NEVER: i64 = i64::MIN;
 /// One proof's latest use on this node, and the counters of its credential.
 #[derive(Debug)]
 pub(crate) struct ProofUse {
-    proof: ProofId,
     /// Microseconds since the Unix epoch; [`NEVER`] until the first use.
     noted: AtomicI64,
     /// What the flush has taken of it.
@@ -58,10 +57,10 @@ pub(crate) struct ProofUse {
 #[derive(Debug)]
 struct CredentialUse {
     id: CredentialId,
-    /// As in [`ScopeRef`].
-    api_type: u16,
     calls: Cells,
     book: Arc<Book>,
+    /// As in [`ScopeRef`].
+    api_type: u16,
 }
 
 /// What all credentials of the node share.
@@ -88,7 +87,7 @@ impl ProofUse {
     pub(crate) fn count_allowed(&self, needed: Needed, at: Timestamp) {
         let credential = &*self.credential;
         if let Needed::Few(packed) = needed
-            && credential.calls.allow(packed, at)
+            && credential.calls.allow(packed, 1, at)
         {
             return;
         }
@@ -100,16 +99,18 @@ impl ProofUse {
         credential.rarely(credential.api_type, needed, count);
     }
 
-    /// Takes over what a token's slot has counted. Their last use was noted when it was.
-    pub(crate) fn take_over(&self, slot: &Slot) {
+    /// Takes over what a token's slot has counted within a second after `noted`. That time is noted of them: they
+    /// may be the only calls of their kind.
+    pub(crate) fn take_over(&self, slot: &Slot, noted: Timestamp) {
         let Some((needed, count)) = slot.take() else {
             return;
         };
         let credential = &*self.credential;
-        if !credential.calls.allowed_before(needed, count) {
+        if !credential.calls.allow(needed, count, noted) {
             let count = Count {
                 allowed: count.into(),
-                ..Count::default()
+                denied: 0,
+                last_used_at: Some(noted),
             };
             credential.rarely(credential.api_type, Needed::Few(needed), count);
         }
@@ -160,18 +161,18 @@ impl ProofUse {
     }
 
     /// The use that the flush has not taken yet.
-    fn untaken(&self) -> Option<LastUse> {
+    fn untaken(&self, proof: ProofId) -> Option<LastUse> {
         let noted = self.noted.load(Ordering::Relaxed);
         (noted > self.taken.load(Ordering::Relaxed)).then(|| LastUse {
             credential_id: self.credential.id,
-            proof: self.proof,
+            proof,
             at: Timestamp::from_micros(noted),
         })
     }
 
     /// Hands over what the flush has not taken yet. What does not fit stays, unless it is the last chance.
-    fn drain(&self, pending: &mut Pending, last_chance: bool) {
-        if let Some(last) = self.untaken() {
+    fn drain(&self, proof: ProofId, now: Timestamp, pending: &mut Pending, last_chance: bool) {
+        if let Some(last) = self.untaken(proof) {
             if pending.add_use(last) {
                 self.taken.fetch_max(last.at.as_micros(), Ordering::Relaxed);
             } else if last_chance {
@@ -179,7 +180,7 @@ impl ProofUse {
             }
         }
         let CredentialUse { id, api_type, .. } = *self.credential;
-        self.credential.calls.drain(|packed, count| {
+        self.credential.calls.drain(now, |packed, count| {
             pending.add_calls(id, api_type, Needed::Few(packed), count);
         });
     }
@@ -207,6 +208,12 @@ impl Missing {
 /// What an allowed call needed that met all of these requirements; `None`: no scope.
 #[inline]
 pub(crate) fn needed_by(requirements: &[&Requirement]) -> Option<Needed> {
+    // Almost always.
+    if let [Requirement::Scopes(needed)] = requirements
+        && let Some(scope) = needed.only()
+    {
+        return Some(Needed::Few(scope.into()));
+    }
     Needed::of(requirements.iter().copied().flat_map(scopes_of))
 }
 
@@ -318,7 +325,6 @@ impl UseLog {
         let mut note = |proof: ProofId| {
             Arc::clone(proofs.entry(proof).or_insert_with(|| {
                 Arc::new(ProofUse {
-                    proof,
                     noted: AtomicI64::new(NEVER),
                     taken: AtomicI64::new(NEVER),
                     credential: Arc::clone(&counters),
@@ -329,12 +335,12 @@ impl UseLog {
     }
 
     /// Hands over everything that was counted since the last time, and forgets whom nobody holds any more.
-    pub(super) async fn drain(&self, pending: &mut Pending) {
+    pub(super) async fn drain(&self, now: Timestamp, pending: &mut Pending) {
         for part in &self.proofs {
-            lock(part).retain(|_, note| {
+            lock(part).retain(|proof, note| {
                 // Whoever let go of it before has counted before.
                 let gone = Arc::get_mut(note).is_some();
-                note.drain(pending, gone);
+                note.drain(*proof, now, pending, gone);
                 !gone
             });
             // With many credentials each part takes a while.

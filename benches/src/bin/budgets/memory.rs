@@ -14,6 +14,9 @@ use crate::Options;
 
 const LIMIT: f64 = 1.5 * 1024.0;
 
+/// Scopes that each credential's calls need.
+const IN_USE: usize = 10;
+
 /// Credentials of one tenant in the memory store.
 const PER_TENANT: usize = 100;
 
@@ -33,8 +36,18 @@ async fn caches(options: &Options) -> Result<Line, Error> {
     let clients = deployment.clients(entries).await?;
     let tokens = deployment.tokens(&clients, 1).await?;
     progress("filling the caches of a node");
+    // What is held, and others: a denied call has a counter of its own as an allowed one has.
+    let api_type = deployment.api_type()?;
+    let others = api_type.scopes().map(|it| it.name.as_str());
+    let others = others.filter(|it| *it != SCOPE).take(IN_USE - 1);
+    let in_use: Vec<_> = [SCOPE]
+        .into_iter()
+        .chain(others)
+        .map(|it| api_type.requires(it))
+        .collect::<Result<_, _>>()?;
     let mut node = None;
     let mut refused = 0;
+    let mut allowed = 0;
     // On one thread with a runtime of its own, because only its allocations are counted, and reads are
     // tasks.
     let fill = || -> Result<_, Error> {
@@ -51,14 +64,18 @@ async fn caches(options: &Options) -> Result<Line, Error> {
                 let verified = node
                     .as_ref()
                     .map(|node| runtime.block_on(node.verify(token)));
-                refused += usize::from(!matches!(verified, Some(Ok(_))));
+                let Some(Ok(access)) = verified else {
+                    refused += 1;
+                    continue;
+                };
+                allowed += in_use.iter().filter(|it| access.permits(it)).count();
             }
         }))
     };
     let counted = thread::scope(|scope| scope.spawn(fill).join())
         .map_err(|_| "the thread that fills the caches has panicked")??;
     let node = node
-        .filter(|_| refused == 0)
+        .filter(|_| refused == 0 && allowed == tokens.len())
         .ok_or("a live token was refused")?;
     // What was evicted is read again.
     let reads = deployment.store.reads();
@@ -67,7 +84,8 @@ async fn caches(options: &Options) -> Result<Line, Error> {
     }
     let evicted = deployment.store.reads() - reads;
     let bytes = counted.bytes_current as f64 / (entries as f64 - evicted as f64);
-    let what = format!("memory/credential+token,entries={entries},tables=included");
+    let what =
+        format!("memory/credential+token,entries={entries},tables=included,scopes-in-use={IN_USE}");
     Ok(Line::new("P9", what, bytes, Unit::Bytes).within(Budget::at_most(LIMIT, Unit::Bytes)))
 }
 
