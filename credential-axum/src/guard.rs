@@ -147,6 +147,9 @@ impl Guard {
     /// A guard for routes that need exactly this scope, wherever they are and whatever the
     /// method.
     ///
+    /// Inside another guard it is a second decision: the call needs both, and is counted by both, each by the scope that it
+    /// asks for. Where the total matters, let one guard decide.
+    ///
     /// # Errors
     /// `UnknownScope`.
     pub fn requires(&self, scope: &str) -> Result<Self, GuardError> {

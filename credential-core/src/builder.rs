@@ -187,7 +187,8 @@ impl CredentialsBuilder {
         self
     }
 
-    /// How many credentials' states are cached; by default 100 000, of about 1 KiB each.
+    /// How many credentials' states are cached; by default 100 000, of about 1 KiB each, counters of calls
+    /// included.
     #[must_use]
     pub fn credential_cache(mut self, entries: usize) -> Self {
         self.credential_cache = entries;

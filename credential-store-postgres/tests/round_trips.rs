@@ -13,7 +13,10 @@ use std::{
 
 use credential_core::{
     manage::{Expected, ScopeChoice, SetScopes},
-    store::{ChangeId, CredentialStore as _, Heartbeat, MAX_CHANGES, Mark, NodeId},
+    store::{
+        CallCount, ChangeId, CredentialStore as _, Heartbeat, LastUse, MAX_CHANGES, Mark, NodeId,
+        RefusalCount, RefusalNote, RefusedClient, UsageBatch, UsageStore as _,
+    },
     testing::ManualClock,
 };
 use credential_store_postgres::{Pooler, PostgresStore};
@@ -131,6 +134,7 @@ struct RoundTrips {
     state: usize,
     state_by_proof: usize,
     catch_up: usize,
+    record: usize,
 }
 
 async fn round_trips(pooler: Pooler) -> RoundTrips {
@@ -186,13 +190,47 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
         };
         let changes = store.catch_up(&heartbeat).await.unwrap();
         assert_eq!(changes.items.unwrap().len(), 3);
+        let catch_up = all(&log);
+        let (credential_id, at) = (made.identity.id, made.identity.created_at);
+        let refusal = RefusalCount {
+            reason: "scope_missing".into(),
+            needed_scope: None,
+            method: None,
+            address: None,
+            at,
+            last_at: at,
+            count: 1,
+        };
+        let batch = UsageBatch {
+            node: NodeId([1; 16]),
+            number: round + 1,
+            uses: vec![LastUse {
+                credential_id,
+                proof: *selector,
+                at,
+            }],
+            calls: vec![CallCount {
+                credential_id,
+                day: at.day(),
+                scopes: "system/patients.read".into(),
+                allowed: 1,
+                denied: 0,
+                last_used_at: Some(at),
+            }],
+            refusals: vec![RefusalNote {
+                client: RefusedClient::Proven(credential_id),
+                refusal,
+            }],
+        };
+        store.record(&batch).await.unwrap();
         latest = Some(RoundTrips {
             insert,
             replace,
             revoke,
             state,
             state_by_proof,
-            catch_up: all(&log),
+            catch_up,
+            record: all(&log),
         });
     }
     latest.unwrap()
@@ -207,6 +245,7 @@ async fn each_change_takes_five_round_trips_and_each_check_one() {
         state: 1,
         state_by_proof: 1,
         catch_up: 1,
+        record: 1,
     };
     assert_eq!(round_trips(Pooler::None).await, expected);
 }
@@ -221,6 +260,7 @@ async fn behind_a_pooler_each_change_takes_eight_and_each_check_four() {
         state: 4,
         state_by_proof: 4,
         catch_up: 4,
+        record: 4,
     };
     assert_eq!(round_trips(Pooler::Transaction).await, expected);
 }
