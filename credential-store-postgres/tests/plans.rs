@@ -36,11 +36,24 @@ const MANY: &str = r"
     insert into credential_management.change (number, mark, previous, credential_id)
         select n, md5('m' || n)::uuid, md5('m' || n - 1)::uuid, md5('c' || n)::uuid from generate_series(1, 20000) as n;
     update credential_management.change_counter set value = 20000;
+    insert into credential_management.usage_day (tenant_id, credential_id, day, scopes, allowed, denied)
+        select 'tenant-' || n % 1000, md5('c' || n)::uuid, date '2026-01-01' + day, 'system/patients.read', 1, 0
+        from generate_series(1, 20000) as n, generate_series(0, 2) as day;
+    insert into credential_management.refusal (tenant_id, credential_id, reason, at, last_at, count)
+        select 'tenant-' || n % 1000, md5('c' || n)::uuid, 'revoked', now() - make_interval(mins => n),
+            now() - make_interval(mins => n), 1
+        from generate_series(1, 20000) as n, generate_series(0, 2);
     analyze
 ";
 
 /// Tables that stay small whatever grows: nodes, keys, and the one row of the counter.
-const SMALL: [&str; 4] = ["change_counter", "key_check", "migration", "node"];
+const SMALL: [&str; 5] = [
+    "change_counter",
+    "key_check",
+    "migration",
+    "node",
+    "usage_batch",
+];
 
 #[tokio::test]
 async fn no_statement_reads_a_whole_table() {

@@ -130,9 +130,9 @@ pub struct Options {
     )]
     pub(super) max_staleness: String,
 
-    /// The longest life of a credential, counted from its creation and from each edit of its expiry, such
-    /// as `365d` or `12h`. None by default.
-    #[arg(long, env = "CREDENTIAL_MAX_LIFETIME", value_name = "DURATION")]
+    /// The longest life of a credential in days, such as `365d`, counted from its creation and from each edit of
+    /// its expiry. None by default.
+    #[arg(long, env = "CREDENTIAL_MAX_LIFETIME", value_name = "DAYS")]
     pub(super) max_lifetime: Option<String>,
 
     /// Public base URL, the OAuth issuer. By default the listening address. It must be the same on all
