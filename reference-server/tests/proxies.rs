@@ -102,9 +102,10 @@ fn roll(proxy: impl FnOnce(&[SocketAddr; 2]) -> Proxy) {
                     let client = Client::new(&proxy.base());
                     let mut failed = Vec::new();
                     while !over.load(Ordering::Relaxed) {
-                        let read = key.patients(&client);
-                        let token = key.token_from(&client).status;
-                        failed.extend([read, token].into_iter().filter(|it| *it != 200));
+                        let read = client.call("GET", "/api/2.0/patients/", &key.token);
+                        let token = key.token_from(&client);
+                        let answers = [read, token].map(|it| (it.status, it.body));
+                        failed.extend(answers.into_iter().filter(|(status, _)| *status != 200));
                         answered.fetch_add(2, Ordering::Relaxed);
                     }
                     failed
