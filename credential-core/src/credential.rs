@@ -82,23 +82,25 @@ pub struct Settings {
 impl Settings {
     /// Whether admins decided the same. The hash and the last use of a secret are the store's.
     pub(crate) fn decides_as(&self, other: &Self) -> bool {
-        let of_store = |secrets: &[StoredSecret], other: &[StoredSecret]| -> Vec<StoredSecret> {
-            let secrets = secrets.iter().map(|secret| {
-                let same = other.iter().find(|it| it.selector == secret.selector);
-                let same = same.unwrap_or(secret);
-                StoredSecret {
-                    hash: same.hash.clone(),
-                    last_used_at: same.last_used_at,
-                    ..secret.clone()
-                }
-            });
-            secrets.collect()
-        };
-        let secrets = of_store(&self.secrets, &other.secrets);
-        Self {
+        let Self {
+            name,
+            description,
+            scopes,
+            expires_at,
+            disabled_at,
+            allowed_networks,
             secrets,
-            ..self.clone()
-        } == *other
+        } = self;
+        *name == other.name
+            && *description == other.description
+            && *scopes == other.scopes
+            && *expires_at == other.expires_at
+            && *disabled_at == other.disabled_at
+            && *allowed_networks == other.allowed_networks
+            && secrets
+                .iter()
+                .map(StoredSecret::decided)
+                .eq(other.secrets.iter().map(StoredSecret::decided))
     }
 }
 
@@ -207,6 +209,16 @@ pub struct StoredSecret {
 }
 
 impl StoredSecret {
+    /// What an edit decides of it.
+    fn decided(&self) -> (ProofId, Timestamp, Option<Timestamp>, Option<Timestamp>) {
+        (
+            self.selector,
+            self.created_at,
+            self.expires_at,
+            self.ended_at,
+        )
+    }
+
     /// Whether it authenticates at `now`.
     #[must_use]
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {

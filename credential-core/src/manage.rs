@@ -2,7 +2,7 @@
 //!
 //! They need a [`TenantAdmin`], which only the role check makes. A request that several rules
 //! refuse gets the first of: not found, self-service off, revoked, version missing, version stale,
-//! invalid input (every fault at once), then a taken name or the limit.
+//! invalid input (every fault at once), then a conflict: a taken name, the limit, too many secrets, the last one.
 //!
 //! Calls of the store are made in the tenant's turn (`store_work.rs`). If too many calls of the
 //! tenant wait, every use case ends with [`ManageError::RateLimited`] and nothing is done.

@@ -69,6 +69,7 @@ mod keys;
 mod listen;
 mod migrate;
 mod pooler;
+mod revoke;
 mod row;
 mod secrets;
 mod sessions;
@@ -253,11 +254,11 @@ impl CredentialStore for PostgresStore {
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
-        credentials::revoke(self, revoke).await
+        revoke::revoke(self, revoke).await
     }
 
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
-        credentials::revoke_all(self, revoke).await
+        revoke::revoke_all(self, revoke).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

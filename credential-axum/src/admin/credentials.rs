@@ -118,6 +118,12 @@ pub(super) async fn create(
 
 /// The body of `POST /credentials`.
 pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
+    // There is one way, so nothing is to be kept of it.
+    let _: Field<()> = body.optional(
+        "authentication",
+        BySecret,
+        "How the client authenticates: `{\"kind\":\"secret\"}`, which is also the default.",
+    );
     CreateCredential {
         name: body.required("name", NAME, NAME_MEANING),
         api_type: body.required(
@@ -133,15 +139,7 @@ pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
         description: body.optional("description", DESCRIPTION, DESCRIPTION_MEANING),
         expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
         allowed_networks: body.optional("allowed_networks", Texts, NETWORKS_MEANING),
-        incomplete: {
-            // The only way so far, so there is nothing to keep.
-            let _ = body.optional(
-                "authentication",
-                BySecret,
-                "How the client authenticates: `{\"kind\":\"secret\"}`, which is also the default.",
-            );
-            body.incomplete()
-        },
+        incomplete: body.incomplete(),
     }
 }
 

@@ -1,6 +1,7 @@
 // What the list and a key's page have in common: one dialog at a time, what was done, what went wrong.
 
 import { connect } from "./api.js";
+import { render } from "./preact.js";
 import { Component, button, explain, h, icon, settings, startOver, t } from "./ui.js";
 
 /** What a deployment allows that does not say. */
@@ -99,13 +100,20 @@ export class App extends Component {
     else this.focusHeading();
   }
 
-  frame(state, trouble, content) {
+  trouble({ phase, error }) {
+    return phase === "failed" ? explain(error, button({ onclick: () => {
+      this.focusHeading();
+      this.load();
+    } }, t("try_again"))) : null;
+  }
+
+  frame(state, content) {
     const said = state.note;
     return [
       h("div", { id: "status", role: "status" }, said && h("div", { class: `note ${said.kind}` }, icon(said.kind === "ok" ? "check" : "alert"),
         h("p", {}, said.content),
         button({ class: "quiet small dismiss", "aria-label": t("dismiss"), onclick: () => this.setState({ note: null }, () => this.focusHeading()) }, icon("close")))),
-      h("div", { id: "trouble", role: "alert" }, state.foreign ? explain({ code: "tenant_changed" }) : trouble ?? state.trouble),
+      h("div", { id: "trouble", role: "alert" }, state.foreign ? explain({ code: "tenant_changed" }) : this.trouble(state) ?? state.trouble),
       content,
       state.dialog?.({ api: this.api, policy: state.policy, onRefused: (error) => this.refused(error) }),
     ];
@@ -117,8 +125,11 @@ function missing(error) {
   return h("div", { class: "note danger" }, icon("alert"), h("div", {}, h("p", {}, t("page.incomplete")), button({ onclick: startOver }, t("page.reload"))));
 }
 
-/** Tells the check of `watch.js` that the modules came. */
-export function started() {
+/** Draws the page, and tells the check of `watch.js` that the modules came. */
+export function start(page) {
+  const root = document.getElementById("root");
+  root.replaceChildren();
+  render(h(page), root);
   document.getElementById("incomplete").replaceChildren();
   document.documentElement.dataset.started = "true";
 }

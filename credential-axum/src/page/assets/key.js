@@ -1,7 +1,6 @@
 // A key's own page: loads it and what is known about it, and draws its parts and dialogs.
 
-import { render } from "./preact.js";
-import { App, started } from "./app.js";
+import { App, start } from "./app.js";
 import { Copy, bdi, button, explain, h, icon, settings, t, time } from "./ui.js";
 import { Activity } from "./key-activity.js";
 import { Networks } from "./key-networks.js";
@@ -261,19 +260,9 @@ class Key extends App {
     return [h("h1", { tabindex: "-1" }, t("title")), state.phase === "loading" && h("p", { class: "muted loading" }, t("part.loading")), state.slow && state.phase === "loading" && h("p", { class: "muted" }, t("list.slow"))];
   }
 
-  trouble({ phase, error }) {
-    return phase === "failed" ? explain(error, button({ onclick: () => {
-      this.focusHeading();
-      this.load();
-    } }, t("try_again"))) : null;
-  }
-
   render(_, state) {
-    return this.frame(state, this.trouble(state), h("div", { id: "key" }, this.content(state)));
+    return this.frame(state, h("div", { id: "key" }, this.content(state)));
   }
 }
 
-const root = document.getElementById("root");
-root.replaceChildren();
-render(h(Key), root);
-started();
+start(Key);

@@ -1,8 +1,8 @@
 // The list of keys: loads them, and draws list and dialogs anew whenever something changed.
 
 import { render } from "./preact.js";
-import { App, started } from "./app.js";
-import { bdi, button, explain, h, icon, settings, t } from "./ui.js";
+import { App, start } from "./app.js";
+import { bdi, button, h, icon, settings, t } from "./ui.js";
 import { emptyView, listView, select, summaryOf } from "./list.js";
 
 /** What somebody looked for is there again after a visit to a key's page. */
@@ -248,19 +248,9 @@ class Keys extends App {
     return this.isEmpty(state) ? emptyView(this.createButton()) : listView(state, this.actions());
   }
 
-  trouble({ phase, error }) {
-    return phase === "failed" ? explain(error, button({ onclick: () => {
-      this.focusHeading();
-      this.load();
-    } }, t("try_again"))) : null;
-  }
-
   render(_, state) {
-    return this.frame(state, this.trouble(state), h("div", { id: "list" }, this.content(state)));
+    return this.frame(state, h("div", { id: "list" }, this.content(state)));
   }
 }
 
-const root = document.getElementById("root");
-root.replaceChildren();
-render(h(Keys), root);
-started();
+start(Keys);
