@@ -51,7 +51,8 @@ async fn beside(database: &Database<'_>) -> PgConnection {
     options.application_name("beside").connect().await.unwrap()
 }
 
-/// The node's server sessions.
+/// The node's server sessions. The server reads its list entry by entry: of two sessions that follow
+/// each other it may show both.
 async fn sessions(beside: &mut PgConnection) -> BTreeSet<i32> {
     let sessions: Vec<i32> = sqlx::query_scalar(
         "select pid from pg_stat_activity
@@ -82,8 +83,12 @@ async fn most_sessions(store: &Arc<PostgresStore>, beside: &mut PgConnection) ->
     }
     let mut most = 0;
     let watch = async {
+        let mut earlier = BTreeSet::new();
         loop {
-            most = most.max(i64::try_from(sessions(beside).await.len()).unwrap());
+            let now = sessions(beside).await;
+            // What both lists have existed at the same time, between them.
+            most = most.max(i64::try_from(now.intersection(&earlier).count()).unwrap());
+            earlier = now;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
