@@ -232,7 +232,7 @@ describe("in a made-up language", () => {
     await press(".networks li button");
     await look("networks, none left");
 
-    for (const [button, name] of [["#rename", "rename"], ["#change-end", "expiry"], ["#toggle", "disable"], ["#delete", "delete"], ["#rotate", "rotate"]]) {
+    for (const [button, name] of [["#rename", "rename"], ["#describe", "describe"], ["#change-end", "expiry"], ["#toggle", "disable"], ["#delete", "delete"], ["#rotate", "rotate"]]) {
       await press(button);
       await page.locator("dialog").waitFor();
       await look(name);
@@ -319,6 +319,10 @@ describe("in a made-up language", () => {
     await press("#part-activity button");
     await page.locator("[data-seq='100']").waitFor();
     await look("more activity");
+    await page.unroute("**/audit-events*");
+    await press("#part-activity .more button:last-child");
+    await page.locator("#part-activity [role=status]:not(:empty)").waitFor();
+    await look("exported");
     for (const selector of ["1", "2", "3"]) {
       await press(`#end-${selector.repeat(16)}`);
       await page.locator("dialog").waitFor();

@@ -2,6 +2,7 @@
 
 import { bdi, button, explain, fold, h, isSaid, note, settings, t } from "./ui.js";
 import { Dialog, Working } from "./dialog.js";
+import { descriptionFaultOf, descriptionField, descriptionIds, faultOfDescription } from "./description.js";
 import { expiryFaultOf, expiryField, expiryIds, expiryNow, readExpiry } from "./expiry.js";
 import { faultFrom, focusFault, idsOf, radios, randomText } from "./form.js";
 import { faultOfName, nameFaultOf, nameField } from "./name.js";
@@ -10,10 +11,11 @@ export class Create extends Working {
   constructor(props) {
     super(props);
     const types = Object.keys(settings.apiTypes);
-    this.state = { name: "", type: types.length === 1 ? types[0] : null, expiry: expiryNow(null, props.policy) };
+    this.state = { name: "", type: types.length === 1 ? types[0] : null, expiry: expiryNow(null, props.policy), description: "", isDescribed: false };
     this.ids = idsOf("form", "name", "nameHint", "nameFault");
     this.typeIds = idsOf("group", "hint", "fault");
     this.expiryIds = expiryIds();
+    this.descriptionIds = descriptionIds();
     /** Names whose creation may have happened although no answer came, and which keys were there before. */
     this.lost = new Map();
     // One per intended key: the same attempt repeated must not make two.
@@ -28,18 +30,24 @@ export class Create extends Working {
     if (this.isBusy) return;
     const name = this.state.name.trim();
     const { fault: expiryFault = null } = readExpiry(this.state.expiry, this.props.policy);
-    const faults = { nameFault: faultOfName(name), typeFault: this.state.type ? null : t("fault.type.required"), expiryFault };
-    this.setState(faults, () => focusFault(this.base));
+    const faults = { nameFault: faultOfName(name), typeFault: this.state.type ? null : t("fault.type.required"), expiryFault, descriptionFault: faultOfDescription(this.state.description) };
+    this.wrong(faults);
     if (Object.values(faults).every((fault) => !fault)) this.work(() => this.create(name));
+  }
+
+  /** Says what is wrong where it is, and opens what hides it. */
+  wrong(faults) {
+    this.setState({ ...faults, ...(faults.descriptionFault && { isDescribed: true }) }, () => focusFault(this.base));
   }
 
   /** What is asked for, and its mark. A repeat of the same wish sends the same, to the millisecond of its end. */
   wish(name) {
     const { type, expiry } = this.state;
-    const of = JSON.stringify([name, type, expiry]);
+    const description = this.state.description.trim();
+    const of = JSON.stringify([name, type, expiry, description]);
     if (this.attempt.of !== of) {
       const { expiresAt } = readExpiry(expiry, this.props.policy);
-      this.attempt = { of, key: randomText(), body: { name, api_type: type, ...(expiresAt && { expires_at: expiresAt }) } };
+      this.attempt = { of, key: randomText(), body: { name, api_type: type, ...(expiresAt && { expires_at: expiresAt }), ...(description && { description }) } };
     }
     return this.attempt;
   }
@@ -58,10 +66,10 @@ export class Create extends Working {
         await this.lookForOrphan(error, name);
         return;
       }
-      const faults = { nameFault: nameFaultOf(error), typeFault: faultFrom(error.fields ?? [], "api_type", "type"), expiryFault: expiryFaultOf(error, policy) };
+      const faults = { nameFault: nameFaultOf(error), typeFault: faultFrom(error.fields ?? [], "api_type", "type"), expiryFault: expiryFaultOf(error, policy), descriptionFault: descriptionFaultOf(error, this.state.description) };
       this.props.onRefused(error);
       const isAtField = Object.values(faults).some(Boolean);
-      this.setState({ ...faults, alert: isAtField ? null : explain(error) }, () => focusFault(this.base));
+      this.wrong({ ...faults, alert: isAtField ? null : explain(error) });
     }
   }
 
@@ -115,6 +123,8 @@ export class Create extends Working {
       options: Object.entries(settings.apiTypes).map(([value, { label, description }]) => ({ value, label, about: description })),
       choose: (type) => this.setState({ type, typeFault: null }) }),
     expiryField(this.expiryIds, state.expiry, state.expiryFault, policy, (expiry) => this.setState({ expiry, expiryFault: null })),
+    h("details", { class: "field", open: state.isDescribed, ontoggle: ({ currentTarget }) => this.setState({ isDescribed: currentTarget.open }) },
+      h("summary", {}, t("description.add")), descriptionField(this.descriptionIds, state, (changes) => this.setState(changes))),
     isSaid("create.integrations") && h("p", { class: "muted fine" }, t("create.integrations"))));
   }
 }

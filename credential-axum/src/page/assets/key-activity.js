@@ -1,6 +1,6 @@
 // What was done to a key, and by whom, in plain words.
 
-import { Component, bdi, button, day, explain, h, hidden, moment, t, exact } from "./ui.js";
+import { Component, bdi, button, day, exact, explain, h, hidden, icon, moment, t } from "./ui.js";
 import { minus } from "./selection.js";
 
 const MORE = 100;
@@ -8,7 +8,11 @@ const MORE = 100;
 const MOST_NAMES = 6;
 
 export class Activity extends Component {
-  state = { older: [], more: undefined, error: null };
+  state = { older: [], more: undefined, error: null, exported: null, isExporting: false };
+
+  componentWillUnmount() {
+    this.isGone = true;
+  }
 
   componentWillReceiveProps({ items }) {
     // Something new on top: what was loaded below it is still right, and its first lines may be there twice.
@@ -36,20 +40,44 @@ export class Activity extends Component {
     }
   }
 
-  render({ items, index }, { older, error }) {
+  /** All of it as a file. What does not arrive whole is not saved. */
+  async save() {
+    if (this.isBusy) return;
+    this.isBusy = true;
+    this.setState({ error: null, exported: null, isExporting: true });
+    try {
+      const { exportActivity } = await import("./export.js");
+      const count = await exportActivity({ ...this.props, isWanted: () => !this.isGone, onCount: (count) => this.setState({ exported: t("export.busy", { count }) }) });
+      if (count !== null) this.setState({ exported: t("export.done", { count }) });
+    } catch (error) {
+      this.props.onRefused(error);
+      this.setState({ error, exported: null });
+    } finally {
+      this.isBusy = false;
+      this.setState({ isExporting: false });
+    }
+  }
+
+  render({ items, index }, { older, error, exported, isExporting }) {
     return h("div", {},
       h("ol", { class: "events" }, [...items, ...older].map((event) => eventView(event, index))),
       h("div", { role: "alert" }, error && explain(error)),
-      this.next() && button({ class: "small", onclick: () => this.load() }, t(older.length ? "activity.more" : "activity.all")));
+      h("div", { class: "more" },
+        this.next() && button({ class: "small", onclick: () => this.load() }, t(older.length ? "activity.more" : "activity.all")),
+        items.length > 0 && button({ class: "small", "aria-disabled": isExporting ? "true" : undefined, onclick: () => this.save() }, icon("download"), t("export"))),
+      h("p", { class: "muted", role: "status" }, exported));
   }
 }
 
-function eventView({ seq, at, actor, action, details }, index) {
+function eventView(event, index) {
+  const { seq, at, actor } = event;
   return h("li", { key: seq, "data-seq": seq, tabindex: "-1" },
     at && h("time", { datetime: at, title: exact(at) }, moment(at)), " ",
     actor && [h("bdi", { class: "who-did" }, actor), hidden(":"), " "],
-    h("span", {}, action ? words(action, details ?? {}, index) : t("event.unreadable")));
+    h("span", {}, eventWords(event, index)));
 }
+
+export const eventWords = ({ action, details }, index) => (action ? words(action, details ?? {}, index) : t("event.unreadable"));
 
 const code = (text) => h("code", { translate: false }, text);
 const last = (selector) => code(selector.slice(-4));

@@ -126,6 +126,11 @@ class Key extends App {
       onRenamed: (key) => this.changed(key, this.say("ok", t("rename.done", { from: bdi(before.name), name: bdi(key.name) })), "rename") }), "rename");
   }
 
+  describe() {
+    this.ask(() => import("./description.js"), ({ Describe }, props) => h(Describe, { ...props,
+      onDescribed: (key) => this.changed(key, this.say("ok", t(key.description ? "description.done" : "description.done.none", this.named(key))), "describe") }), "describe");
+  }
+
   expiry() {
     this.ask(() => import("./expiry.js"), ({ Expiry }, props) => h(Expiry, { ...props,
       onChanged: (key) => this.changed(key, this.say("ok", key.expires_at ? t("expires.done", { ...this.named(key), when: time(key.expires_at) }) : t("expires.done.never", this.named(key))), "change-end") }), "change-end");
@@ -201,7 +206,8 @@ class Key extends App {
     return h("div", { class: "top" },
       h("div", {},
         h("div", { class: "title" }, h("h1", { tabindex: "-1", dir: "auto" }, key.name),
-          mayEdit && button({ class: "small", id: "rename", onclick: () => this.rename() }, icon("pencil"), t("rename"))),
+          mayEdit && button({ class: "small", id: "rename", onclick: () => this.rename() }, icon("pencil"), t("rename")),
+          mayEdit && button({ class: "small", id: "describe", onclick: () => this.describe() }, t(key.description ? "description.edit" : "description.add"))),
         key.description && h("p", { class: "description", dir: "auto" }, key.description),
         h("p", { class: "state-line" }, h("span", {}, this.state.apiType?.label ?? key.api_type), " · ", this.status(key), " ",
           mayEdit && button({ class: "small", id: "change-end", "aria-label": t("expires.change.of"), onclick: () => this.expiry() }, t("expires.change"))),
@@ -246,7 +252,7 @@ class Key extends App {
           secretsView({ key, end: isThere && ((secret) => this.end(secret)) }),
           isThere && h("details", { class: "advanced" }, h("summary", {}, t("advanced")),
             h(Networks, { api: this.api, apiKey: key, policy, mayEdit, onRefused: (error) => this.refused(error), onChanged: (newer, note) => this.show(newer, { note }), onSaid: (newer) => this.say("ok", t(newer.allowed_networks.length ? "networks.done" : "networks.done.everywhere", this.named(newer))) }))),
-        this.section("activity", null, this.drawn(parts.events, ({ items, next_cursor: more }) => h(Activity, { api: this.api, id: this.id, items, more, index: apiType?.index, onRefused: (error) => this.refused(error) })))),
+        this.section("activity", null, this.drawn(parts.events, ({ items, next_cursor: more }) => h(Activity, { api: this.api, id: this.id, name: key.name, items, more, index: apiType?.index, onRefused: (error) => this.refused(error) })))),
     ];
   }
 

@@ -2,6 +2,7 @@
 
 import { Copy, bdi, button, h, icon, note, t } from "./ui.js";
 import { Dialog, Working, guardLeaving } from "./dialog.js";
+import { fileStem, saveAs } from "./file.js";
 import { idsOf } from "./form.js";
 
 /** The one sight of the secret. Nothing but the ticked checkbox and its buttons closes it. */
@@ -61,30 +62,5 @@ export class Secret extends Working {
 /** Built here from the one answer, so the secret crosses the network once. */
 function save({ name, api_type: apiType, environment, client_id: clientId, created_at: createdAt }, secret) {
   const content = { name, api_type: apiType, environment, client_id: clientId, client_secret: secret, created_at: createdAt };
-  const url = URL.createObjectURL(new Blob([`${JSON.stringify(content, null, 2)}\n`], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = `${fileStem(name)}-credentials.json`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-}
-
-/**
- * The name as a part of a file's name. File systems take 255 bytes, and browsers add to what they are
- * given while they load, so it is cut, at whole characters as people see them.
- */
-export function fileStem(name, most = 180) {
-  const stem = name.normalize("NFKC").toLowerCase().replace(/[^\p{L}\p{N}\p{M}]+/gu, "-").replace(/^-+|-+$/g, "");
-  const bytes = (text) => new TextEncoder().encode(text).length;
-  let cut = "";
-  let length = 0;
-  const characters = Intl.Segmenter
-    ? Array.from(new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(stem), ({ segment }) => segment)
-    : [...stem];
-  for (const segment of characters) {
-    length += bytes(segment);
-    if (length > most) break;
-    cut += segment;
-  }
-  return cut.replace(/-+$/, "") || "api-key";
+  saveAs(`${fileStem(name)}-credentials.json`, "application/json", `${JSON.stringify(content, null, 2)}\n`);
 }
