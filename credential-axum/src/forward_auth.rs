@@ -2,9 +2,12 @@
 
 mod question;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -16,7 +19,7 @@ use axum::{
 };
 use credential_core::{
     Credentials,
-    catalog::{ApiType, SearchForm},
+    catalog::{ApiType, ApiTypeId, ErrorBody, SearchForm},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -26,7 +29,7 @@ use http::{
 pub use self::question::ForwardAuthHeaders;
 use self::question::{PATH, Question};
 use crate::{
-    guard::{Access, Call, CheckedNames, Decision, Denial, Policy, error_body},
+    guard::{Access, Call, Challenge, CheckedNames, Decision, Denial, Policy, error_body},
     problem::Problem,
 };
 
@@ -58,6 +61,10 @@ where
 {
     let gate = Arc::new(ForwardAuth {
         names: CheckedNames::of_questions(credentials.catalog()),
+        challenges: (credentials.catalog().api_types().iter())
+            .map(|it| (it.id().clone(), Challenge::of(credentials, it)))
+            .collect(),
+        no_api_type: Challenge::of_no_api_type(),
         credentials: credentials.clone(),
         family: headers,
         told_outside: AtomicBool::new(false),
@@ -77,6 +84,8 @@ where
 struct ForwardAuth {
     credentials: Credentials,
     names: CheckedNames,
+    challenges: BTreeMap<ApiTypeId, Challenge>,
+    no_api_type: Challenge,
     family: ForwardAuthHeaders,
     /// Whether the warning of calls outside every API type was logged.
     told_outside: AtomicBool,
@@ -122,10 +131,10 @@ impl ForwardAuth {
     }
 
     fn refusal(&self, denial: &Denial, api_type: Option<&ApiType>) -> Response {
-        let mut response = match api_type {
-            Some(api_type) => error_body::refusal(denial, api_type),
-            None => error_body::refusal_without_api_type(denial),
-        };
+        let shape = api_type.map_or(ErrorBody::Problem, ApiType::error_body);
+        let challenge = api_type.and_then(|it| self.challenges.get(it.id()));
+        let challenge = challenge.unwrap_or(&self.no_api_type);
+        let mut response = error_body::refusal(denial, shape, challenge);
         *response.status_mut() = self.family.passed_on(response.status());
         if let Ok(reason) = HeaderValue::try_from(denial.to_string()) {
             response.headers_mut().insert(ERROR, reason);

@@ -1,6 +1,7 @@
 //! The scope guard: a layer that lets a call through only with a token for it.
 
 mod access;
+mod challenge;
 mod decide;
 mod denial;
 mod ending;
@@ -34,6 +35,7 @@ pub use self::{
     error_body::CallRefused,
 };
 pub(crate) use self::{
+    challenge::Challenge,
     decide::{Call, Decision, Policy},
     denial::Denial,
     header_names::{CheckedNames, reads_as, starts_as},
@@ -109,6 +111,7 @@ struct Rules {
     credentials: Credentials,
     api_type: Arc<ApiType>,
     names: Arc<CheckedNames>,
+    challenge: Arc<Challenge>,
     fixed: Option<Requirement>,
     /// Whether the warning of calls outside the base path was logged.
     told_outside: AtomicBool,
@@ -139,6 +142,7 @@ impl Guard {
             credentials: credentials.clone(),
             api_type: Arc::clone(found),
             names: Arc::new(CheckedNames::of(credentials.catalog())),
+            challenge: Arc::new(Challenge::of(credentials, found)),
             fixed: None,
             told_outside: AtomicBool::new(false),
         })))
@@ -159,6 +163,7 @@ impl Guard {
             credentials: rules.credentials.clone(),
             api_type: Arc::clone(&rules.api_type),
             names: Arc::clone(&rules.names),
+            challenge: Arc::clone(&rules.challenge),
             fixed: Some(requirement),
             told_outside: AtomicBool::new(false),
         })))
@@ -220,12 +225,16 @@ impl PublicCall {
         self.0.0.policy().volunteer(caller).await
     }
 
-    pub(crate) fn api_type(&self) -> &Arc<ApiType> {
-        &self.0.0.api_type
+    pub(crate) fn refusal(&self, denial: &Denial) -> Response {
+        self.0.0.refusal(denial)
     }
 }
 
 impl Rules {
+    fn refusal(&self, denial: &Denial) -> Response {
+        error_body::refusal(denial, self.api_type.error_body(), &self.challenge)
+    }
+
     fn policy(&self) -> Policy<'_> {
         Policy {
             credentials: &self.credentials,
@@ -322,7 +331,7 @@ where
                 };
             }
             Some(Err(denial)) => {
-                let refusal = error_body::refusal(&denial, &self.guard.0.api_type);
+                let refusal = self.guard.0.refusal(&denial);
                 return GuardFuture::Refused {
                     refusal: Some(refusal),
                 };
@@ -340,7 +349,7 @@ where
                         let answer = ready.call(request).await;
                         answer.map(|answer| ending::announce(ends.as_ref(), answer))
                     }
-                    Err(denial) => Ok(error_body::refusal(&denial, &guard.0.api_type)),
+                    Err(denial) => Ok(guard.0.refusal(&denial)),
                 }
             }),
         }

@@ -37,6 +37,7 @@ mod serve;
 mod sign_in;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod well_known;
 
 /// The version whose types stand in this crate's signatures.
 pub use {axum, http, serde_json};

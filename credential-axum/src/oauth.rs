@@ -4,6 +4,7 @@
 //! wrong secret, and a revoked or expired credential get the same `401`.
 
 mod answer;
+mod authorize;
 mod client;
 mod config;
 mod error;
@@ -31,24 +32,25 @@ use http::{
 };
 
 use self::{
+    authorize::authorize,
+    config::Authorization,
     error::OAuthError,
     introspect::introspect,
-    metadata::{INTROSPECT_PATH, Metadata, REVOKE_PATH, TOKEN_PATH},
+    metadata::{AUTHORIZE_PATH, INTROSPECT_PATH, Metadata, REVOKE_PATH, TOKEN_PATH},
     request::Endpoints,
     revoke::revoke,
     token::token,
 };
-use crate::no_sniff::no_sniff;
+use crate::{no_sniff::no_sniff, well_known};
 
 pub use config::{OAuthConfig, OAuthConfigError};
-
-const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// The OAuth endpoints with the default [`OAuthConfig`].
 ///
 /// Merge it at the root of the issuer's URL: the addresses in the metadata are the issuer followed
 /// by `/oauth2/…`. If the issuer has a path, which a proxy removes, the proxy must pass
-/// `/.well-known/oauth-authorization-server<path>` on unchanged: RFC 8414 puts the metadata there.
+/// `/.well-known/oauth-authorization-server<path>` and `/.well-known/oauth-protected-resource<path>…` on
+/// unchanged: RFC 8414 and RFC 9728 put the metadata there.
 pub fn oauth_router<S>(credentials: &Credentials) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -64,21 +66,28 @@ where
 /// | `POST /oauth2/introspect` | RFC 7662 |
 /// | `POST /oauth2/revoke` | RFC 7009 |
 /// | `GET /.well-known/oauth-authorization-server` | RFC 8414 |
+/// | `GET /.well-known/oauth-protected-resource{base_path}`, per API type | RFC 9728 |
 /// | `GET {base_path}/.well-known/smart-configuration`, per API type with FHIR rules | SMART App Launch 2.2 |
+/// | `/oauth2/authorize`, with [`refusing_authorization_endpoint`](OAuthConfig::refusing_authorization_endpoint) | RFC 6749 §3.1 |
 pub fn oauth_router_with<S>(credentials: &Credentials, config: OAuthConfig) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let metadata = Metadata::new(credentials, config.introspection_secret.is_some());
+    let metadata = Metadata::new(credentials, &config);
     // Checked first, because a router panics on a path that it has: an alias never replaces a
     // route.
     let mut taken = BTreeSet::new();
-    let mut documents = vec![(METADATA_PATH.to_owned(), metadata.server())];
-    if let Some(path) = resource::path_of(credentials.issuer()) {
-        // RFC 8414 §3.1: the issuer's path comes last.
-        documents.push((format!("{METADATA_PATH}{path}"), metadata.server()));
+    let mut documents = vec![(well_known::SERVER.to_owned(), metadata.server())];
+    if let Some(path) = well_known::path(well_known::SERVER, credentials.issuer()) {
+        documents.push((path, metadata.server()));
     }
     for api_type in credentials.catalog().api_types() {
+        // Also without what a proxy removes in front of the base path.
+        let below = format!("{}{}", well_known::RESOURCE, api_type.base_path());
+        let path = well_known::path(well_known::RESOURCE, &credentials.base_url(api_type));
+        for path in path.into_iter().chain([below]) {
+            documents.push((path, metadata.resource(api_type)));
+        }
         if api_type.rules() == PathRules::Fhir {
             let path = format!("{}/.well-known/smart-configuration", api_type.base_path());
             documents.push((path, metadata.smart(api_type)));
@@ -90,6 +99,12 @@ where
         if taken.insert(path.clone()) {
             router = router.route(&path, document_route(document));
         }
+    }
+    if let Authorization::Refusing = config.authorization {
+        taken.insert(AUTHORIZE_PATH.to_owned());
+        let refusing = get(authorize).post(authorize);
+        let refusing = with_others(refusing, "GET, HEAD, POST, OPTIONS");
+        router = router.route(AUTHORIZE_PATH, refusing);
     }
     router = router
         .merge(endpoint(INTROSPECT_PATH, &mut taken, || post(introspect)))

@@ -17,7 +17,7 @@ use axum::{
     extract::{ConnectInfo, connect_info::MockConnectInfo},
     routing::{any, get},
 };
-use common::{Answer, Key, Platform};
+use common::{Answer, Key, Platform, in_full};
 use credential_axum::{
     Access, ClientAddressLayer, ForwardAuthHeaders, Guard, OAuthConfig, client_address,
     forward_auth_router, oauth_router_with,
@@ -267,10 +267,10 @@ async fn of_several_refusals_the_first_in_order_is_given() {
     assert_eq!(foreign, (403, String::new()), "a token of another API");
 
     platform.revoke(&key).await;
-    let invalid = r#"Bearer realm="apiv2", error="invalid_token""#;
+    let invalid = r#"Bearer realm="apiv2", error="invalid_token", scope="system/patients.read""#;
     for address in [inside, outside] {
         let refused = status(address, PATIENTS, &key).await;
-        assert_eq!(refused, (401, invalid.to_owned()), "{address}");
+        assert_eq!(refused, (401, in_full(invalid)), "{address}");
     }
 }
 

@@ -6,7 +6,7 @@
 mod common;
 
 use axum::body::Body;
-use common::{Answer, Key, Platform};
+use common::{Answer, Key, Platform, in_full};
 use credential_axum::{ForwardAuthHeaders, forward_auth_router};
 use http::{Request, StatusCode, request::Builder};
 
@@ -358,7 +358,10 @@ async fn refusals_are_the_guards_own() {
         .send(forwarded("GET", "/fhir/r4/Patient/1"), Body::empty())
         .await;
     assert_eq!(none.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(none.header("www-authenticate"), r#"Bearer realm="fhir""#);
+    assert_eq!(
+        none.header("www-authenticate"),
+        in_full(r#"Bearer realm="fhir", scope="system/Patient.read""#)
+    );
     assert_eq!(none.json()["resourceType"], "OperationOutcome");
 
     let answer = platform
@@ -366,7 +369,9 @@ async fn refusals_are_the_guards_own() {
         .await;
     assert_eq!(
         answer.header("www-authenticate"),
-        r#"Bearer realm="fhir", error="insufficient_scope", scope="system/Condition.read""#
+        in_full(
+            r#"Bearer realm="fhir", error="insufficient_scope", scope="system/Condition.read""#
+        )
     );
     // The body of a search is not there to be read.
     let search = forwarded("POST", "/fhir/r4/Patient/_search");

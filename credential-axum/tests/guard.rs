@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{any, get, post},
 };
-use common::{Answer, Platform};
+use common::{Answer, Platform, in_full};
 use credential_axum::{
     Access, CallRefused, ForwardAuthHeaders, Guard, GuardError, forward_auth_router,
 };
@@ -86,11 +86,15 @@ impl Platform {
 #[track_caller]
 fn challenged(answer: &Answer, status: u16, challenge: &str) {
     assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
-    assert_eq!(answer.header("www-authenticate"), challenge);
+    assert_eq!(answer.header("www-authenticate"), in_full(challenge));
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-const INVALID: &str = r#"Bearer realm="apiv2", error="invalid_token""#;
+const INVALID: &str =
+    r#"Bearer realm="apiv2", error="invalid_token", scope="system/patients.read""#;
+/// Of a call that names a user: all of its scopes.
+const INVALID_FOR_A_USER: &str =
+    r#"Bearer realm="apiv2", error="invalid_token", scope="system/patients.read act_as_user""#;
 
 #[tokio::test]
 async fn a_call_within_its_scopes_tells_the_handler_who_calls() {
@@ -135,7 +139,7 @@ async fn a_call_without_a_good_token_is_refused() {
         .key("alder", "apiv2", &["system/patients.read"])
         .await;
     let token = &key.token;
-    let no_token = r#"Bearer realm="apiv2""#;
+    let no_token = r#"Bearer realm="apiv2", scope="system/patients.read""#;
     let with = |value: String| Request::get(PATIENTS).header("authorization", value);
     for (request, challenge) in [
         (Request::get(PATIENTS), no_token),
@@ -165,6 +169,35 @@ async fn a_call_without_a_good_token_is_refused() {
     }
     let answer = platform.get(PATIENTS, "made-up").await;
     insta::assert_snapshot!(answer.body, @r#"{"detail":"the access token is not valid"}"#);
+}
+
+/// A client that asks for what a 401 names gets a token for the call, but nobody has a search read for nothing.
+#[tokio::test]
+async fn a_missing_token_is_told_what_the_call_needs() {
+    let platform = platform();
+    let named = |scope: &str| format!(r#"Bearer realm="fhir"{scope}"#);
+    let get = Request::get;
+    let post = Request::post;
+    for (request, scope) in [
+        (get("/fhir/r4/Observation/1"), "system/Observation.read"),
+        (post("/fhir/r4/Observation"), "system/Observation.write"),
+        (get("/fhir/r4/Observation?code=1"), ""),
+        (post("/fhir/r4/Patient/_search"), ""),
+        (
+            post("/fhir/r4/Patient").header("If-None-Exist", "name=lee"),
+            "",
+        ),
+    ] {
+        let scope = match scope {
+            "" => String::new(),
+            scope => format!(r#", scope="{scope}""#),
+        };
+        let answer = platform.send(request, Body::empty()).await;
+        challenged(&answer, 401, &named(&scope));
+    }
+    let answer = platform.send(post("/vitals"), Body::empty()).await;
+    let fixed = r#"Bearer realm="apiv2", scope="system/vitals.write""#;
+    challenged(&answer, 401, fixed);
 }
 
 #[tokio::test]
@@ -355,9 +388,16 @@ async fn acting_for_a_user_needs_its_scope() {
         platform.send(request, Body::empty()).await
     };
     for key in [&plain, &full] {
-        challenged(&send(&key.token, &["42"]).await, 401, INVALID);
-        challenged(&send(&key.token, &["nonsense"]).await, 401, INVALID);
+        for user in ["42", "nonsense"] {
+            let answer = send(&key.token, &[user]).await;
+            challenged(&answer, 401, INVALID_FOR_A_USER);
+        }
     }
+    let idle = platform
+        .key("alder", "apiv2", &["system/allergies.read", "act_as_user"])
+        .await;
+    let needed = INVALID_FOR_A_USER.replace("invalid_token", "insufficient_scope");
+    challenged(&send(&idle.token, &["42"]).await, 403, &needed);
     let answer = send(&acting.token, &["42"]).await;
     assert_eq!(answer.json()["on_behalf_of"], "42", "{}", answer.body);
     assert_eq!(
@@ -676,11 +716,9 @@ async fn the_criteria_of_a_conditional_create_count_like_a_query() {
         }
         let request = create(&writer.token, prefix, &[b"_has:Observation:patient:code=1"]);
         let answer = platform.send(request, Body::empty()).await;
-        assert_eq!(
-            answer.header("www-authenticate"),
-            "Bearer realm=\"fhir\", error=\"insufficient_scope\", \
-             scope=\"system/Observation.read system/Patient.read system/Patient.write\""
-        );
+        let challenge = "Bearer realm=\"fhir\", error=\"insufficient_scope\", \
+             scope=\"system/Observation.read system/Patient.read system/Patient.write\"";
+        assert!(answer.header("www-authenticate").starts_with(challenge));
         let respelled = create(&wide.token, prefix, &[]).header("If_None_Exist", "identifier=1");
         let answer = platform.send(respelled, Body::empty()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);

@@ -1,6 +1,6 @@
 //! The builder of [`Credentials`], and its checks.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     Credentials,
@@ -48,6 +48,7 @@ pub struct CredentialsBuilder {
     self_service: Option<bool>,
     prefix: ClientIdPrefix,
     issuer: Option<String>,
+    base_urls: BTreeMap<String, String>,
     limit: u32,
     max_lifetime: Option<Duration>,
     max_staleness: Duration,
@@ -70,6 +71,7 @@ impl CredentialsBuilder {
             self_service: None,
             prefix: ClientIdPrefix::default(),
             issuer: None,
+            base_urls: BTreeMap::new(),
             limit: 100,
             max_lifetime: None,
             max_staleness: Duration::from_secs(1),
@@ -120,11 +122,21 @@ impl CredentialsBuilder {
     }
 
     /// The public base URL (RFC 8414 `issuer`), as an [`Issuer`] is written.
-    /// Tokens are bound to it: nodes behind one address share one issuer. A trailing slash is
-    /// dropped. Required in production; in the sandbox `http://localhost` by default.
+    /// Tokens are bound to it: nodes behind one address share one issuer. It is published byte for byte;
+    /// a slash at the end counts for nothing else.
+    /// Required in production; in the sandbox `http://localhost` by default.
     #[must_use]
     pub fn issuer(mut self, url: &str) -> Self {
         self.issuer = Some(url.to_owned());
+        self
+    }
+
+    /// The public base URL of one API type, written as an [`Issuer`] is. By default the issuer, followed by
+    /// the API type's base path. It is what clients name as `resource` (RFC 8707), and the `aud` of
+    /// introspection; the API's metadata (RFC 9728) is below its host.
+    #[must_use]
+    pub fn base_url(mut self, api_type: &str, url: &str) -> Self {
+        self.base_urls.insert(api_type.to_owned(), url.to_owned());
         self
     }
 
@@ -215,6 +227,16 @@ impl CredentialsBuilder {
             None if self.environment == Environment::Sandbox => SANDBOX_ISSUER.parse()?,
             None => return Err(BuildError::NoIssuer),
         };
+        let mut base_urls = BTreeMap::new();
+        for (api_type, url) in self.base_urls {
+            if catalog.api_type(&api_type).is_none() {
+                return Err(BuildError::NoSuchApiType(api_type));
+            }
+            match url.parse() {
+                Ok(url) => base_urls.insert(api_type, url),
+                Err(fault) => return Err(BuildError::BaseUrl { api_type, fault }),
+            };
+        }
         let bounds = Duration::from_millis(500)..=LARGEST_MAX_STALENESS;
         if !self.max_staleness.is_zero() && !bounds.contains(&self.max_staleness) {
             return Err(BuildError::MaxStaleness(self.max_staleness));
@@ -234,14 +256,14 @@ impl CredentialsBuilder {
         self.entropy.fill(&mut node);
         Ok(Credentials::of(Parts {
             verifier: Verifier::new(hasher, self.verifier, &*self.entropy),
-            sealer: TokenSealer::new(keyring.clone(), issuer.as_str(), self.environment),
+            sealer: TokenSealer::new(keyring.clone(), issuer.base(), self.environment),
             token_ids: TokenIds::new(&*self.entropy),
             states: LiveStates::new(
                 self.stores.clone(),
                 catalog.clone(),
                 Arc::clone(&self.clock),
                 NodeId(node),
-                issuer.as_str().into(),
+                issuer.base().into(),
                 self.max_staleness,
                 self.credential_cache,
             ),
@@ -256,6 +278,7 @@ impl CredentialsBuilder {
             environment: self.environment,
             prefix: self.prefix,
             issuer,
+            base_urls,
             limit: self.limit,
             max_lifetime: self.max_lifetime,
             max_staleness: self.max_staleness,
@@ -283,6 +306,17 @@ pub enum BuildError {
     /// The issuer is invalid.
     #[error("the issuer cannot be used: {0}")]
     Issuer(#[from] IssuerError),
+    /// A base URL was given for an API type that the catalogue does not have.
+    #[error("the catalogue has no API type `{0}`, for which a base URL was given")]
+    NoSuchApiType(String),
+    /// The base URL of an API type is invalid.
+    #[error("the base URL of the API type `{api_type}` cannot be used: {fault}")]
+    BaseUrl {
+        /// The API type.
+        api_type: String,
+        /// What is wrong with the URL.
+        fault: IssuerError,
+    },
     /// Out of bounds.
     #[error("max_staleness is {0:?}; it must be zero, or from 500 ms to 60 s")]
     MaxStaleness(Duration),

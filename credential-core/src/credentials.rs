@@ -1,10 +1,10 @@
 //! [`Credentials`], the façade that a host holds.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     authorize::token_cache::TokenCache,
-    catalog::ScopeCatalog,
+    catalog::{ApiType, ScopeCatalog},
     clock::Clock,
     entropy::Entropy,
     id::{ClientIdPrefix, Environment},
@@ -41,6 +41,8 @@ pub(crate) struct Parts {
     pub(crate) self_service: bool,
     pub(crate) prefix: ClientIdPrefix,
     pub(crate) issuer: Issuer,
+    /// By API type: those that do not follow from the issuer.
+    pub(crate) base_urls: BTreeMap<String, Issuer>,
     pub(crate) limit: u32,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_staleness: Duration,
@@ -130,10 +132,21 @@ impl Credentials {
         self.0.max_lifetime
     }
 
-    /// The public base URL (RFC 8414 `issuer`), without a trailing slash.
+    /// The public base URL (RFC 8414 `issuer`), byte for byte as the host gave it: perhaps with a slash at
+    /// the end.
     #[must_use]
     pub fn issuer(&self) -> &str {
         self.0.issuer.as_str()
+    }
+
+    /// The public base URL of one API, without a slash at the end: `resource` of RFC 8707 and RFC 9728, and
+    /// the audience of its tokens.
+    #[must_use]
+    pub fn base_url(&self, api_type: &ApiType) -> String {
+        match self.0.base_urls.get(api_type.id().as_str()) {
+            Some(url) => url.base().to_owned(),
+            None => format!("{}{}", self.0.issuer.base(), api_type.base_path()),
+        }
     }
 
     /// The clock that is used for everything here.

@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use url::Url;
 
-/// The public base URL of this deployment: `issuer` of RFC 8414 §2, without a slash at the end.
-/// Compared as text: one server has one spelling.
+/// The public base URL of this deployment: `issuer` of RFC 8414 §2, byte for byte as it is written.
+/// Clients compare it as text: one server has one spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer(String);
 
@@ -17,7 +17,7 @@ pub enum IssuerError {
     #[error("it is not an http or https URL")]
     NotAUrl,
     /// RFC 8414 §2.
-    #[error("it has a query or a fragment, which an issuer cannot have")]
+    #[error("it has a query or a fragment, which a base URL cannot have")]
     QueryOrFragment,
     /// It would be published.
     #[error("it has a user name or a password, which would be published")]
@@ -28,7 +28,6 @@ impl FromStr for Issuer {
     type Err = IssuerError;
 
     fn from_str(text: &str) -> Result<Self, IssuerError> {
-        let text = text.trim_end_matches('/');
         let (scheme, rest) = text.split_once("://").ok_or(IssuerError::NotAUrl)?;
         // Why beside the parser: it forgives what a browser would, and the text itself goes out.
         let plain = |byte: u8| byte.is_ascii_graphic() && !br#"\"<>^`{|}"#.contains(&byte);
@@ -57,6 +56,11 @@ impl Issuer {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The URL without slashes at its end: what paths are appended to, and what tokens are bound to.
+    pub(crate) fn base(&self) -> &str {
+        self.0.trim_end_matches('/')
+    }
 }
 
 impl fmt::Display for Issuer {
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn issuers_are_plain_base_urls() {
-        for (text, kept) in [
+        for (text, base) in [
             ("http://localhost:8080", "http://localhost:8080"),
             (
                 "https://api.example.com/base/",
@@ -80,11 +84,14 @@ mod tests {
             ("https://[::1]:8443/a/b", "https://[::1]:8443/a/b"),
             ("https://API.example.com", "https://API.example.com"),
         ] {
-            assert_eq!(text.parse::<Issuer>().unwrap().as_str(), kept);
+            let issuer: Issuer = text.parse().unwrap();
+            assert_eq!((issuer.as_str(), issuer.base()), (text, base));
         }
         for text in [
             "",
             "/",
+            "//",
+            "http:///",
             "api.example.com",
             "ftp://x",
             "javascript://x",

@@ -598,7 +598,8 @@ fn an_issuer_is_checked_before_anything_is_built() {
     assert_eq!(sandbox(None).unwrap(), "http://localhost");
     assert_eq!(
         sandbox(Some("https://api.example.com/")).unwrap(),
-        "https://api.example.com"
+        "https://api.example.com/",
+        "byte for byte"
     );
     for (issuer, fault) in [
         ("", IssuerError::NotAUrl),
@@ -611,6 +612,32 @@ fn an_issuer_is_checked_before_anything_is_built() {
     let forgotten = built(Environment::Production, None);
     assert_eq!(forgotten, Err(BuildError::NoIssuer));
     built(Environment::Production, Some("https://api.example.com")).unwrap();
+}
+
+/// Where each API is found, unless it is below the issuer.
+#[test]
+fn base_urls_follow_the_issuer_unless_the_host_says_otherwise() {
+    use credential_core::{BuildError, issuer::IssuerError};
+    let deployment = Deployment::new();
+    let built = |api_type: &str, url: &str| {
+        let builder = deployment.node_builder().issuer("https://x.example/auth/");
+        builder.base_url(api_type, url).build()
+    };
+    let node = built("fhir", "https://fhir.example/r4/").unwrap();
+    let url_of = |id| node.base_url(node.catalog().api_type(id).unwrap());
+    assert_eq!(url_of("apiv2"), "https://x.example/auth/api/2.0");
+    assert_eq!(url_of("fhir"), "https://fhir.example/r4");
+    assert_eq!(
+        built("billing", "https://x.example").err(),
+        Some(BuildError::NoSuchApiType("billing".to_owned()))
+    );
+    assert_eq!(
+        built("fhir", "/fhir/r4").err(),
+        Some(BuildError::BaseUrl {
+            api_type: "fhir".to_owned(),
+            fault: IssuerError::NotAUrl
+        })
+    );
 }
 
 /// Two versions of the catalogue on two nodes: the older one knows neither the new scope nor its rights.

@@ -10,9 +10,8 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    ClientAddressLayer, Guard, GuardError, NotReady, OAuthConfig, OAuthConfigError, PageConfig,
-    Problem, Stop, Words, WordsError, admin_router, forward_auth_router, oauth_router_with,
-    page_router, ready,
+    ClientAddressLayer, Guard, GuardError, NotReady, OAuthConfigError, PageConfig, Problem, Stop,
+    Words, WordsError, admin_router, forward_auth_router, oauth_router_with, page_router, ready,
 };
 use credential_core::Credentials;
 use credential_store_postgres::ListenerState;
@@ -29,6 +28,7 @@ use crate::{
 
 /// Where Elation's own clients ask for tokens.
 const ELATION_TOKEN_PATH: &str = "/api/2.0/oauth2/token/";
+const ELATION_DOCUMENTATION: &str = "https://docs.elationhealth.com/";
 
 /// What could not be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,10 @@ fn signed_in(credentials: &Credentials) -> Result<Router, WordsError> {
 }
 
 fn oauth(credentials: &Credentials, config: &Config) -> Result<Router, OAuthConfigError> {
-    let mut oauth = OAuthConfig::default().token_path_alias(ELATION_TOKEN_PATH)?;
+    let mut oauth = config.oauth.clone().token_path_alias(ELATION_TOKEN_PATH)?;
+    for api_type in ["apiv2", "fhir"] {
+        oauth = oauth.documentation(api_type, ELATION_DOCUMENTATION)?;
+    }
     if let Some(secret) = &config.introspection_secret {
         oauth = oauth.introspection_secret(secret.as_str().to_owned())?;
     }
@@ -150,8 +153,8 @@ fn page_config() -> Result<PageConfig, WordsError> {
         .tenant("practice")
         .admins("Practice Admins")
         .support("Elation support", None)
-        .documentation("apiv2", "https://docs.elationhealth.com/")
-        .documentation("fhir", "https://docs.elationhealth.com/")
+        .documentation("apiv2", ELATION_DOCUMENTATION)
+        .documentation("fhir", ELATION_DOCUMENTATION)
         .link("Switch user", "/sign-in")
         .names(|_, actor| sign_in::shown_names(actor))
         .words(move |_| Some(words.clone()));

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use credential_axum::{ForwardAuthHeaders, ServeConfig};
+use credential_axum::{ForwardAuthHeaders, OAuthConfig, ServeConfig};
 use credential_core::{
     ScopeCatalog,
     audit::Heads,
@@ -49,6 +49,7 @@ pub struct Config {
     pub issuer: Option<Issuer>,
     pub forward_auth_headers: Option<ForwardAuthHeaders>,
     pub introspection_secret: Option<Zeroizing<String>>,
+    pub oauth: OAuthConfig,
     /// Empty: nobody.
     pub trusted_proxies: Networks,
     pub serve: ServeConfig,
@@ -126,6 +127,7 @@ impl Config {
                 .map(Zeroizing::new)
                 .map(value::introspection_secret)
                 .transpose()?,
+            oauth: value::authorization_endpoint(options.authorization_endpoint.as_deref())?,
             trusted_proxies: options
                 .trusted_proxies
                 .as_deref()

@@ -297,17 +297,24 @@ fn allowed_calls_name_their_caller(deployment: &Deployment) {
 }
 
 fn refusals_reach_the_client(deployment: &Deployment) {
+    let issuer = &deployment.server.base;
+    let metadata =
+        format!(r#"resource_metadata="{issuer}/.well-known/oauth-protected-resource/api/2.0""#);
     let answer = deployment.send(&format!("GET {PATIENTS}"), &[]);
     assert_eq!(status(&answer), 401, "{answer}");
     assert_eq!(
         header(&answer, "www-authenticate"),
-        [r#"Bearer realm="apiv2""#]
+        [format!(
+            r#"Bearer realm="apiv2", scope="system/patients.read", {metadata}"#
+        )]
     );
     let answer = deployment.call(&format!("DELETE {PATIENTS}1"), &[]);
     assert_eq!(status(&answer), 403, "{answer}");
     assert_eq!(
         header(&answer, "www-authenticate"),
-        [r#"Bearer realm="apiv2", error="insufficient_scope", scope="system/patients.write""#]
+        [format!(
+            r#"Bearer realm="apiv2", error="insufficient_scope", scope="system/patients.write", {metadata}"#
+        )]
     );
     // A body does not get in the way.
     let body = "content-length: 5\r\ncontent-type: text/plain\r\n\r\nhello";
@@ -466,6 +473,8 @@ fn metadata_is_the_servers(deployment: &Deployment) {
         assert_eq!(status(&answer), 200, "{path}: {answer}");
         assert!(answer.contains("\"token_endpoint\""), "{path}: {answer}");
     }
+    let answer = deployment.send("GET /.well-known/oauth-protected-resource/fhir/r4", &[]);
+    assert!(answer.contains("\"authorization_servers\""), "{answer}");
     assert_eq!(deployment.api.seen(), Vec::<String>::new());
 }
 

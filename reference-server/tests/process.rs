@@ -27,6 +27,7 @@ const BAD: &[&[&str]] = &[
     &["--catalog", "/does/not/exist.toml"],
     &["--forward-auth-headers", "both"],
     &["--introspection-secret", "short"],
+    &["--authorization-endpoint", "authorize"],
     &["--verified-cache", "0"],
     &["--drain", "5m"],
     &["--trusted-proxies", "10.0.0.1/8"],

@@ -191,7 +191,8 @@ fn every_change_is_in_the_next_answer_and_no_secret_leaks() {
     );
 }
 
-/// A client library from the field, with both ways of client authentication and Elation's path.
+/// A client library from the field, with both ways of client authentication, at the address of the metadata and at
+/// Elation's. `scripts/client-tests` has those of other languages.
 #[test]
 fn a_generic_oauth_client_gets_tokens() {
     let server = Server::start(&[]);
@@ -218,20 +219,47 @@ fn a_generic_oauth_client_gets_tokens() {
         let (parts, mut body) = response.into_parts();
         Ok(oauth2::HttpResponse::from_parts(parts, body.read_to_vec()?))
     };
-    for path in ["/oauth2/token", "/api/2.0/oauth2/token/"] {
-        for auth in [oauth2::AuthType::BasicAuth, oauth2::AuthType::RequestBody] {
-            let token = BasicClient::new(ClientId::new(client_id.clone()))
-                .set_client_secret(ClientSecret::new(secret.clone()))
-                .set_token_uri(TokenUrl::new(format!("{}{path}", server.base)).unwrap())
-                .set_auth_type(auth)
-                .exchange_client_credentials()
-                .add_scope(Scope::new("system/Patient.read".to_owned()))
-                .request(&http)
-                .unwrap();
-            let answer = admin.call("GET", "/fhir/r4/Patient/1", token.access_token().secret());
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            assert_eq!(answer.text("/resourceType"), "Bundle");
-        }
+    let metadata = admin.get("/.well-known/oauth-authorization-server", &[]);
+    let published = metadata.text("/token_endpoint");
+    let elations = format!("{}/api/2.0/oauth2/token/", server.base);
+    let ask = |endpoint: &str, auth: oauth2::AuthType| {
+        BasicClient::new(ClientId::new(client_id.clone()))
+            .set_client_secret(ClientSecret::new(secret.clone()))
+            .set_token_uri(TokenUrl::new(endpoint.to_owned()).unwrap())
+            .set_auth_type(auth)
+            .exchange_client_credentials()
+            .add_scope(Scope::new("system/Patient.read".to_owned()))
+            .request(&http)
+    };
+    let call = |token: &str| admin.call("GET", "/fhir/r4/Patient/1", token);
+    let ways = || {
+        [&published, &elations].into_iter().flat_map(|endpoint| {
+            let ways = [oauth2::AuthType::BasicAuth, oauth2::AuthType::RequestBody];
+            ways.map(|auth| (endpoint, auth))
+        })
+    };
+    let tokens: Vec<_> = ways()
+        .map(|(endpoint, auth)| ask(endpoint, auth).unwrap())
+        .collect();
+    for token in &tokens {
+        let answer = call(token.access_token().secret());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.text("/resourceType"), "Bundle");
+    }
+    let revoked = admin.send("DELETE", created.header("location"), &[], None);
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    for token in &tokens {
+        assert_eq!(call(token.access_token().secret()).status, 401);
+    }
+    for (endpoint, auth) in ways() {
+        let refused = ask(endpoint, auth).unwrap_err();
+        let oauth2::RequestTokenError::ServerResponse(refused) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(
+            *refused.error(),
+            oauth2::basic::BasicErrorResponseType::InvalidClient
+        );
     }
 }
 

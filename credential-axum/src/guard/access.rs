@@ -6,10 +6,10 @@ use axum::{
     extract::{FromRequestParts, MatchedPath, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
-use credential_core::catalog::{ApiType, Requirement};
+use credential_core::catalog::Requirement;
 use http::{StatusCode, request::Parts};
 
-use super::{PublicCall, denial::Denial, error_body};
+use super::{PublicCall, denial::Denial};
 use crate::{client_address::Caller, problem::Problem};
 
 /// A call that a [`Guard`](crate::Guard) let through: its caller, and what it may do.
@@ -94,7 +94,7 @@ impl<S: Sync> FromRequestParts<S> for Access {
             return Ok(access);
         }
         Err(match parts.extensions.get::<PublicCall>() {
-            Some(public) => AccessRejection::denied(Denial::NoToken, public),
+            Some(public) => AccessRejection::denied(Denial::NO_TOKEN, public),
             None => AccessRejection(Why::NotGuarded),
         })
     }
@@ -117,19 +117,19 @@ pub struct AccessRejection(Why);
 #[derive(Debug)]
 enum Why {
     NotGuarded,
-    Denied(Denial, Arc<ApiType>),
+    Denied(Denial, PublicCall),
 }
 
 impl AccessRejection {
     fn denied(denial: Denial, public: &PublicCall) -> Self {
-        Self(Why::Denied(denial, Arc::clone(public.api_type())))
+        Self(Why::Denied(denial, public.clone()))
     }
 }
 
 impl IntoResponse for AccessRejection {
     fn into_response(self) -> Response {
         match self.0 {
-            Why::Denied(denial, api_type) => error_body::refusal(&denial, &api_type),
+            Why::Denied(denial, public) => public.refusal(&denial),
             Why::NotGuarded => Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "not_guarded",

@@ -11,6 +11,7 @@ use super::{
     access::Access,
     denial::Denial,
     header_names::{CheckedNames, IF_NONE_EXIST},
+    search,
 };
 use crate::{authorization_header::Authorization, client_address::Caller};
 
@@ -97,7 +98,7 @@ impl<'a> Policy<'a> {
                 let presented = self.credentials.bearer(token);
                 presented.called_from(&sender).verify_known()?
             }
-            Err(denial) => return Some(Err(denial)),
+            Err(denial) => return Some(Err(self.noted(denial, located, call, form))),
         };
         let caller = match known.map_err(refused) {
             Ok(caller) => caller,
@@ -109,19 +110,32 @@ impl<'a> Policy<'a> {
         Some(admitted.map(Decision::Allowed))
     }
 
-    /// The denial, which is counted by what the call needed if its address was refused: what refused it did not
-    /// know the call.
+    /// The denial, with what the call needs: what refused it did not know the call. A refused address is counted
+    /// by it. Whoever lacks a valid token is told it, so that a client asks for a token with these scopes;
+    /// except for a search, which is read for callers with a valid token only.
     pub(super) fn noted(
         &self,
-        denial: Denial,
+        mut denial: Denial,
         located: Located<'_>,
         call: Call<'_>,
         form: SearchForm<'_>,
     ) -> Denial {
-        if let Denial::AddressNotAllowed = denial
-            && let Ok(requirement) = self.requirement(located, call, form)
-        {
-            self.note_foreign(&requirement, call.caller(), Some(call.method));
+        match &mut denial {
+            Denial::AddressNotAllowed => {
+                if let Ok(requirement) = self.requirement(located, call, form) {
+                    self.note_foreign(&requirement, call.caller(), Some(call.method));
+                }
+            }
+            Denial::NoToken { needed } | Denial::InvalidToken { needed } => {
+                let unread = matches!(located, Located::Search(_))
+                    && (call.target.contains('?')
+                        || search::is_search(self.api_type, call)
+                        || call.headers.contains_key(IF_NONE_EXIST));
+                if !unread && let Ok(requirement) = self.requirement(located, call, form) {
+                    *needed = self.api_type.describe(&requirement);
+                }
+            }
+            _ => {}
         }
         denial
     }
@@ -210,7 +224,7 @@ impl<'a> Policy<'a> {
         let admit = |caller| self.admit(caller, Requirement::Public, sender, None);
         match self.caller(sender).await {
             Ok(caller) => admit(caller).map(Some),
-            Err(Denial::NoToken) => Ok(None),
+            Err(Denial::NoToken { .. }) => Ok(None),
             Err(denial) => {
                 if denial == Denial::AddressNotAllowed {
                     self.note_foreign(&Requirement::Public, sender, None);
@@ -264,24 +278,34 @@ impl<'a> Policy<'a> {
                 needed: self.api_type.describe(&requirement),
             });
         }
-        let acting = self.on_behalf_of(&caller, sender.headers, origin)?;
+        let acting = self.on_behalf_of(&caller, &requirement, sender.headers, origin)?;
         let permitted = match &acting {
             None => caller.permits_call(&requirement, origin),
             Some((acting, _)) => caller.permits_all(&[&requirement, acting], origin),
         };
         if !permitted {
             return Err(Denial::InsufficientScope {
-                needed: self.api_type.describe(&requirement),
+                needed: match &acting {
+                    None => self.api_type.describe(&requirement),
+                    Some((acting, _)) => self.describe_both(&requirement, acting),
+                },
             });
         }
         let on_behalf_of = acting.map(|(_, user)| user);
         Ok(Access::new(caller, requirement, on_behalf_of))
     }
 
+    /// The scopes of a call that names a user: whoever asks for a token with them needs them together.
+    fn describe_both(&self, requirement: &Requirement, acting: &Requirement) -> String {
+        let both = [requirement, acting].map(|each| self.api_type.describe(each));
+        both.join(" ").trim_start().to_owned()
+    }
+
     /// What naming a user needs, and the user, if the call names one.
     fn on_behalf_of<'h>(
         &self,
         caller: &credential_core::Access,
+        requirement: &Requirement,
         headers: &'h HeaderMap,
         origin: CallOrigin<'_>,
     ) -> Result<Option<(Requirement, &'h str)>, Denial> {
@@ -296,14 +320,16 @@ impl<'a> Policy<'a> {
             .api_type
             .scope_at(rule.scope)
             .map_or("", |scope| scope.name.as_str());
-        let denied = || Denial::MayNotActFor {
+        let denied = |needed| Denial::MayNotActFor {
+            needed,
             scope: scope.to_owned(),
             header: rule.header.clone(),
         };
-        let acting = self.api_type.requires(scope).map_err(|_| denied())?;
+        let acting = self.api_type.requires(scope);
+        let acting = acting.map_err(|_| denied(scope.to_owned()))?;
         if !caller.meets(&acting) {
             caller.note_denied(&acting, origin);
-            return Err(denied());
+            return Err(denied(self.describe_both(requirement, &acting)));
         }
         let user = value.to_str().ok().filter(|user| rule.accepts(user));
         match (user, values.next()) {
@@ -319,7 +345,7 @@ impl<'a> Policy<'a> {
 fn refused(refusal: TokenRefusal) -> Denial {
     match refusal {
         TokenRefusal::AddressNotAllowed => Denial::AddressNotAllowed,
-        _ => Denial::InvalidToken,
+        _ => Denial::INVALID_TOKEN,
     }
 }
 
@@ -327,7 +353,7 @@ fn refused(refusal: TokenRefusal) -> Denial {
 fn bearer(headers: &HeaderMap) -> Result<&str, Denial> {
     match Authorization::of(headers) {
         Authorization::One { scheme, value } if scheme.eq_ignore_ascii_case("Bearer") => Ok(value),
-        Authorization::Absent | Authorization::One { .. } => Err(Denial::NoToken),
-        Authorization::Repeated | Authorization::Unreadable => Err(Denial::InvalidToken),
+        Authorization::Absent | Authorization::One { .. } => Err(Denial::NO_TOKEN),
+        Authorization::Repeated | Authorization::Unreadable => Err(Denial::INVALID_TOKEN),
     }
 }

@@ -17,13 +17,21 @@ pub(crate) enum Denial {
     TooLarge,
     /// `401` without an error code (RFC 6750 §3.1).
     #[error("an access token is needed")]
-    NoToken,
+    NoToken {
+        /// As for `InsufficientScope`; also empty if that would take reading more of the call.
+        needed: String,
+    },
     /// `401 invalid_token`, whatever the reason.
     #[error("the access token is not valid")]
-    InvalidToken,
+    InvalidToken {
+        /// As for `NoToken`.
+        needed: String,
+    },
     /// `401 invalid_token`: the call names a user and the token does not allow that.
     #[error("the access token lacks the scope `{scope}`, which `{header}` needs")]
     MayNotActFor {
+        /// Every scope that the call needs, this one among them.
+        needed: String,
         /// The scope.
         scope: String,
         /// The header, as the catalogue lists it.
@@ -70,6 +78,15 @@ fn other_api_type(token: &str, called: &str, needed: &str) -> String {
 }
 
 impl Denial {
+    /// Filled in by whoever knows the call.
+    pub(crate) const NO_TOKEN: Self = Self::NoToken {
+        needed: String::new(),
+    };
+    /// As `NO_TOKEN`.
+    pub(crate) const INVALID_TOKEN: Self = Self::InvalidToken {
+        needed: String::new(),
+    };
+
     pub(crate) fn bad_request(why: impl Into<Cow<'static, str>>) -> Self {
         Self::BadRequest(why.into())
     }

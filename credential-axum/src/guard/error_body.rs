@@ -1,14 +1,14 @@
 //! Refusals of the guard, in the shape that an API's clients know.
 
 use axum::response::{IntoResponse, Response};
-use credential_core::catalog::{ApiType, ErrorBody};
+use credential_core::catalog::ErrorBody;
 use http::{
     HeaderValue, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
 
-use super::denial::Denial;
+use super::{challenge::Challenge, denial::Denial};
 use crate::problem::Problem;
 
 /// Why a call was refused: in the extensions of every refusal of [`Guard`](crate::Guard),
@@ -48,17 +48,8 @@ pub struct CallRefused {
     pub detail: String,
 }
 
-/// The answer to a call that one API type's rules refuse.
-pub(crate) fn refusal(denial: &Denial, api_type: &ApiType) -> Response {
-    render(denial, api_type.id().as_str(), api_type.error_body())
-}
-
-/// The answer where no API type is known.
-pub(crate) fn refusal_without_api_type(denial: &Denial) -> Response {
-    render(denial, "api", ErrorBody::Problem)
-}
-
-fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
+/// The answer to a call that may not go on.
+pub(crate) fn refusal(denial: &Denial, shape: ErrorBody, challenge: &Challenge) -> Response {
     let words = RefusalWords::of(denial);
     let detail = denial.to_string();
     let mut response = match shape {
@@ -86,7 +77,7 @@ fn render(denial: &Denial, realm: &str, shape: ErrorBody) -> Response {
     });
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(challenge) = challenge(denial, realm) {
+    if let Some(challenge) = challenge.to(denial) {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     match denial {
@@ -134,7 +125,7 @@ impl RefusalWords {
                 "Body too large",
                 "invalid",
             ),
-            Denial::NoToken | Denial::InvalidToken | Denial::MayNotActFor { .. } => (
+            Denial::NoToken { .. } | Denial::InvalidToken { .. } | Denial::MayNotActFor { .. } => (
                 StatusCode::UNAUTHORIZED,
                 "unauthenticated",
                 "No valid access token",
@@ -166,35 +157,6 @@ impl RefusalWords {
             issue,
         }
     }
-}
-
-/// `WWW-Authenticate` by RFC 6750 §3. A scope that has no name, or that a header cannot carry, is
-/// left out.
-fn challenge(denial: &Denial, realm: &str) -> Option<HeaderValue> {
-    let text = match denial {
-        Denial::NoToken => format!(r#"Bearer realm="{realm}""#),
-        Denial::InvalidToken | Denial::MayNotActFor { .. } => {
-            format!(r#"Bearer realm="{realm}", error="invalid_token""#)
-        }
-        Denial::OtherApiType { needed, .. } | Denial::InsufficientScope { needed }
-            if needed.is_empty() =>
-        {
-            format!(r#"Bearer realm="{realm}", error="insufficient_scope""#)
-        }
-        // Scope names are free of quotes and backslashes (RFC 6749 §3.3).
-        Denial::OtherApiType { needed, .. } | Denial::InsufficientScope { needed } => {
-            format!(r#"Bearer realm="{realm}", error="insufficient_scope", scope="{needed}""#)
-        }
-        // No other token would help, so there is nothing to challenge with.
-        Denial::AddressNotAllowed
-        | Denial::BadRequest(_)
-        | Denial::Trace
-        | Denial::TooLarge
-        | Denial::Unavailable => {
-            return None;
-        }
-    };
-    HeaderValue::try_from(text).ok()
 }
 
 fn json_response(content_type: &'static str, body: &Value) -> Response {

@@ -50,20 +50,42 @@ pub(super) struct ActiveToken<'a> {
 /// The answer for a token that is inactive, that the caller may not see, or that is none.
 pub(super) const INACTIVE: &str = r#"{"active":false}"#;
 
-/// RFC 8414 §2.
+/// RFC 8414 §2. What would be empty is left out (§3.2).
 #[derive(Serialize)]
 pub(super) struct ServerMetadata<'a> {
     pub(super) issuer: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) authorization_endpoint: Option<&'a str>,
     pub(super) token_endpoint: &'a str,
     pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) token_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) introspection_endpoint: &'a str,
     pub(super) introspection_endpoint_auth_methods_supported: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) introspection_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) revocation_endpoint: &'a str,
     pub(super) revocation_endpoint_auth_methods_supported: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) revocation_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) grant_types_supported: &'a [&'a str],
-    /// Required, and empty: no grant here goes through an authorization endpoint.
+    /// Required, also where no grant goes through an authorization endpoint.
     pub(super) response_types_supported: &'a [&'a str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) scopes_supported: Vec<&'a str>,
+}
+
+/// RFC 9728 §2. What would be empty is left out (§3.2).
+#[derive(Serialize)]
+pub(super) struct ResourceMetadata<'a> {
+    pub(super) resource: &'a str,
+    pub(super) authorization_servers: &'a [&'a str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) scopes_supported: Vec<&'a str>,
+    pub(super) bearer_methods_supported: &'a [&'a str],
+    pub(super) resource_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resource_documentation: Option<&'a str>,
 }
 
 /// SMART App Launch 2.2, `.well-known/smart-configuration`.
@@ -71,9 +93,12 @@ pub(super) struct ServerMetadata<'a> {
 pub(super) struct SmartConfiguration<'a> {
     pub(super) token_endpoint: &'a str,
     pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) token_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) introspection_endpoint: &'a str,
     pub(super) revocation_endpoint: &'a str,
     pub(super) grant_types_supported: &'a [&'a str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) scopes_supported: Vec<&'a str>,
     pub(super) capabilities: &'a [&'a str],
     /// Required by the specification, also where no authorization endpoint uses it.

@@ -1,15 +1,32 @@
 //! What a host may choose about its OAuth endpoints.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
+use http::Uri;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The choices of a host; the default has neither aliases nor a resource server's secret.
+/// The choices of a host; the default has neither aliases nor a resource server's secret, and names no
+/// authorization endpoint.
 #[derive(Clone, Default)]
 pub struct OAuthConfig {
     pub(super) introspection_secret: Option<IntrospectionSecret>,
     pub(super) token_path_aliases: Vec<String>,
+    pub(super) authorization: Authorization,
+    /// By API type.
+    pub(super) documentation: BTreeMap<String, String>,
+}
+
+/// What the metadata says of an authorization endpoint, which no client here needs.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Authorization {
+    /// There is none.
+    #[default]
+    None,
+    /// The host's own, for people.
+    At(String),
+    /// Ours, which refuses everything.
+    Refusing,
 }
 
 impl OAuthConfig {
@@ -47,6 +64,54 @@ impl OAuthConfig {
         self.token_path_aliases.push(path.to_owned());
         Ok(self)
     }
+
+    /// Publishes where people authorize: an interactive authorization server of the host, which has the
+    /// same issuer. Without it the metadata names none.
+    ///
+    /// Some clients, such as both MCP SDKs, refuse metadata without an `authorization_endpoint`, even to get a
+    /// token that needs none. A host without such a server lets them in by
+    /// [`refusing_authorization_endpoint`](Self::refusing_authorization_endpoint).
+    ///
+    /// # Errors
+    /// `Url` if it is not an absolute http or https URL without fragment.
+    pub fn authorization_endpoint(mut self, url: &str) -> Result<Self, OAuthConfigError> {
+        self.authorization = Authorization::At(checked(url)?);
+        Ok(self)
+    }
+
+    /// Serves and publishes `/oauth2/authorize`, which refuses every request: to a program with
+    /// `unsupported_response_type`, to a person in words. For clients that insist on an
+    /// `authorization_endpoint`; the metadata then lists `code`, which no client of this server can use.
+    #[must_use]
+    pub fn refusing_authorization_endpoint(mut self) -> Self {
+        self.authorization = Authorization::Refusing;
+        self
+    }
+
+    /// Where developers read about an API: `resource_documentation` of its metadata (RFC 9728). Without effect
+    /// for an API type that the catalogue does not have.
+    ///
+    /// # Errors
+    /// `Url` if it is not an absolute http or https URL without fragment.
+    pub fn documentation(mut self, api_type: &str, url: &str) -> Result<Self, OAuthConfigError> {
+        self.documentation
+            .insert(api_type.to_owned(), checked(url)?);
+        Ok(self)
+    }
+}
+
+/// A URL that can be published.
+fn checked(url: &str) -> Result<String, OAuthConfigError> {
+    let parsed = url.parse::<Uri>().ok();
+    let absolute = parsed.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && !uri.host().is_none_or(str::is_empty)
+    });
+    // The parser drops a fragment.
+    if absolute && !url.contains('#') {
+        Ok(url.to_owned())
+    } else {
+        Err(OAuthConfigError::Url(url.to_owned()))
+    }
 }
 
 impl fmt::Debug for OAuthConfig {
@@ -57,6 +122,8 @@ impl fmt::Debug for OAuthConfig {
                 &self.introspection_secret.as_ref().map(|_| "[redacted]"),
             )
             .field("token_path_aliases", &self.token_path_aliases)
+            .field("authorization", &self.authorization)
+            .field("documentation", &self.documentation)
             .finish()
     }
 }
@@ -70,6 +137,9 @@ pub enum OAuthConfigError {
     /// Not a path that can be served unchanged.
     #[error("`{0}` is not a plain path; letters, digits, `-._~` and `/` are accepted")]
     TokenPath(String),
+    /// Not a URL that can be published.
+    #[error("`{0}` is not an absolute http or https URL without fragment")]
+    Url(String),
 }
 
 /// A resource server's secret; wiped on drop, compared in constant time.
@@ -118,6 +188,20 @@ mod tests {
                 refused.err(),
                 Some(OAuthConfigError::TokenPath(path.to_owned()))
             );
+        }
+        for url in [
+            "",
+            "/authorize",
+            "platform.example/authorize",
+            "https:///authorize",
+            "ftp://platform.example",
+            "https://platform.example/#there",
+            "https://platform.example/a b",
+        ] {
+            let refused = Some(OAuthConfigError::Url(url.to_owned()));
+            let config = OAuthConfig::default;
+            assert_eq!(config().authorization_endpoint(url).err(), refused);
+            assert_eq!(config().documentation("apiv2", url).err(), refused);
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum OAuthError {
     },
     /// `400 unsupported_grant_type`.
     UnsupportedGrantType,
+    /// `400 unsupported_response_type` (RFC 6749 §4.1.2.1).
+    UnsupportedResponseType,
     /// `400 invalid_scope`.
     InvalidScope(String),
     /// `400 invalid_target` (RFC 8707 §2).
@@ -68,6 +70,14 @@ impl OAuthError {
                 StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
                 Some("only client_credentials is supported"),
+            ),
+            Self::UnsupportedResponseType => (
+                StatusCode::BAD_REQUEST,
+                "unsupported_response_type",
+                Some(
+                    "nobody signs in here: programs get tokens from the token endpoint, with the \
+                     grant client_credentials",
+                ),
             ),
             Self::InvalidScope(why) => (StatusCode::BAD_REQUEST, "invalid_scope", Some(why)),
             Self::InvalidTarget(why) => (StatusCode::BAD_REQUEST, "invalid_target", Some(why)),

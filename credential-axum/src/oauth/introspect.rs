@@ -5,7 +5,7 @@ use axum::{
     response::Response,
 };
 use credential_core::{
-    Access, authenticate::AuthenticatedClient, authorize::AuthorizeError, id::TenantId,
+    Access, Credentials, authenticate::AuthenticatedClient, authorize::AuthorizeError, id::TenantId,
 };
 
 use super::{
@@ -14,7 +14,6 @@ use super::{
     error::OAuthError,
     form::Form,
     request::{Endpoints, Shared, parse, read, token_missing},
-    resource,
 };
 use crate::{authorization_header::Authorization, client_address::Caller};
 
@@ -32,9 +31,7 @@ pub(super) async fn introspect(
     // Whoever asks is not the caller of the API, so its address says nothing about the token.
     let asked = endpoints.credentials.bearer(token).called_from_anywhere();
     match asked.verify().await {
-        Ok(access) if asks.may_see(access.tenant()) => {
-            Ok(active(&access, endpoints.credentials.issuer()))
-        }
+        Ok(access) if asks.may_see(access.tenant()) => Ok(active(&access, &endpoints.credentials)),
         Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(answer::no_store(INACTIVE.into())),
         Err(AuthorizeError::Store(error)) => {
             tracing::debug!(
@@ -95,7 +92,7 @@ impl Endpoints {
     }
 }
 
-fn active(access: &Access, issuer: &str) -> Response {
+fn active(access: &Access, credentials: &Credentials) -> Response {
     answer::no_store_json(&ActiveToken {
         active: true,
         scope: &access.scope(),
@@ -103,9 +100,9 @@ fn active(access: &Access, issuer: &str) -> Response {
         token_type: "Bearer",
         exp: answer::seconds(access.expires_at()),
         iat: answer::seconds(access.issued_at()),
-        iss: issuer,
+        iss: credentials.issuer(),
         sub: access.client_id().as_str(),
-        aud: &resource::base_url(issuer, access.api_type()),
+        aud: &credentials.base_url(access.api_type()),
         tenant: access.tenant().as_str(),
         api_type: access.api_type().id().as_str(),
     })

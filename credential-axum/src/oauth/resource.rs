@@ -1,26 +1,9 @@
 //! Which resource a token is for (RFC 8707): an API type, by its base URL.
 
-use credential_core::{
-    Credentials,
-    catalog::{ApiType, SearchForm},
-};
+use credential_core::{Credentials, catalog::ApiType};
 use http::{Uri, uri::PathAndQuery};
 
-/// Issuer and base path: the `aud` of introspection, and what `resource` has to name.
-pub(super) fn base_url(issuer: &str, api_type: &ApiType) -> String {
-    format!("{issuer}{}", api_type.base_path())
-}
-
-/// The issuer's path, if it has one that can be served as it stands.
-pub(super) fn path_of(issuer: &str) -> Option<String> {
-    let path = issuer.parse::<Uri>().ok()?.path().to_owned();
-    let plain = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~' | b'%')
-    };
-    (path.len() > 1 && path.bytes().all(plain)).then_some(path)
-}
-
-/// True if the URI is the API type's base URL or lies below it.
+/// True if the URI is the API type's base URL or lies below it, and not below that of another API type.
 ///
 /// Scheme, host and default port are compared as RFC 3986 §6.2 has it, the path as sent.
 pub(super) fn denotes(resource: &str, credentials: &Credentials, api_type: &ApiType) -> bool {
@@ -28,22 +11,34 @@ pub(super) fn denotes(resource: &str, credentials: &Credentials, api_type: &ApiT
     if resource.contains(['#', '?']) {
         return false;
     }
-    let (Ok(resource), Ok(issuer)) = (resource.parse::<Uri>(), credentials.issuer().parse::<Uri>())
-    else {
+    let Ok(resource) = resource.parse::<Uri>() else {
         return false;
     };
-    if origin(&resource).is_none() || origin(&resource) != origin(&issuer) {
+    let Some(rest) = below(&resource, &credentials.base_url(api_type)) else {
         return false;
+    };
+    let nearer = |other: &ApiType| {
+        let other = below(&resource, &credentials.base_url(other));
+        other.is_some_and(|other| other.len() < rest.len())
+    };
+    let mut others = credentials.catalog().api_types().iter();
+    let path = match (api_type.base_path(), rest) {
+        ("", "") => "/".to_owned(),
+        (base, rest) => format!("{base}{rest}"),
+    };
+    // A path that parsers read differently may be that of another API.
+    !others.any(|other| nearer(other)) && api_type.locate("GET", &path).is_ok()
+}
+
+/// The rest of the URI's path, if it begins with the URL: empty, or with a slash at its beginning.
+fn below<'a>(resource: &'a Uri, url: &str) -> Option<&'a str> {
+    let url = url.parse::<Uri>().ok()?;
+    if origin(resource).is_none() || origin(resource) != origin(&url) {
+        return None;
     }
     let path = resource.path_and_query().map_or("/", PathAndQuery::as_str);
-    let Some(path) = path.strip_prefix(issuer.path().trim_end_matches('/')) else {
-        return false;
-    };
-    // The issuer itself, without the slash after it.
-    let path = if path.is_empty() { "/" } else { path };
-    let found = credentials.catalog().api_type_of_path(path);
-    found.is_some_and(|found| found.id() == api_type.id())
-        && api_type.requirement("GET", path, SearchForm::None).is_ok()
+    let rest = path.strip_prefix(url.path().trim_end_matches('/'))?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 /// Scheme, host and port; `None` for what has none, or names a user.

@@ -69,7 +69,7 @@ impl Endpoints {
         if form.resources.iter().all(ours) {
             return Ok(());
         }
-        let base = resource::base_url(self.credentials.issuer(), client.api_type());
+        let base = self.credentials.base_url(client.api_type());
         Err(OAuthError::InvalidTarget(format!(
             "this client gets tokens for {base} only"
         )))

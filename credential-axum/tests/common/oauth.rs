@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use credential_core::{
-    Credentials, ScopeCatalog,
+    Credentials, CredentialsBuilder, ScopeCatalog,
     actor::{Actor, Role, TenantAdmin},
     clock::Timestamp,
     entropy::OsEntropy,
@@ -54,16 +54,22 @@ impl Platform {
         issuer: &str,
         app: impl FnOnce(&Credentials) -> Router,
     ) -> Self {
+        Self::built(|builder| builder.catalog(catalog).issuer(issuer), app)
+    }
+
+    /// With settings of a test's own.
+    pub fn built(
+        settings: impl FnOnce(CredentialsBuilder) -> CredentialsBuilder,
+        app: impl FnOnce(&Credentials) -> Router,
+    ) -> Self {
         let clock = ManualClock::new();
         let store = ProbeStore::new(MemoryStore::new());
-        let credentials = Credentials::builder(store.clone())
-            .catalog(catalog)
+        let builder = Credentials::builder(store.clone())
+            .catalog(ScopeCatalog::elation())
             .keyring(Keyring::generate(&OsEntropy))
-            .issuer(issuer)
             .clock(Arc::new(clock.clone()))
-            .hash_cost(HashCost::cheap())
-            .build()
-            .unwrap();
+            .hash_cost(HashCost::cheap());
+        let credentials = settings(builder).build().unwrap();
         Self {
             app: app(&credentials),
             credentials,
@@ -166,6 +172,22 @@ impl Platform {
             body: String::from_utf8(body.to_vec()).unwrap(),
         }
     }
+}
+
+/// A challenge with the address of the API's metadata, which every one has.
+pub fn in_full(challenge: &str) -> String {
+    let apis = [
+        ("apiv2", "/api/2.0"),
+        ("fhir", "/fhir/r4"),
+        ("payments", "/v1"),
+    ];
+    let (_, base_path) = apis
+        .into_iter()
+        .find(|(realm, _)| challenge.contains(&format!(r#"realm="{realm}""#)))
+        .unwrap();
+    format!(
+        r#"{challenge}, resource_metadata="{ISSUER}/.well-known/oauth-protected-resource{base_path}""#
+    )
 }
 
 impl Answer {

@@ -155,6 +155,15 @@ pub struct Options {
     )]
     pub(super) introspection_secret: Option<String>,
 
+    /// Authorization endpoint to publish, for clients that insist on one, such as those of MCP: the URL of an
+    /// interactive server of your own, or `stub` for an address here that refuses in words. None by default.
+    #[arg(
+        long,
+        env = "CREDENTIAL_AUTHORIZATION_ENDPOINT",
+        value_name = "URL|stub"
+    )]
+    pub(super) authorization_endpoint: Option<String>,
+
     /// Addresses and networks of the proxies in front of this server, separated by commas: they are believed
     /// who called them (`X-Forwarded-For`). By default nobody is, and a call comes from its peer.
     #[arg(long, env = "CREDENTIAL_TRUSTED_PROXIES", value_name = "NETWORKS")]

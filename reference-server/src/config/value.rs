@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use credential_axum::ForwardAuthHeaders;
+use credential_axum::{ForwardAuthHeaders, OAuthConfig};
 use credential_core::{
     ScopeCatalog, credential::Networks, issuer::Issuer, secret::keyring::Keyring,
 };
@@ -191,6 +191,19 @@ pub(super) fn introspection_secret(
             "the secret is too short or has spaces or non-ASCII characters",
             ACCEPTED,
         ))
+    }
+}
+
+/// The OAuth endpoints with this authorization endpoint.
+pub(super) fn authorization_endpoint(text: Option<&str>) -> Result<OAuthConfig, ConfigError> {
+    let config = OAuthConfig::default();
+    match text {
+        None => Ok(config),
+        Some("stub") => Ok(config.refusing_authorization_endpoint()),
+        Some(url) => config.authorization_endpoint(url).map_err(|error| {
+            let accepted = "an absolute http or https URL without fragment, or `stub`";
+            ConfigError::new("--authorization-endpoint", error, accepted)
+        }),
     }
 }
 
