@@ -316,6 +316,20 @@ describe("a key's page", () => {
     await button(change, "Save").click();
     await page.getByText("“Ending, renamed” does not end any more.").waitFor();
     assert.equal(await stored(), null);
+
+    // One that has ended works again with a later end.
+    const { credential: over, client_secret: secret } = await makeKey(admin, server, "Over");
+    const end = Date.now() + 1500;
+    await admin.context.request.patch(api(admin, over.id), { data: { expires_at: new Date(end).toISOString() }, headers: { "If-Match": "*" } });
+    await until(async () => (await (await admin.context.request.get(api(admin, over.id))).json()).status === "expired");
+    await openKey(admin, over);
+    await tokenFor(admin, over.client_id, secret, 401);
+    await button(page, "Change when it ends").click();
+    await change.getByText("A later end makes it work again, with its secrets.").waitFor();
+    await record(page, "64-revive");
+    await change.getByRole("radio", { name: "In 90 days", exact: true }).check();
+    await button(change, "Save").click();
+    await page.getByText("Active until").waitFor();
     await admin.leave();
   });
 
@@ -338,8 +352,9 @@ describe("a key's page", () => {
     await box.fill("10.0.0.1/8");
     await button(list, "Add").click();
     assert.deepEqual(await networks(), [], "nothing is saved before Save");
+    await list.getByText("Not saved yet. Once saved, the key works from these addresses only.").waitFor();
     await button(list, "Save addresses").click();
-    await list.getByText("Write the first address of the network: 10.0.0.1/8.").waitFor();
+    await list.getByText("Write the first address of the network: 10.0.0.0/8, not 10.0.0.1/8.").waitFor();
     await record(page, "54-networks");
     assert.deepEqual(await networks(), []);
     await button(list, "Remove 10.0.0.1/8").click();
@@ -348,6 +363,11 @@ describe("a key's page", () => {
     await page.getByText("Saved. “Bound” works from the listed addresses only.").waitFor();
     assert.deepEqual(await networks(), ["203.0.113.0/24", "2001:db8::/32"]);
     assert.equal(await button(list, "Save addresses").count(), 0);
+    await list.getByText("The key works from these addresses only.", { exact: true }).waitFor();
+    for (const network of ["203.0.113.0/24", "2001:db8::/32"]) await button(list, `Remove ${network}`).click();
+    await list.getByText("Not saved yet. Once saved, the key works from everywhere.").waitFor();
+    await button(list, "Cancel").click();
+    await list.getByText("The key works from these addresses only.", { exact: true }).waitFor();
     assert.notEqual(await focused(page), "BODY");
 
     await button(list, "Remove 2001:db8::/32").click();
@@ -426,6 +446,7 @@ describe("a key's page", () => {
     await page.unrouteAll();
     await button(page, "Rotate secret").click();
     await rotate.getByText("The new one takes the place of both.").waitFor();
+    await rotate.getByText("What uses either of the two secrets is refused at once.").waitFor();
     assert.equal(await rotate.getByRole("radio").count(), 1);
     await page.keyboard.press("Escape");
 

@@ -273,6 +273,38 @@ describe("a secret that was pasted", () => {
     await admin.leave();
   });
 
+  it("that has ended is said to have ended, and nothing is offered to delete", async () => {
+    const admin = await person(server, "birch-admin");
+    const { page } = admin;
+    const { credential, client_secret: old } = await makeKey(admin, server, "Rotated");
+    const secrets = `${server.base}/api-access/v1/credentials/${credential.id}/secrets`;
+    const { client_secret: latest } = await (await admin.context.request.post(secrets, { data: { overlap_seconds: 0 } })).json();
+    await open(admin);
+    const search = page.getByRole("searchbox", { name: "Search keys" });
+    await search.fill(old);
+    await page.getByText("This secret belongs to “Rotated”, and has ended.").waitFor();
+    assert.equal(await button(page, "Delete “Rotated”").count(), 0);
+    await record(page, "63-leak-ended");
+    await search.fill(latest);
+    await button(page, "Delete “Rotated”").waitFor();
+    await admin.leave();
+  });
+
+  it("of a key with the longest name leaves its button within a narrow page", async () => {
+    const admin = await person(server, "birch-admin", { viewport: { width: 320, height: 640 } });
+    const { page } = admin;
+    for (const name of ["Name of twenty parts ".repeat(5).slice(0, 100), "X".repeat(100)]) {
+      const { client_secret: secret } = await makeKey(admin, server, name);
+      await open(admin);
+      await page.getByRole("searchbox", { name: "Search keys" }).fill(secret);
+      const remove = page.locator(".found button.danger");
+      await remove.waitFor();
+      const [inner, outer] = await Promise.all([remove, page.locator(".found .note")].map((it) => it.evaluate((element) => element.getBoundingClientRect().toJSON())));
+      assert.ok(inner.left >= outer.left && inner.right <= outer.right && inner.height > 60, JSON.stringify([inner, outer]));
+    }
+    await admin.leave();
+  });
+
   it("is not taken as a name or a scope either", async () => {
     const admin = await person(server, "alder-admin");
     const { page } = admin;

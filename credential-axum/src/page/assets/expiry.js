@@ -1,6 +1,6 @@
 // When a key ends: the choice in Create, and the dialog that changes it.
 
-import { DAY_MS, bdi, explain, h, note, now, t, time } from "./ui.js";
+import { DAY_MS, bdi, explain, h, isLive, note, now, t, time } from "./ui.js";
 import { Dialog, Working } from "./dialog.js";
 import { faultFrom, focusFault, idsOf, radios } from "./form.js";
 
@@ -103,7 +103,7 @@ export class Expiry extends Working {
     const { ids } = this;
     return h(Dialog, {
       title: t("expires.title"), className: "narrow", alert: this.alerts(state), leave: () => this.leave(),
-      lead: [h("strong", {}, bdi(apiKey.name)), " · ", apiKey.expires_at ? t("expires.now", { when: time(apiKey.expires_at) }) : t("expires.now.never")],
+      lead: [h("strong", {}, bdi(apiKey.name)), " · ", apiKey.expires_at ? t(isLive(apiKey) ? "expires.now" : "expires.now.past", { when: time(apiKey.expires_at) }) : t("expires.now.never")],
       opened: (dialog) => dialog.querySelector("input:checked").focus(),
       actions: [
         this.action({ onclick: () => this.leave() }, t("cancel")),

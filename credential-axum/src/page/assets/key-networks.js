@@ -7,6 +7,16 @@ import { fault, idsOf } from "./form.js";
 /** Something that can be an address or a network; what it means is the server's to say. */
 const PLAUSIBLE = /^[0-9a-f:.]+(\/\d{1,3})?$/i;
 
+/** "10.0.0.0/8, not 10.0.0.1/8": of IPv4, what somebody meant can be told. */
+function firstOf(network) {
+  const [, address, length] = /^((?:\d{1,3}\.){3}\d{1,3})\/(\d{1,2})$/.exec(network) ?? [];
+  if (!address) return network;
+  const size = 2 ** (32 - Number(length));
+  const value = address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  const first = Math.floor(value / size) * size;
+  return t("fault.networks.first", { first: `${[24, 16, 8, 0].map((shift) => Math.floor(first / 2 ** shift) % 256).join(".")}/${length}`, network });
+}
+
 export class Networks extends Working {
   constructor(props) {
     super(props);
@@ -74,7 +84,8 @@ export class Networks extends Working {
       onRefused(error);
       const faults = error.fields?.filter(({ field: of }) => of === "allowed_networks") ?? [];
       // The API counts the entries from 1.
-      const names = (code) => faults.filter((each) => each.code === code).map(({ message }) => list[/\d+/.exec(message)?.[0] - 1]).filter(Boolean).join(", ");
+      const names = (code) => faults.filter((each) => each.code === code).map(({ message }) => list[/\d+/.exec(message)?.[0] - 1]).filter(Boolean)
+        .map((network) => (code === "host_bits_set" ? firstOf(network) : network)).join(", ");
       const said = ["host_bits_set", "invalid_network"].filter(names).map((code) => t(`fault.networks.${code}`, { names: names(code) }));
       if (faults.length) this.wrong(said.join(" ") || t("fault.networks.other"));
       else this.setState({ alert: explain(error, error.unsure && h("p", {}, t("networks.unsure"))) });
@@ -96,9 +107,10 @@ export class Networks extends Working {
     const { ids } = this;
     const { list, text, wrong, busy } = state;
     const here = policy.client_address;
+    const hint = list.length ? "networks.hint" : "networks.hint.everywhere";
     return h("div", { class: "networks", role: "group", "aria-labelledby": ids.title },
       h("h3", { id: ids.title }, t("networks")),
-      h("p", { class: "muted", id: ids.hint }, t(list.length ? "networks.hint" : "networks.hint.everywhere")),
+      h("p", { class: "muted", id: ids.hint }, t(this.isChanged(state) ? `${hint}.unsaved` : hint)),
       list.length > 0 && h("ul", {}, list.map((network) => h("li", { key: network }, h("code", { translate: false }, network),
         mayEdit && button({ class: "quiet small", "aria-label": t("networks.remove.of", { network }), title: t("networks.remove"), onclick: () => this.remove(network) }, icon("close"))))),
       mayEdit && h("form", { novalidate: true, onsubmit: (event) => {

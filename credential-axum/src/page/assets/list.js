@@ -148,8 +148,11 @@ const turn = (words, to, pages, act) => {
   return button({ "aria-disabled": exists ? undefined : "true", onclick: () => exists && act.turn(to) }, t(words));
 };
 
-function leakNote({ more }, owner, act) {
+function leakNote({ more, leak: { selector } }, owner, act) {
   const all = button({ onclick: act.forgetLeak }, t("list.clear"));
+  if (owner && !isLive(owner.secrets.find(({ selector: each }) => each === selector))) {
+    return note("", h("p", {}, h("strong", {}, t("leak.ended", { name: bdi(owner.name) }))), h("p", {}, t("leak.ended.hint")), h("div", { class: "inline" }, all));
+  }
   if (owner) {
     return note("danger", h("p", {}, h("strong", {}, t("leak.found", { name: bdi(owner.name) }))), h("p", {}, t("leak.found.hint")),
       h("div", { class: "inline" }, button({ class: "danger", onclick: () => act.remove(owner) }, h("span", {}, t("delete.named", { name: bdi(owner.name) }))), all));

@@ -79,6 +79,7 @@ export class Rotate extends Working {
     const { ids } = this;
     const { offered, chosen } = this.ends();
     const recent = apiKey.last_used_at;
+    const warning = `rotate.${this.isFull ? "full" : "now"}.${recent ? "used" : "unused"}`;
     return h(Dialog, {
       title: t("rotate"), className: "narrow", lead: bdi(apiKey.name), alert: this.alerts(state), leave: () => this.leave(),
       opened: (dialog) => dialog.querySelector("input:checked").focus(),
@@ -93,6 +94,6 @@ export class Rotate extends Working {
       this.work(() => this.rotate());
     } }, radios({ ids, legend: t("rotate.ends"), chosen, className: "short", choose: (ends) => this.setState({ ends }),
       options: offered.map((value) => ({ value, label: t(`rotate.${value}`) })) })),
-    chosen === "now" && note(recent ? "danger" : "warn", h("p", {}, t(recent ? "rotate.now.used" : "rotate.now.unused", { ago: recent ? ago(recent) : "" }))));
+    chosen === "now" && note(recent ? "danger" : "warn", h("p", {}, t(warning, { ago: recent ? ago(recent) : "" }))));
   }
 }

@@ -201,7 +201,7 @@ export function ago(at) {
   return t("time.now");
 }
 
-/** Of a secret: whether it still works. */
+/** Of a secret or a key: whether its end has not come. */
 export const isLive = ({ expires_at: end }) => !end || Date.parse(end) > now();
 
 /** "in 6 days", at least one. */
