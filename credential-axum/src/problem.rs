@@ -141,6 +141,13 @@ impl Problem {
         }
     }
 
+    pub(crate) fn no_such_secret() -> Self {
+        Self {
+            detail: "There is no such secret of this credential, or no such credential.".into(),
+            ..Self::not_found()
+        }
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,

@@ -6,7 +6,7 @@ use axum::{
 };
 use credential_core::{
     Credentials,
-    manage::{MAX_OVERLAP, RotateSecret},
+    manage::{MAX_OVERLAP, ManageError, RotateSecret},
 };
 use http::{StatusCode, header};
 
@@ -59,6 +59,10 @@ pub(super) async fn end(
     PathSecret { id, selector }: PathSecret,
 ) -> Result<Response, Problem> {
     let manage = credentials.manage(&admin);
-    let changed = manage.end_secret(id.get()?, &selector).await?;
-    Ok(in_effect(&credentials, &changed))
+    let ended = manage.end_secret(id.get()?, &selector).await;
+    let ended = ended.map_err(|error| match error {
+        ManageError::NotFound => Problem::no_such_secret(),
+        error => error.into(),
+    })?;
+    Ok(in_effect(&credentials, &ended))
 }

@@ -126,3 +126,15 @@ async fn one_answer_of_the_whole_life_holds_the_secret() {
         assert!(!holds(&answer), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_what_the_answer_names() {
+    let host = Host::new();
+    let path = host.created_path("Lab").await + "/secrets/AAAAAAAAAAAAAAAA";
+    let answer = host.send(ask("DELETE", &path).by(ADMIN).empty()).await;
+    assert_eq!(answer.status, 404);
+    let problem = answer.json();
+    assert_eq!(problem["code"], "not_found");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("no such secret"), "{detail}");
+}

@@ -31,7 +31,7 @@ impl Manage<'_> {
             let credentials = self.all_live().await?;
             if confirmed != credentials.len().to_string() {
                 let message = format!(
-                    "the tenant has {} keys that are not revoked; confirm that number",
+                    "the number of keys that are not revoked is {}; confirm that number",
                     credentials.len()
                 );
                 found.add("confirm", "wrong_number", message);
