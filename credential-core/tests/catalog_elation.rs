@@ -129,6 +129,7 @@ fn the_api_types_are_the_published_ones() {
     assert_eq!(fhir.rules(), PathRules::Fhir);
     assert!(fhir.full_access().is_none());
     assert!(fhir.on_behalf_of().is_none());
+    assert!(v2.introspection().is_none() && fhir.introspection().is_none());
 
     let label = |api: &ApiType, id: &str| {
         let mut all = api.categories().iter().flat_map(|c| &c.resources);

@@ -123,7 +123,7 @@ fn the_longest_base_path_wins() {
 }
 
 #[test]
-fn a_wildcard_covers_reads_and_full_access_covers_all_but_acting() {
+fn a_wildcard_covers_reads_and_full_access_all_but_acting_and_introspection() {
     let catalog = payments();
     let api = catalog.api_type("payments").expect("listed");
     let rights = |names: &[&str]| {
@@ -144,6 +144,11 @@ fn a_wildcard_covers_reads_and_full_access_covers_all_but_acting() {
     let both = api.resolve(["payments.all", "charges.read"]);
     assert_eq!(api.check(&both), Ok(()));
     assert_eq!(api.check(&api.resolve(["payments.act_as"])), Ok(()));
+    // No preset holds what asks about others' tokens.
+    let asking = api.introspection().expect("listed");
+    assert_eq!(asking.name, "tokens.introspect");
+    assert!(!api.read_only().contains(asking.index));
+    assert_eq!(rights(&["tokens.introspect"]), "tokens.introspect");
     // SMART spellings are understood only where the rules are FHIR's.
     assert!(catalog.parse_scopes(api, ["charges.rs"]).is_err());
     assert!(catalog.parse_scopes(api, ["charges.*"]).is_err());
@@ -164,6 +169,7 @@ fn code_and_file_make_the_same_catalogue() {
             OnBehalfOfFormat::Text,
             false,
         )
+        .introspection("tokens.introspect", "Ask what access tokens may do")
         .category(
             CategoryBuilder::new("money", "Money")
                 .resource(

@@ -72,6 +72,7 @@ impl<'a> AdditionalScope<'a> {
         let kind = match scope.kind {
             ScopeKind::FullAccess => "full_access",
             ScopeKind::OnBehalfOf => "on_behalf_of",
+            ScopeKind::Introspection => "introspection",
             ScopeKind::Resource | ScopeKind::Wildcard => return None,
         };
         Some(Self {

@@ -31,7 +31,8 @@ pub(super) enum Authorization {
 
 impl OAuthConfig {
     /// Lets resource servers introspect any token with `Authorization: Bearer <secret>`. Without
-    /// it only clients can, and only tokens of their own tenant.
+    /// it only clients can, and holders of an access token with the scope that the catalogue marks for
+    /// introspection, and only tokens of their own tenant.
     ///
     /// Its holder can introspect every tenant's tokens: draw it at random, 32 characters or more.
     /// It is wiped

@@ -5,7 +5,8 @@ use axum::{
     response::Response,
 };
 use credential_core::{
-    Access, Credentials, authenticate::AuthenticatedClient, authorize::AuthorizeError, id::TenantId,
+    Access, Credentials, authenticate::AuthenticatedClient, authorize::AuthorizeError,
+    catalog::Scope, id::TenantId, store::StoreError,
 };
 
 use super::{
@@ -33,13 +34,7 @@ pub(super) async fn introspect(
     match asked.verify().await {
         Ok(access) if asks.may_see(access.tenant()) => Ok(active(&access, &endpoints.credentials)),
         Ok(_) | Err(AuthorizeError::Refused(_)) => Ok(answer::no_store(INACTIVE.into())),
-        Err(AuthorizeError::Store(error)) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "no verdict on a token"
-            );
-            Err(OAuthError::UNAVAILABLE)
-        }
+        Err(AuthorizeError::Store(error)) => Err(unavailable(&error)),
     }
 }
 
@@ -47,6 +42,8 @@ pub(super) async fn introspect(
 enum Asks {
     /// Sees the tokens of its own tenant.
     Client(AuthenticatedClient),
+    /// As `Client`, by an access token with the scope for it (SMART App Launch 2.2, "Token Introspection").
+    Holder(Access),
     /// Sees every token.
     ResourceServer,
 }
@@ -55,6 +52,7 @@ impl Asks {
     fn may_see(&self, tenant: &TenantId) -> bool {
         match self {
             Self::Client(client) => client.tenant() == tenant,
+            Self::Holder(access) => access.tenant() == tenant,
             Self::ResourceServer => true,
         }
     }
@@ -79,17 +77,61 @@ impl Endpoints {
         {
             return Ok(Asks::ResourceServer);
         }
+        if let Presented::Bearer(token) = presented
+            && let Some(access) = self.holder(sender, token).await?
+        {
+            return Ok(Asks::Holder(access));
+        }
         match presented
             .authenticate(sender, &self.credentials, form)
             .await
         {
             Ok(client) => Ok(Asks::Client(client)),
             Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
-                bearer: self.introspection_secret.is_some(),
+                bearer: self.introspection_secret.is_some()
+                    || introspection_scopes(&self.credentials).next().is_some(),
             }),
             Err(other) => Err(other),
         }
     }
+
+    /// Whoever presents a live access token that may introspect. It has to come from where its own key may be
+    /// used.
+    ///
+    /// # Errors
+    /// `Unavailable`
+    async fn holder(&self, sender: Caller<'_>, token: &str) -> Result<Option<Access>, OAuthError> {
+        if introspection_scopes(&self.credentials).next().is_none() {
+            return Ok(None);
+        }
+        let presented = self.credentials.bearer(token).called_from(&sender);
+        match presented.verify().await {
+            Ok(access) => Ok(Some(access).filter(may_introspect)),
+            Err(AuthorizeError::Refused(_)) => Ok(None),
+            Err(AuthorizeError::Store(error)) => Err(unavailable(&error)),
+        }
+    }
+}
+
+/// The scopes that the catalogue marks for introspection.
+pub(super) fn introspection_scopes(credentials: &Credentials) -> impl Iterator<Item = &Scope> {
+    let api_types = credentials.catalog().api_types().iter();
+    api_types.filter_map(|api_type| api_type.introspection())
+}
+
+fn may_introspect(access: &Access) -> bool {
+    let api_type = access.api_type();
+    let scope = api_type.introspection().map(|scope| scope.name.as_str());
+    let requirement = scope.and_then(|scope| api_type.requires(scope).ok());
+    requirement.is_some_and(|requirement| access.meets(&requirement))
+}
+
+fn unavailable(error: &StoreError) -> OAuthError {
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "no verdict on a token"
+    );
+    OAuthError::UNAVAILABLE
 }
 
 fn active(access: &Access, credentials: &Credentials) -> Response {

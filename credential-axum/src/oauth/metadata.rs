@@ -8,6 +8,7 @@ use credential_core::{Credentials, catalog::ApiType};
 use super::{
     answer::{ResourceMetadata, ServerMetadata, SmartConfiguration},
     config::{Authorization, OAuthConfig},
+    introspect::introspection_scopes,
 };
 
 pub(super) const TOKEN_PATH: &str = "/oauth2/token";
@@ -42,8 +43,10 @@ impl<'a> Metadata<'a> {
     pub(super) fn new(credentials: &'a Credentials, config: &'a OAuthConfig) -> Self {
         let below = |path| format!("{}{path}", credentials.issuer().trim_end_matches('/'));
         let mut introspection_methods = CLIENT_METHODS.to_vec();
-        if config.introspection_secret.is_some() {
-            // A resource server's secret, which RFC 8414 §2 names by its token type.
+        if config.introspection_secret.is_some()
+            || introspection_scopes(credentials).next().is_some()
+        {
+            // A resource server's secret or an access token, which RFC 8414 §2 names by its token type.
             introspection_methods.push("Bearer");
         }
         Self {

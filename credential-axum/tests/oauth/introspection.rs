@@ -1,7 +1,8 @@
 //! Introspection (RFC 7662) and revocation (RFC 7009): who may ask, and what they hear.
 
 use credential_axum::oauth_router;
-use http::StatusCode;
+use credential_core::ScopeCatalog;
+use http::{Request, StatusCode};
 use serde_json::json;
 
 use crate::{
@@ -79,6 +80,66 @@ async fn a_client_introspects_tokens_of_its_own_tenant_only() {
             );
         }
     }
+}
+
+/// SMART App Launch 2.2: a suitably scoped access token is a proof at introspection.
+#[tokio::test]
+async fn a_token_with_the_scope_for_it_introspects_its_own_tenants_tokens() {
+    let catalog = format!(
+        "{}\n[api_type.introspection]\nscope = \"tokens.introspect\"\ndescription = \"Ask\"\n",
+        include_str!("../../examples/payments.toml")
+    );
+    let catalog = ScopeCatalog::from_toml(&catalog).unwrap();
+    let platform = Platform::with(catalog, oauth_router);
+    let key = |tenant, scopes| platform.key(tenant, "payments", scopes);
+    let asking = key("acme", &["tokens.introspect"]).await;
+    let colleague = key("acme", &["refunds.write"]).await;
+    let stranger = key("bravo", &["refunds.write"]).await;
+    let everything = key("acme", &["payments.all"]).await;
+    let ask = async |bearer: &str, token: &str| {
+        let request = post(INTROSPECT).header("authorization", format!("Bearer {bearer}"));
+        platform.send(request, format!("token={token}")).await
+    };
+    for (token, active) in [
+        (&colleague.token, true),
+        (&asking.token, true),
+        (&stranger.token, false),
+        (&"made-up".to_owned(), false),
+    ] {
+        let answer = ask(&asking.token, token).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.json()["active"], active, "{}", answer.body);
+    }
+    // A token that follows its key's scopes, one without the scope, and one that is narrower.
+    let narrowed = platform
+        .key("acme", "payments", &["tokens.introspect", "refunds.write"])
+        .await;
+    let narrow = platform.issue(&narrowed, "refunds.write").await;
+    for bearer in [
+        &colleague.token,
+        &everything.token,
+        &stranger.token,
+        &narrow,
+    ] {
+        let answer = ask(bearer, &colleague.token).await;
+        refused(&answer, 401, "invalid_client");
+        let challenges = answer.headers.get_all("www-authenticate").iter();
+        assert!(challenges.last().unwrap().as_bytes().starts_with(b"Bearer"));
+    }
+    platform.revoke(&asking).await;
+    let answer = ask(&asking.token, &colleague.token).await;
+    refused(&answer, 401, "invalid_client");
+
+    let path = "/.well-known/oauth-authorization-server";
+    let json = platform.send(Request::get(path), "").await.json();
+    assert_eq!(
+        json["introspection_endpoint_auth_methods_supported"],
+        json!(["client_secret_basic", "client_secret_post", "Bearer"])
+    );
+
+    platform.cut_off_store();
+    let answer = ask(&narrowed.token, &colleague.token).await;
+    refused(&answer, 503, "temporarily_unavailable");
 }
 
 #[tokio::test]

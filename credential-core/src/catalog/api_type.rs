@@ -76,6 +76,8 @@ pub enum ScopeKind {
     FullAccess,
     /// Lets a call name the user it acts for; opens nothing by itself.
     OnBehalfOf,
+    /// Lets its holder introspect the tokens of its tenant (RFC 7662); opens nothing of the API.
+    Introspection,
 }
 
 /// One listed scope.
@@ -211,6 +213,7 @@ pub struct ApiType {
     pub(super) full_access: Option<ScopeIndex>,
     pub(super) full_access_excludes_resources: bool,
     pub(super) on_behalf_of: Option<OnBehalfOf>,
+    pub(super) introspection: Option<ScopeIndex>,
     /// The scopes that stand for every resource.
     pub(super) wildcard: Rights,
     /// By first segment, or by FHIR type.
@@ -332,6 +335,12 @@ impl ApiType {
     #[must_use]
     pub fn on_behalf_of(&self) -> Option<&OnBehalfOf> {
         self.on_behalf_of.as_ref()
+    }
+
+    /// The scope whose holder may introspect the tokens of its tenant, if the API type has one.
+    #[must_use]
+    pub fn introspection(&self) -> Option<&Scope> {
+        self.scope_at(self.introspection?)
     }
 
     /// The empty set of this API type.

@@ -40,6 +40,7 @@ pub struct ApiTypeBuilder {
     pub(super) rules: PathRules,
     pub(super) full_access: Option<FullAccessDef>,
     pub(super) on_behalf_of: Option<OnBehalfOfDef>,
+    pub(super) introspection: Option<ScopeDef>,
     pub(super) categories: Vec<CategoryBuilder>,
     pub(super) routes: Vec<RouteDef>,
 }
@@ -92,6 +93,7 @@ impl ApiTypeBuilder {
             rules: PathRules::FirstSegment,
             full_access: None,
             on_behalf_of: None,
+            introspection: None,
             categories: Vec::new(),
             routes: Vec::new(),
         }
@@ -157,6 +159,18 @@ impl ApiTypeBuilder {
             format,
             needs_company,
         });
+        self
+    }
+
+    /// The scope whose holder may introspect the tokens of its tenant, with an access token in place of a
+    /// client's proof.
+    #[must_use]
+    pub fn introspection(
+        mut self,
+        scope: impl Into<String>,
+        description: impl Into<String>,
+    ) -> Self {
+        self.introspection = Some(ScopeDef::new(scope, description));
         self
     }
 

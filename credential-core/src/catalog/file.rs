@@ -25,6 +25,10 @@
 //! format = "digits"              # or "text"
 //! needs_company = true           # optional: never held alone
 //!
+//! [api_type.introspection]       # optional: its holder may introspect the tokens of its tenant
+//! scope = "tokens.introspect"
+//! description = "Ask what access tokens may do"
+//!
 //! [[api_type.category]]          # what the page shows together
 //! id = "money"
 //! label = "Money"
@@ -103,6 +107,7 @@ struct ApiTypeEntry {
     rules: String,
     full_access: Option<FullAccessEntry>,
     on_behalf_of: Option<OnBehalfOfEntry>,
+    introspection: Option<ScopeEntry>,
     #[serde(default)]
     category: Vec<CategoryEntry>,
     #[serde(default)]
@@ -265,6 +270,9 @@ fn api_type(entry: ApiTypeEntry, faults: &mut Vec<CatalogFault>) -> ApiTypeBuild
             excludes_resource_scopes: full.excludes_resource_scopes,
         }),
         on_behalf_of,
+        introspection: entry
+            .introspection
+            .map(|entry| ScopeDef::new(entry.scope, entry.description)),
         categories: entry.category.into_iter().map(category).collect(),
         routes,
     }

@@ -33,7 +33,8 @@ impl ApiType {
 
     /// Everything that holding `held` confers: wildcards and full access spelled out.
     ///
-    /// Full access does not confer acting on behalf of a user; that scope must be held itself.
+    /// Full access confers neither acting on behalf of a user nor introspection; those scopes must be held
+    /// themselves.
     #[must_use]
     pub fn rights(&self, held: &ScopeSet) -> ScopeSet {
         if !self.owns(held) {

@@ -170,6 +170,9 @@ impl Check {
                 );
             }
         }
+        if let Some(scope) = &api_type.introspection {
+            self.scope(&format!("{place}: introspection"), scope, &mut named);
+        }
         self.categories(place, api_type, &mut named);
         self.routes(place, api_type, &named);
         if named.opens == 0 {
@@ -342,10 +345,10 @@ impl Check {
     }
 
     fn routes(&mut self, place: &str, api_type: &ApiTypeBuilder, named: &Scopes<'_>) {
-        let acting = api_type
-            .on_behalf_of
-            .as_ref()
-            .map(|rule| rule.scope.name.as_str());
+        let acting = api_type.on_behalf_of.iter().map(|rule| &rule.scope);
+        let idle: Vec<&str> = (acting.chain(&api_type.introspection))
+            .map(|scope| scope.name.as_str())
+            .collect();
         let mut table = RouteTable::default();
         for row in &api_type.routes {
             let place = route_place(place, &row.method, &row.path);
@@ -365,21 +368,15 @@ impl Check {
                 Some(_) => self.fault(&place, "another route has this method and template"),
                 None => self.fault(&place, template_fault()),
             }
-            self.route_scope(&place, row, acting, named);
+            self.route_scope(&place, row, &idle, named);
         }
     }
 
-    fn route_scope(
-        &mut self,
-        place: &str,
-        row: &RouteDef,
-        acting: Option<&str>,
-        named: &Scopes<'_>,
-    ) {
+    fn route_scope(&mut self, place: &str, row: &RouteDef, idle: &[&str], named: &Scopes<'_>) {
         let Some(scope) = row.scope.as_deref() else {
             return;
         };
-        if acting == Some(scope) {
+        if idle.contains(&scope) {
             self.fault(place, format!("scope `{}` opens nothing", shown(scope)));
         } else if named.digests.get(&assemble::digest(scope)) != Some(&scope) {
             self.fault(

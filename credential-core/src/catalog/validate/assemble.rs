@@ -80,6 +80,7 @@ pub(super) fn api_type(def: &ApiTypeBuilder) -> Option<ApiType> {
         full_access: full.and_then(|full| place(&full.scope)),
         full_access_excludes_resources: full.is_some_and(|full| full.excludes_resource_scopes),
         on_behalf_of,
+        introspection: def.introspection.as_ref().and_then(&place),
         wildcard,
         segments,
         routes,
@@ -97,6 +98,10 @@ fn listed(def: &ApiTypeBuilder) -> Option<Listed> {
         .on_behalf_of
         .iter()
         .map(|rule| (&rule.scope, ScopeKind::OnBehalfOf, None));
+    let asking = def
+        .introspection
+        .iter()
+        .map(|scope| (scope, ScopeKind::Introspection, None));
     let of_resources = resources(def).flat_map(|resource| {
         let kind = if resource.wildcard {
             ScopeKind::Wildcard
@@ -106,7 +111,11 @@ fn listed(def: &ApiTypeBuilder) -> Option<Listed> {
         let scopes = resource.scopes();
         scopes.map(move |(permission, scope)| (scope, kind, Some(permission)))
     });
-    let mut all: Vec<_> = full.chain(acting).chain(of_resources).collect();
+    let mut all: Vec<_> = full
+        .chain(acting)
+        .chain(asking)
+        .chain(of_resources)
+        .collect();
     all.sort_by(|(a, ..), (b, ..)| a.name.cmp(&b.name));
 
     let mut scopes = Vec::with_capacity(all.len());
