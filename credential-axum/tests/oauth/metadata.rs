@@ -1,5 +1,7 @@
 //! What the endpoints say about themselves and the APIs (RFC 8414, RFC 9728, SMART App Launch 2.2).
 
+use std::path::Path;
+
 use axum::{Router, body::Body, routing::get};
 use credential_axum::{Guard, OAuthConfig, oauth_router, oauth_router_with};
 use credential_core::ScopeCatalog;
@@ -330,4 +332,34 @@ async fn fhir_clients_find_the_smart_configuration() {
     let apiv2 = "/api/2.0/.well-known/smart-configuration";
     let answer = platform.send(Request::get(apiv2), Body::empty()).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+/// Every assertion of the tables has its test.
+#[test]
+fn the_tests_of_the_conformance_tables_exist() {
+    let page = include_str!("../../../docs/clients.md");
+    let (_, tables) = page.split_once("## Conformance").unwrap();
+    let rows = tables.lines().filter(|line| line.starts_with("| "));
+    let mut named = 0;
+    let mut file = String::new();
+    for test in rows.filter_map(|row| row.rsplit("| ").next()?.contains('`').then_some(row)) {
+        let cell = test.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for name in cell.split('`').skip(1).step_by(2) {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+            if let Some(script) = name.strip_prefix("scripts/") {
+                assert!(root.join("../scripts").join(script).exists(), "{name}");
+            } else if name.ends_with(".rs") {
+                let within = if name.starts_with("credential-core/") {
+                    root.join("..").join(name)
+                } else {
+                    root.join("tests").join(name)
+                };
+                file = std::fs::read_to_string(within).unwrap();
+            } else {
+                named += 1;
+                assert!(file.contains(&format!("fn {name}(")), "{name}");
+            }
+        }
+    }
+    assert!(named > 12, "{named}");
 }
