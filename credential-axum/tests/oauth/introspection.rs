@@ -123,8 +123,8 @@ async fn a_token_with_the_scope_for_it_introspects_its_own_tenants_tokens() {
     ] {
         let answer = ask(bearer, &colleague.token).await;
         refused(&answer, 401, "invalid_client");
-        let challenges = answer.headers.get_all("www-authenticate").iter();
-        assert!(challenges.last().unwrap().as_bytes().starts_with(b"Bearer"));
+        let mut challenges = answer.headers.get_all("www-authenticate").iter();
+        assert!(challenges.next_back().unwrap().as_bytes().starts_with(b"Bearer"));
     }
     platform.revoke(&asking).await;
     let answer = ask(&asking.token, &colleague.token).await;
