@@ -124,7 +124,13 @@ async fn a_token_with_the_scope_for_it_introspects_its_own_tenants_tokens() {
         let answer = ask(bearer, &colleague.token).await;
         refused(&answer, 401, "invalid_client");
         let mut challenges = answer.headers.get_all("www-authenticate").iter();
-        assert!(challenges.next_back().unwrap().as_bytes().starts_with(b"Bearer"));
+        assert!(
+            challenges
+                .next_back()
+                .unwrap()
+                .as_bytes()
+                .starts_with(b"Bearer")
+        );
     }
     platform.revoke(&asking).await;
     let answer = ask(&asking.token, &colleague.token).await;
