@@ -1,8 +1,8 @@
 //! The admin API: its routes, and who may come in.
 //!
 //! A request that several rules refuse gets the first of these answers: not signed in, from another
-//! site, not an admin, meant for another tenant, too many requests of this tenant (all here, for
-//! every address); body too large, of another type, not JSON (in the extractors); then the refusals
+//! site, not an admin (all here, for every address); meant for another tenant, too many requests of
+//! this tenant (here, for every route); body too large, of another type, not JSON (in the extractors); then the refusals
 //! of the use case.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use credential_core::{Credentials, actor::TenantAdmin};
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
-use self::fields::describe;
+use self::{extract::SignedIn, fields::describe};
 use crate::{
     cross_site::refuse_cross_site,
     expected_tenant::refuse_other_tenant,
@@ -38,6 +38,8 @@ mod etag;
 mod extract;
 mod fields;
 mod json;
+#[cfg(feature = "openapi")]
+pub(crate) mod operations;
 mod paging;
 mod policy;
 mod query;
@@ -60,13 +62,14 @@ where
 {
     let at_the_gate = AdminGate {
         sign_in: Arc::new(sign_in),
-        credentials: credentials.clone(),
     };
     let mut router = Router::new();
     for route in ADMIN_ROUTES {
         // One of axum's own methods; a test asks every route.
         if let Ok(method) = MethodFilter::try_from(route.method.clone()) {
-            router = router.route(route.path, (route.mount)(method));
+            let mounted = (route.mount)(method);
+            let due = middleware::from_fn_with_state(credentials.clone(), begin);
+            router = router.route(route.path, mounted.route_layer(due));
         }
     }
     router
@@ -251,10 +254,22 @@ async fn gate(State(gate): State<AdminGate>, request: Request, next: Next) -> Re
     no_sniff(response).await
 }
 
+/// Admits a request to its route, before its body is read. What no route serves is not counted.
+async fn begin(
+    State(credentials): State<Credentials>,
+    SignedIn(admin): SignedIn,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    refuse_other_tenant(request.headers(), admin.tenant())?;
+    // Each use case takes its own place.
+    credentials.manage(&admin).begin_request()?;
+    Ok(next.run(request).await)
+}
+
 #[derive(Clone)]
 struct AdminGate {
     sign_in: Arc<dyn SignIn>,
-    credentials: Credentials,
 }
 
 impl AdminGate {
@@ -262,10 +277,6 @@ impl AdminGate {
         let actor = self.sign_in.actor(parts).await?;
         let actor = actor.ok_or_else(Problem::unauthenticated)?;
         refuse_cross_site(&parts.headers, &parts.method)?;
-        let admin = actor.admin().map_err(|_| Problem::forbidden())?;
-        refuse_other_tenant(&parts.headers, admin.tenant())?;
-        // Before the body is read. Each use case takes its own place.
-        self.credentials.manage(&admin).begin_request()?;
-        Ok(admin)
+        actor.admin().map_err(|_| Problem::forbidden())
     }
 }

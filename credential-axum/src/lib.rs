@@ -9,6 +9,7 @@
 //! | show them a page for it | `page_router` (feature `page`) |
 //! | give out and check tokens | [`oauth_router`] |
 //! | protect my routes | [`Guard`] as a layer, [`Access`] in handlers |
+//! | describe these routes to programs and people | `openapi_router` (feature `openapi`) |
 //! | protect what stands behind a gateway | [`forward_auth_router`] |
 //! | stand behind proxies | [`ClientAddressLayer`] around everything |
 //! | test my host | `testing` (feature `testing`) |
@@ -29,6 +30,8 @@ mod gzip;
 mod hold;
 mod no_sniff;
 mod oauth;
+#[cfg(feature = "openapi")]
+mod openapi;
 #[cfg(feature = "page")]
 mod page;
 mod problem;
@@ -49,6 +52,8 @@ pub use cross_site::{CrossSite, refuse_cross_site};
 pub use forward_auth::{ForwardAuthHeaders, forward_auth_router};
 pub use guard::{Access, AccessRejection, CallRefused, Guard, GuardError, GuardService};
 pub use oauth::{OAuthConfig, OAuthConfigError, oauth_router, oauth_router_with};
+#[cfg(feature = "openapi")]
+pub use openapi::{OpenApi, openapi_router};
 #[cfg(feature = "page")]
 pub use page::{PageConfig, ShownNames, Words, WordsError, page_router};
 pub use problem::Problem;

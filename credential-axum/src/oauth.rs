@@ -11,6 +11,8 @@ mod error;
 mod form;
 mod introspect;
 mod metadata;
+#[cfg(feature = "openapi")]
+pub(crate) mod operations;
 mod request;
 mod resource;
 mod revoke;

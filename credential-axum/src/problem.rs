@@ -124,6 +124,17 @@ impl Problem {
         &self.errors
     }
 
+    #[cfg(feature = "openapi")]
+    pub(crate) fn title(&self) -> &'static str {
+        self.title
+    }
+
+    /// In seconds.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     pub(crate) fn tenant_changed() -> Self {
         Self::new(
             StatusCode::CONFLICT,
@@ -222,42 +233,67 @@ impl Problem {
     }
 }
 
-/// The body (RFC 9457).
+/// Why a request was refused (RFC 9457).
 #[derive(Serialize)]
-struct ProblemJson<'a> {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Problem")
+)]
+pub(crate) struct ProblemJson<'a> {
+    /// `urn:problem-type:credential:` and the `code`.
     r#type: String,
+    /// The same for every problem of that `code`.
     title: &'a str,
+    /// The HTTP status.
     status: u16,
+    /// What to do about this one, for people.
     detail: &'a str,
+    /// For programs: it never changes its meaning.
     code: &'a str,
+    /// Every fault of an invalid request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FaultJson<'a>>,
 }
 
 /// A field and what is wrong with it.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Fault")
+)]
 struct FaultJson<'a> {
+    /// Its name in the request; empty: the request as a whole.
     field: &'a str,
+    /// For programs, such as `required` or `unknown_scope`.
     code: &'a str,
+    /// For people.
     message: &'a str,
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// The body.
+    pub(crate) fn json(&self) -> ProblemJson<'_> {
         let errors = self.errors.iter().map(|fault| FaultJson {
             field: &fault.field,
             code: fault.code,
             message: &fault.message,
         });
-        let body = ProblemJson {
+        ProblemJson {
             r#type: format!("urn:problem-type:credential:{}", self.code),
             title: self.title,
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
             errors: errors.collect(),
-        };
-        let mut response = (self.status, axum::Json(body)).into_response();
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.json())).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

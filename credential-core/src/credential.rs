@@ -171,7 +171,7 @@ pub enum Status {
 impl Status {
     /// `active`, `expired`, `disabled` or `revoked`.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
             Self::Expired => "expired",

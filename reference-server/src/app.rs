@@ -10,8 +10,9 @@ use axum::{
     routing::get,
 };
 use credential_axum::{
-    ClientAddressLayer, Guard, GuardError, NotReady, OAuthConfigError, PageConfig, Problem, Stop,
-    Words, WordsError, admin_router, forward_auth_router, oauth_router_with, page_router, ready,
+    ClientAddressLayer, Guard, GuardError, NotReady, OAuthConfigError, OpenApi, PageConfig,
+    Problem, Stop, Words, WordsError, admin_router, forward_auth_router, oauth_router_with,
+    openapi_router, page_router, ready,
 };
 use credential_core::Credentials;
 use credential_store_postgres::ListenerState;
@@ -29,6 +30,8 @@ use crate::{
 /// Where Elation's own clients ask for tokens.
 const ELATION_TOKEN_PATH: &str = "/api/2.0/oauth2/token/";
 const ELATION_DOCUMENTATION: &str = "https://docs.elationhealth.com/";
+
+const ADMIN_API: &str = "/api-access/v1";
 
 /// What could not be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,7 @@ pub fn app(
     let mut app = Router::new()
         .merge(signed_in(credentials)?)
         .merge(oauth(credentials, config)?)
+        .merge(openapi_router(&openapi(credentials)))
         .route("/livez", get(|| async { "ok\n" }))
         .route(
             "/readyz",
@@ -90,10 +94,7 @@ fn signed_in(credentials: &Credentials) -> Result<Router, WordsError> {
     let sessions = sign_in::Sessions::default();
     let page = page_router(credentials, sessions.clone(), page_config()?);
     Ok(Router::new()
-        .nest(
-            "/api-access/v1",
-            admin_router(credentials, sessions.clone()),
-        )
+        .nest(ADMIN_API, admin_router(credentials, sessions.clone()))
         .merge(sign_in::router(sessions))
         .nest_service("/settings/api-access", page)
         .layer(middleware::from_fn_with_state(
@@ -111,6 +112,13 @@ fn oauth(credentials: &Credentials, config: &Config) -> Result<Router, OAuthConf
         oauth = oauth.introspection_secret(secret.as_str().to_owned())?;
     }
     Ok(oauth_router_with(credentials, oauth))
+}
+
+/// What the document says of this server.
+pub fn openapi(credentials: &Credentials) -> OpenApi {
+    OpenApi::new(credentials)
+        .admin_api(ADMIN_API)
+        .session_cookie(sign_in::COOKIE)
 }
 
 /// The first layer of every request. TRACE is refused everywhere: its answer would repeat the request,

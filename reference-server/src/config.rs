@@ -174,6 +174,15 @@ impl Options {
         Ok((self.database()?, value::keyring(keys)?))
     }
 
+    /// For what needs neither a database nor keys of its own.
+    pub fn without_database(self) -> Self {
+        Self {
+            database_url: None,
+            keyring: None,
+            ..self
+        }
+    }
+
     /// The filter of the log.
     pub fn log(&self) -> &str {
         &self.log

@@ -62,6 +62,12 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let database = cli.options.database()?;
             Ok(runtime()?.block_on(database::invalidate(database))?)
         }
+        Some(Command::Openapi) => {
+            let config = Config::new(cli.options.without_database())?;
+            let document = server::openapi(&config)?;
+            writeln!(io::stdout(), "{document:#}").map_err(server::ServerError::Output)?;
+            Ok(())
+        }
         Some(Command::Audit {
             command: AuditCommand::Verify { print_heads, heads },
         }) => {

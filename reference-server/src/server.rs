@@ -7,10 +7,11 @@ use credential_core::{
     BuildError, Credentials, id::ClientIdPrefix, issuer::Issuer, secret::verify::VerifierConfig,
     store::StoreError,
 };
+use credential_store_memory::MemoryStore;
 use tokio::net::TcpSocket;
 
 use crate::{
-    app::{AppError, app},
+    app::{self, AppError, app},
     config::Config,
     database::DatabaseError,
     greeting::greet,
@@ -81,6 +82,17 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     serve(listener, app, config.serve, stop).await;
     running.shutdown().await;
     Ok(())
+}
+
+/// The document that a server with this configuration shows.
+///
+/// # Errors
+/// [`ServerError::Build`] if the settings do not fit together.
+pub fn openapi(config: &Config) -> Result<serde_json::Value, ServerError> {
+    let store = Store::Memory(MemoryStore::new());
+    let base = format!("http://{}", config.listen);
+    let credentials = credentials(&store, config, &base)?;
+    Ok(app::openapi(&credentials).document())
 }
 
 /// A socket that has its address, and refuses connections until it listens.

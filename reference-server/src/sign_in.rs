@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use maud::{DOCTYPE, html};
 use serde::Deserialize;
 
-const COOKIE: &str = "demo_session";
+pub const COOKIE: &str = "demo_session";
 
 /// Sessions that are kept; beyond it the demo forgets them all.
 const MOST_SESSIONS: usize = 10_000;

@@ -55,16 +55,29 @@ pub(super) fn which_events(query: &mut Fields<String>) -> AuditQuery {
 /// One row of the audit trail. A row that cannot be read is shown by its number alone, between the
 /// other rows of its page.
 #[derive(Default, Serialize)]
-struct ShownEvent<'a> {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "AuditEvent")
+)]
+pub(super) struct ShownEvent<'a> {
+    /// Its place in the tenant's trail, from 1.
     seq: u64,
     at: Option<String>,
     actor: Option<&'a str>,
+    /// `credential.created` and so on; newer versions may know more.
     action: Option<&'a str>,
+    /// `null` if it is about no single credential.
     credential_id: Option<String>,
-    /// Byte for byte as stored, because the hash covers it.
+    /// What changed. Byte for byte as stored, because the hash covers it.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")
+    )]
     details: Option<&'a RawValue>,
+    /// Links it to the rows before it: 64 hexadecimal digits.
     hash: Option<String>,
-    /// The column whose value this software never writes.
+    /// The column whose value this software never writes; `null` in every row that can be read.
     unreadable: Option<&'a str>,
 }
 

@@ -17,7 +17,12 @@ pub(super) async fn catalog(State(credentials): State<Credentials>) -> Response 
 
 /// Everything that can be chosen.
 #[derive(Serialize)]
-struct ShownCatalog<'a> {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Catalog")
+)]
+pub(super) struct ShownCatalog<'a> {
     api_types: Vec<ShownApiType<'a>>,
 }
 
@@ -33,11 +38,18 @@ impl<'a> From<&'a ScopeCatalog> for ShownCatalog<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ApiType")
+)]
 struct ShownApiType<'a> {
     id: &'a str,
     label: &'a str,
     description: &'a str,
+    /// The scope that stands for all of them; `null` if there is none.
     full_access_scope: Option<&'a str>,
+    /// Scopes that belong to no category.
     additional_scopes: Vec<AdditionalScope<'a>>,
     categories: Vec<ShownCategory<'a>>,
 }
@@ -61,9 +73,11 @@ impl<'a> From<&'a ApiType> for ShownApiType<'a> {
 
 /// A scope that belongs to no category.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 struct AdditionalScope<'a> {
     scope: &'a str,
     description: &'a str,
+    /// `full_access` or `on_behalf_of`.
     kind: &'a str,
 }
 
@@ -84,6 +98,11 @@ impl<'a> AdditionalScope<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Category")
+)]
 struct ShownCategory<'a> {
     id: &'a str,
     label: &'a str,
@@ -105,11 +124,19 @@ impl<'a> ShownCategory<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Resource")
+)]
 struct ShownResource<'a> {
     id: &'a str,
     label: &'a str,
+    /// Whether it stands for every resource of its API type.
     wildcard: bool,
+    /// `null` if it cannot be read.
     read: Option<ShownScope<'a>>,
+    /// `null` if it cannot be written.
     write: Option<ShownScope<'a>>,
 }
 
@@ -133,6 +160,11 @@ impl<'a> ShownResource<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "CatalogScope")
+)]
 struct ShownScope<'a> {
     scope: &'a str,
     description: &'a str,

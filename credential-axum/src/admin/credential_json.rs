@@ -3,6 +3,8 @@
 //! Times are RFC 3339 in UTC. An absent value is `null`, not left out.
 
 use axum::body::Bytes;
+#[cfg(feature = "openapi")]
+use credential_core::credential::Status;
 use credential_core::{
     ScopeCatalog,
     clock::Timestamp,
@@ -15,35 +17,71 @@ use zeroize::Zeroizing;
 
 /// A credential as admins see it: never a secret, never a hash.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Credential")
+)]
 pub(super) struct ShownCredential<'a> {
+    /// 32 lowercase hexadecimal digits.
     id: String,
+    /// What admins call it.
     name: &'a str,
+    /// A note of the admins; empty if there is none.
     description: &'a str,
+    /// The `id` of an API type in `GET /catalog`.
     api_type: &'a str,
+    /// What the client names itself by, at the token endpoint.
     client_id: &'a str,
+    /// `sandbox` or `production`.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(extend("enum" = credential_core::id::Environment::ALL.map(|it| it.as_str())))
+    )]
     environment: &'a str,
+    /// What it may do, sorted.
     #[serde(skip_serializing_if = "Option::is_none")]
     scopes: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope_counts: Option<ShownCounts>,
+    /// Whether it holds the scope of its API type that stands for all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     full_access: Option<bool>,
+    /// The first that is true of `revoked`, `expired`, `disabled`, `active`.
+    #[cfg_attr(feature = "openapi", schemars(extend("enum" = STATUSES)))]
     status: &'a str,
     created_at: String,
+    /// Who created it, as the host's sign-in names them.
     created_by: &'a str,
+    /// From then on it is refused; `null`: never.
     expires_at: Option<String>,
+    /// Since when it is disabled; `null` while it is not.
     disabled_at: Option<String>,
+    /// When it was revoked, for good; `null` while it is not.
     revoked_at: Option<String>,
     revoked_by: Option<&'a str>,
+    /// When a token was last issued or a call last allowed, at most 10 s late.
     last_used_at: Option<String>,
+    /// Counts the changes, not the use. The `ETag` is made of it.
     version: u64,
+    /// The networks that it may be used from, in canonical CIDR notation; none: from everywhere.
     allowed_networks: Vec<String>,
+    /// The live secrets, and those that have ended within 30 days.
     secrets: Vec<ShownSecret<'a>>,
     // Ways to authenticate that this version does not offer: there are none of a credential.
     jwks_uri: Option<String>,
     keys: [(); 0],
     workloads: [(); 0],
 }
+
+/// The words of `status`, the first that applies first.
+#[cfg(feature = "openapi")]
+const STATUSES: [&str; 4] = [
+    Status::Revoked.as_str(),
+    Status::Expired.as_str(),
+    Status::Disabled.as_str(),
+    Status::Active.as_str(),
+];
 
 impl<'a> ShownCredential<'a> {
     pub(super) fn at(now: Timestamp, credential: &'a Credential) -> Self {
@@ -99,10 +137,19 @@ impl<'a> ShownCredential<'a> {
 
 /// Scopes, counted.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScopeCounts")
+)]
 struct ShownCounts {
+    /// Those that only read.
     read: usize,
+    /// Those that write.
     write: usize,
+    /// Those that reach beyond one resource.
     broad: usize,
+    /// Those without an allowed call in 30 days; `null` where use is not kept.
     unused_30d: Option<usize>,
 }
 
@@ -119,9 +166,16 @@ impl From<ScopeCounts> for ShownCounts {
 
 /// The public facts about a secret that is live, or ended lately.
 #[derive(Serialize)]
-struct ShownSecret<'a> {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Secret")
+)]
+pub(super) struct ShownSecret<'a> {
+    /// Names it, and is no secret.
     selector: &'a str,
     created_at: String,
+    /// When it ends or has ended; `null`: with the credential.
     expires_at: Option<String>,
     last_used_at: Option<String>,
 }
@@ -139,8 +193,14 @@ impl<'a> From<&'a StoredSecret> for ShownSecret<'a> {
 
 /// The answer to a change that checks depend on.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Change")
+)]
 pub(super) struct ShownChange<'a> {
     credential: ShownCredential<'a>,
+    /// From then on no node answers from before the change, whatever breaks.
     effective_everywhere_at: String,
 }
 

@@ -9,7 +9,7 @@ use axum::{
 };
 use credential_core::{
     Credentials,
-    credential::{Credential, CredentialName, Description},
+    credential::{Credential, CredentialName, Description, Networks},
     manage::{Changed, CreateCredential, Field, Page, ScopeChoice, SetScopes, UpdateCredential},
     store::{ListPosition, ListQuery},
 };
@@ -20,7 +20,7 @@ use super::{
     etag::{IfMatch, etag},
     extract::{PathId, SignedIn},
     fields::Fields,
-    json::{BySecret, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
+    json::{BySecret, Form, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
     paging::{self, Cursor, ListPage},
     query::{self, OneWord},
 };
@@ -128,28 +128,44 @@ pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
         name: body.required("name", NAME, NAME_MEANING),
         api_type: body.required(
             "api_type",
-            Text { max_chars: None },
+            Text { form: Form::Any },
             "The `id` of an API type in `GET /catalog`. It cannot be changed later.",
         ),
         scopes: body.optional(
             "scopes",
-            Texts,
+            SCOPES,
             "Scopes of that API type, as `GET /catalog` names them. None if left out.",
         ),
         description: body.optional("description", DESCRIPTION, DESCRIPTION_MEANING),
         expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
-        allowed_networks: body.optional("allowed_networks", Texts, NETWORKS_MEANING),
+        allowed_networks: body.optional("allowed_networks", NETWORKS, NETWORKS_MEANING),
         incomplete: body.incomplete(),
     }
 }
 
 const NAME: Text = Text {
-    max_chars: Some(CredentialName::MAX_CHARS),
+    form: Form::Short(
+        CredentialName::MAX_CHARS,
+        // Something besides spaces; controls at most among the spaces around it.
+        r"^\s*[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?\s*$",
+    ),
 };
 const NAME_MEANING: &str = "What admins call it: at least one character besides spaces around it. Unique, whatever the \
      case, among the tenant's credentials that are not revoked.";
 const DESCRIPTION: Text = Text {
-    max_chars: Some(Description::MAX_CHARS),
+    form: Form::Short(
+        Description::MAX_CHARS,
+        // No controls but white space.
+        r"^[^\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f]*$",
+    ),
+};
+const SCOPES: Texts = Texts {
+    most: None,
+    form: Form::Any,
+};
+const NETWORKS: Texts = Texts {
+    most: Some(Networks::MAX),
+    form: Form::Pattern(r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$"),
 };
 const DESCRIPTION_MEANING: &str = "A note of the admins; line breaks are allowed.";
 const EXPIRY_MEANING: &str = "When it ends, in the future; `null`: never, or after the longest life that `GET /policy` allows.";
@@ -178,7 +194,7 @@ pub(super) fn edit(body: &mut Fields<JsonValue>) -> UpdateCredential {
         name: body.optional("name", NAME, NAME_MEANING),
         description: body.optional("description", DESCRIPTION, DESCRIPTION_MEANING),
         expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
-        allowed_networks: body.optional("allowed_networks", Texts, NETWORKS_MEANING),
+        allowed_networks: body.optional("allowed_networks", NETWORKS, NETWORKS_MEANING),
         api_type: api_type(body),
         incomplete: body.incomplete(),
     }
@@ -202,7 +218,7 @@ pub(super) async fn set_scopes(
 
 /// The body of `PUT /credentials/{id}/scopes`.
 pub(super) fn scopes(body: &mut Fields<JsonValue>) -> SetScopes {
-    let scopes = body.optional("scopes", Texts, "All scopes that it shall hold.");
+    let scopes = body.optional("scopes", SCOPES, "All scopes that it shall hold.");
     let preset = body.optional(
         "preset",
         Word {

@@ -84,8 +84,28 @@ async fn body_or(request: Request, empty: Option<&str>) -> Result<Fields<JsonVal
 /// A text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text {
-    /// The most characters, for the description: the use case judges the text.
-    pub(super) max_chars: Option<usize>,
+    /// What the description says: the use case judges the text.
+    pub(super) form: Form,
+}
+
+/// What every text that the use case accepts has, as a regular expression (ECMA-262), and the most characters.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    Any,
+    Pattern(&'static str),
+    Short(usize, &'static str),
+}
+
+impl Form {
+    fn schema(self) -> serde_json::Value {
+        match self {
+            Self::Any => json!({"type": "string"}),
+            Self::Pattern(pattern) => json!({"type": "string", "pattern": pattern}),
+            Self::Short(most, pattern) => {
+                json!({"type": "string", "maxLength": most, "pattern": pattern})
+            }
+        }
+    }
 }
 
 impl Kind<JsonValue> for Text {
@@ -100,10 +120,7 @@ impl Kind<JsonValue> for Text {
     }
 
     fn schema(self) -> serde_json::Value {
-        match self.max_chars {
-            Some(most) => json!({"type": "string", "maxLength": most}),
-            None => json!({"type": "string"}),
-        }
+        self.form.schema()
     }
 }
 
@@ -129,7 +146,11 @@ impl Kind<JsonValue> for Unchanged {
 
 /// A list of texts. Texts beside values of other types are kept, so that their faults show too.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Texts;
+pub(super) struct Texts {
+    /// What the description says: the use case judges the list.
+    pub(super) most: Option<usize>,
+    pub(super) form: Form,
+}
 
 impl Kind<JsonValue> for Texts {
     type Value = Vec<String>;
@@ -158,13 +179,20 @@ impl Kind<JsonValue> for Texts {
     }
 
     fn schema(self) -> serde_json::Value {
-        json!({"type": "array", "items": {"type": "string"}})
+        let mut schema = json!({"type": "array", "items": self.form.schema()});
+        if let Some(most) = self.most {
+            schema["maxItems"] = most.into();
+        }
+        schema
     }
 }
 
-/// A time, or null.
+/// A time in the future, or null.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeOrNull;
+
+/// The years since this was written: no earlier one is in the future.
+const LATER_YEARS: &str = "^(202[6-9]|20[3-9][0-9]|2[1-9][0-9]{2}|[3-9][0-9]{3})-";
 
 impl Kind<JsonValue> for TimeOrNull {
     type Value = Option<Timestamp>;
@@ -191,7 +219,7 @@ impl Kind<JsonValue> for TimeOrNull {
     }
 
     fn schema(self) -> serde_json::Value {
-        json!({"type": ["string", "null"], "format": "date-time"})
+        json!({"type": ["string", "null"], "format": "date-time", "pattern": LATER_YEARS})
     }
 }
 
@@ -400,7 +428,11 @@ mod tests {
         faults(fields, |fields| fields.optional(name, kind, ""))
     }
 
-    const TEXT: Text = Text { max_chars: None };
+    const TEXT: Text = Text { form: Form::Any };
+    const TEXTS: Texts = Texts {
+        most: None,
+        form: Form::Any,
+    };
 
     #[test]
     fn what_is_not_json_is_malformed() {
@@ -456,7 +488,7 @@ mod tests {
             "[[\"x\"]]",
             "[{\"a\":\"x\"}]",
         ] {
-            let (_, found) = one(&format!("{{\"scopes\":{value}}}"), "scopes", Texts);
+            let (_, found) = one(&format!("{{\"scopes\":{value}}}"), "scopes", TEXTS);
             assert_eq!(found, wrong_type("scopes"), "{value}");
         }
         for (value, code) in [("1", "wrong_type"), ("\"tomorrow\"", "invalid_timestamp")] {
@@ -486,7 +518,7 @@ mod tests {
         let ((), found) = faults(fields, |fields| {
             let name = fields.optional("name", TEXT, "");
             assert_eq!(name, Field::Value("\0x".to_owned()));
-            let scopes = fields.optional("scopes", Texts, "");
+            let scopes = fields.optional("scopes", TEXTS, "");
             assert_eq!(scopes, Field::Value(vec!["a".to_owned()]));
             let expires_at = fields.optional("expires_at", TimeOrNull, "");
             assert_eq!(expires_at, Field::Value(None));

@@ -29,8 +29,14 @@ const LARGEST_LIMIT: u16 = MAX_PAGE as u16;
 
 /// One page of a list.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "{T}Page")
+)]
 pub(super) struct ListPage<T> {
     pub(super) items: Vec<T>,
+    /// The `cursor` of the next page; `null`: this was the last.
     pub(super) next_cursor: Option<String>,
 }
 
@@ -73,12 +79,15 @@ impl<C: Cursor> Kind<String> for Position<C> {
     }
 
     fn schema(self) -> Value {
-        json!({"type": "string"})
+        json!({"type": "string", "pattern": C::PATTERN})
     }
 }
 
 /// A position after which a page can begin.
 pub(super) trait Cursor: Sized {
+    /// What each text is like, as a regular expression.
+    const PATTERN: &str;
+
     fn to_text(&self) -> String;
     /// `None` for everything that [`to_text`](Self::to_text) did not write.
     fn from_text(text: &str) -> Option<Self>;
@@ -86,6 +95,8 @@ pub(super) trait Cursor: Sized {
 
 /// Microseconds since 1970 (8 bytes), credential id (16 bytes).
 impl Cursor for ListPosition {
+    const PATTERN: &str = "^[A-Za-z0-9_-]{32}$";
+
     fn to_text(&self) -> String {
         let mut bytes = [0; 24];
         let (at, id) = bytes.split_at_mut(8);
@@ -108,6 +119,9 @@ impl Cursor for ListPosition {
 
 /// The number of an audit row (8 bytes); positive, and small enough for every store.
 impl Cursor for u64 {
+    // Below 2^63, and the last character has four bits.
+    const PATTERN: &str = "^[A-Za-f][A-Za-z0-9_-]{9}[AEIMQUYcgkosw048]$";
+
     fn to_text(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.to_be_bytes())
     }

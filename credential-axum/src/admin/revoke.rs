@@ -13,7 +13,7 @@ use super::{
     etag::IfMatch,
     extract::{PathId, SignedIn},
     fields::Fields,
-    json::{JsonBody, JsonValue, Text},
+    json::{Form, JsonBody, JsonValue, Text},
 };
 use crate::problem::Problem;
 
@@ -50,7 +50,7 @@ pub(super) fn confirmation(body: &mut Fields<JsonValue>) -> RevokeAll {
     RevokeAll {
         confirm: body.required(
             "confirm",
-            Text { max_chars: None },
+            Text { form: Form::Pattern("^(0|[1-9][0-9]*)$") },
             "The number of the tenant's credentials that are not revoked, in digits: what the admin has seen \
              and agrees to end.",
         ),
@@ -58,8 +58,12 @@ pub(super) fn confirmation(body: &mut Fields<JsonValue>) -> RevokeAll {
     }
 }
 
+/// All credentials of the tenant have ended.
 #[derive(Serialize)]
-struct AllRevoked {
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub(super) struct AllRevoked {
+    /// How many were.
     revoked: usize,
+    /// As in every change.
     effective_everywhere_at: String,
 }

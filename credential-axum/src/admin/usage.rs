@@ -78,9 +78,16 @@ pub(super) async fn preview(
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Usage")
+)]
 pub(super) struct ShownUsage {
     last_used_at: Option<String>,
+    /// Days without a call are left out.
     days: Vec<ShownDay>,
+    /// Each scope that a call needed, also under full access.
     scopes: Vec<ShownScope>,
 }
 
@@ -95,9 +102,17 @@ impl From<UsageReport> for ShownUsage {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "UsedDay")
+)]
 struct ShownDay {
+    /// In UTC.
     date: String,
+    /// Calls that the guard let through.
     allowed: u64,
+    /// Calls that it refused for a missing scope or a foreign address.
     denied: u64,
 }
 
@@ -112,6 +127,11 @@ impl From<DayUse> for ShownDay {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "UsedScope")
+)]
 struct ShownScope {
     scope: String,
     allowed: u64,
@@ -131,19 +151,32 @@ impl From<UsedScope> for ShownScope {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub(super) struct Refusals {
     items: Vec<ShownRefusal>,
 }
 
 /// Equal refusals within a minute.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Refusal")
+)]
 struct ShownRefusal {
+    /// The first of them.
     at: String,
+    /// The last of them.
     last_at: String,
+    /// How many.
     count: u64,
+    /// Why: `scope_missing`, `address_not_allowed`, `expired`, `wrong_secret` and others.
     reason: String,
+    /// `null` unless a scope was missing.
     needed_scope: Option<String>,
+    /// `null` if it was no call of an API.
     method: Option<String>,
+    /// `null` if nobody knows.
     address: Option<String>,
 }
 
@@ -162,9 +195,17 @@ impl From<RefusalCount> for ShownRefusal {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ScopePreview")
+)]
 pub(super) struct Preview {
+    /// Scopes that the credential would get.
     added: Vec<String>,
+    /// Scopes that it would lose.
     removed: Vec<ShownRemoved>,
+    /// Scopes that it holds now, without an allowed call in 30 days.
     unused_30d: Vec<String>,
 }
 
@@ -183,8 +224,14 @@ impl From<ScopePreview> for Preview {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "RemovedScope")
+)]
 struct ShownRemoved {
     scope: String,
+    /// Allowed calls that needed it, in 30 days.
     requests_30d: u64,
     last_used_at: Option<String>,
 }

@@ -20,10 +20,17 @@ pub(super) fn seconds(at: Timestamp) -> i64 {
 
 /// RFC 6749 §5.1.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Token")
+)]
 pub(super) struct TokenAnswer<'a> {
     pub(super) access_token: &'a str,
     pub(super) token_type: &'static str,
+    /// In seconds.
     pub(super) expires_in: u64,
+    /// What the token may do now. Without `scope` in the request it follows the credential.
     pub(super) scope: &'a str,
     /// RFC 7591 §3.2.1: when the client's secret ends, in seconds since the Unix epoch. Only if that is near.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,6 +40,11 @@ pub(super) struct TokenAnswer<'a> {
 /// RFC 7662 §2.2, of an active token; `tenant` and `api_type` are ours. Times are in seconds
 /// since the Unix epoch.
 #[derive(Serialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "ActiveToken")
+)]
 pub(super) struct ActiveToken<'a> {
     pub(super) active: bool,
     pub(super) scope: &'a str,
@@ -52,6 +64,7 @@ pub(super) const INACTIVE: &str = r#"{"active":false}"#;
 
 /// RFC 8414 §2. What would be empty is left out (§3.2).
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub(super) struct ServerMetadata<'a> {
     pub(super) issuer: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +90,7 @@ pub(super) struct ServerMetadata<'a> {
 
 /// RFC 9728 §2. What would be empty is left out (§3.2).
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub(super) struct ResourceMetadata<'a> {
     pub(super) resource: &'a str,
     pub(super) authorization_servers: &'a [&'a str],
@@ -90,6 +104,7 @@ pub(super) struct ResourceMetadata<'a> {
 
 /// SMART App Launch 2.2, `.well-known/smart-configuration`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub(super) struct SmartConfiguration<'a> {
     pub(super) token_endpoint: &'a str,
     pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],

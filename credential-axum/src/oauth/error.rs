@@ -11,9 +11,17 @@ use serde::Serialize;
 
 use super::answer::no_store_json;
 
+/// Why an OAuth request was refused (RFC 6749 §5.2).
 #[derive(Serialize)]
-struct ErrorAnswer<'a> {
+#[cfg_attr(
+    feature = "openapi",
+    derive(schemars::JsonSchema),
+    schemars(rename = "OAuthError")
+)]
+pub(super) struct ErrorAnswer<'a> {
+    /// For programs.
     error: &'a str,
+    /// For people.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_description: Option<&'a str>,
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
 
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "shared by several test files")]
 mod common;
 
 mod edits;

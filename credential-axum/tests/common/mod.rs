@@ -52,6 +52,7 @@ impl SignIn for HeaderSignIn {
 
 /// A host with the admin API nested at [`BASE`].
 pub struct Host {
+    pub credentials: Credentials,
     pub clock: ManualClock,
     pub store: ProbeStore<MemoryStore>,
     pub router: Router,
@@ -82,6 +83,7 @@ impl Host {
         let credentials = settings(builder).build().unwrap();
         let router = Router::new().nest(BASE, admin_router(&credentials, HeaderSignIn));
         Self {
+            credentials,
             clock,
             store,
             router,

@@ -35,6 +35,9 @@ pub enum Command {
     Migrate,
     /// Make every node drop its caches, after rows in PostgreSQL were restored or changed by hand.
     Invalidate,
+    /// Print the OpenAPI 3.1 document of the admin API and the OAuth endpoints, with the other options as
+    /// when serving.
+    Openapi,
     /// The audit trail.
     Audit {
         #[command(subcommand)]
