@@ -100,7 +100,7 @@ enum Reads {
 }
 
 impl AdminRoute {
-    /// A JSON Schema (draft 2020-12, as `OpenAPI` 3.1 has it) of the body that the route reads; `None` if
+    /// A JSON Schema (draft 2020-12, as OpenAPI 3.1 has it) of the body that the route reads; `None` if
     /// it reads none.
     #[must_use]
     pub fn body_schema(&self) -> Option<Value> {

@@ -1,4 +1,4 @@
-//! The `OpenAPI` 3.1 document of the admin API and the OAuth endpoints.
+//! The OpenAPI 3.1 document of the admin API and the OAuth endpoints.
 //!
 //! Bodies and parameters are described by the functions that read them, answers by the types that are
 //! serialized, refusals by the values that are sent. What is left to say of each operation is in

@@ -3,8 +3,6 @@
 //! Times are RFC 3339 in UTC. An absent value is `null`, not left out.
 
 use axum::body::Bytes;
-#[cfg(feature = "openapi")]
-use credential_core::credential::Status;
 use credential_core::{
     ScopeCatalog,
     clock::Timestamp,
@@ -12,6 +10,8 @@ use credential_core::{
     manage::{Changed, Created, Rotated, ScopeCounts, Summary},
     secret::ClientSecret,
 };
+#[cfg(feature = "openapi")]
+use credential_core::{credential::Status, id::Environment};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -36,7 +36,7 @@ pub(super) struct ShownCredential<'a> {
     /// `sandbox` or `production`.
     #[cfg_attr(
         feature = "openapi",
-        schemars(extend("enum" = credential_core::id::Environment::ALL.map(|it| it.as_str())))
+        schemars(extend("enum" = Environment::ALL.map(Environment::as_str)))
     )]
     environment: &'a str,
     /// What it may do, sorted.

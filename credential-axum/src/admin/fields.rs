@@ -26,7 +26,7 @@ pub(super) trait Kind<V> {
     /// The value, and its faults: a code and a message each, which never repeat the value.
     fn read(self, sent: V, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<Self::Value>;
 
-    /// A JSON Schema (draft 2020-12, as `OpenAPI` 3.1 has it).
+    /// A JSON Schema (draft 2020-12, as OpenAPI 3.1 has it).
     fn schema(self) -> Value;
 }
 

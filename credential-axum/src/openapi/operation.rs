@@ -149,7 +149,7 @@ pub(super) fn body(schema: Value) -> Value {
     let needed = |way: &Value| way["required"].as_array().cloned().unwrap_or_default();
     let one_of: BTreeSet<String> = ways
         .iter()
-        .flat_map(|way| needed(way))
+        .flat_map(needed)
         .filter_map(|name| name.as_str().map(str::to_owned))
         .collect();
     let way = |way: &Value| {
