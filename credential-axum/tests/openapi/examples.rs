@@ -98,6 +98,7 @@ fn text(value: &Value, pointer: &str) -> String {
 }
 
 /// The life of a credential, from its first secret to its end.
+#[expect(clippy::too_many_lines, reason = "a list")]
 async fn life() -> Map<String, Value> {
     let mut asked = Asked::new();
     let new = json!({

@@ -72,7 +72,6 @@ fn with_body(request: Ask, body: Option<&Value>) -> Request<axum::body::Body> {
 }
 
 /// The code of each refusal that a set of odd requests to one route gets, with its status.
-#[expect(clippy::too_many_lines, reason = "a list")]
 async fn provoked(route: &AdminRoute) -> BTreeSet<(String, String)> {
     let mut seen = BTreeSet::new();
     let mut note = |answer: crate::common::Answer| {
