@@ -83,6 +83,7 @@ actions! {
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Subject {
     /// One credential.
     Credential(CredentialId),
@@ -276,6 +277,7 @@ pub struct AuditHead {
 
 /// One row of a tenant's audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AuditEvent {
     /// How the row is framed for its hash: the first byte of what that covers.
     pub format: u8,

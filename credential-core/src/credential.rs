@@ -24,6 +24,7 @@ pub const ENDED_SECRETS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600)
 
 /// The stored record behind an API key, in three parts by how they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Credential {
     /// Never changes.
     pub identity: Identity,
@@ -39,6 +40,7 @@ pub struct Credential {
 
 /// Which credential it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Identity {
     /// The admin API's name for it.
     pub id: CredentialId,
@@ -58,6 +60,7 @@ pub struct Identity {
 
 /// What admins decide about a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// What admins call it; unique among the tenant's credentials that are not revoked.
     pub name: CredentialName,
@@ -80,6 +83,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The proofs that the client has, live or ended.
+    pub fn proofs(&self) -> impl Iterator<Item = ProofId> {
+        self.secrets.iter().map(|secret| secret.selector)
+    }
+
     /// Whether admins decided the same. The hash and the last use of a secret are the store's.
     pub(crate) fn decides_as(&self, other: &Self) -> bool {
         let Self {
@@ -106,6 +114,7 @@ impl Settings {
 
 /// What was seen of a credential.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Observed {
     /// Tokens issued up to then are refused (RFC 7009 in bulk); `None`: none are.
     pub tokens_valid_from: Option<Timestamp>,
@@ -183,6 +192,7 @@ impl Status {
 
 /// When and by whom a credential was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Revocation {
     /// The first revocation's time.
     pub at: Timestamp,
@@ -192,6 +202,7 @@ pub struct Revocation {
 
 /// What is kept of a client secret: enough to check one, not to make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StoredSecret {
     /// The public part that finds it.
     pub selector: ProofId,
@@ -241,6 +252,7 @@ impl StoredSecret {
 
 /// A token that was revoked before it expired (RFC 7009).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RevokedToken {
     /// The token's own id.
     pub id: TokenId,
@@ -252,6 +264,7 @@ pub struct RevokedToken {
 
 /// Everything about a credential that a check may depend on, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CredentialState {
     /// The record.
     pub credential: Credential,

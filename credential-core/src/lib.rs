@@ -47,6 +47,8 @@ mod refusal_delay;
 mod refusal_log;
 mod running;
 pub mod secret;
+#[cfg(feature = "serde")]
+mod serde_forms;
 pub mod store;
 mod store_work;
 mod tenant_share;

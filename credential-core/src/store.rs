@@ -9,6 +9,7 @@
 //!
 //! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
 
+mod apply;
 mod change_log;
 mod error;
 mod stores;
@@ -126,7 +127,8 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         limit: u32,
     ) -> Result<(), StoreError>;
 
-    /// The credential, if `tenant` owns it. Another tenant gets `None`.
+    /// The credential, if `tenant` owns it. Another tenant gets `None`. A part of [`state`](Self::state),
+    /// unless the store has a cheaper way.
     ///
     /// # Errors
     /// `Backend` only.
@@ -134,7 +136,10 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         &self,
         tenant: &TenantId,
         id: CredentialId,
-    ) -> Result<Option<Credential>, StoreError>;
+    ) -> Result<Option<Credential>, StoreError> {
+        let credential = self.state(id).await?.value.map(|it| it.credential);
+        Ok(credential.filter(|it| it.identity.tenant == *tenant))
+    }
 
     /// The tenant's credentials, newest first: by `created_at`, then id, both descending.
     ///

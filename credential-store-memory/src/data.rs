@@ -12,9 +12,8 @@ use std::{
 use credential_core::{
     audit::{AuditEvent, Event},
     clock::Timestamp,
-    credential::{Credential, CredentialState, RevokedToken, StoredSecret},
+    credential::{Credential, CredentialState},
     id::{CredentialId, ProofId, TenantId},
-    secret::keyring::KeyName,
     store::{AsOf, ChangeId, KeyCheck, ListPosition, LoggedChange, Mark, NodeId, StoreError},
 };
 
@@ -23,7 +22,7 @@ use crate::usage::UsageData;
 #[derive(Clone)]
 pub(crate) struct Data {
     /// Boxed, so that the table's free places, up to half of it, cost little.
-    pub(crate) credentials: HashMap<CredentialId, Box<Row>>,
+    pub(crate) credentials: HashMap<CredentialId, Box<CredentialState>>,
     pub(crate) owner_of_proof: HashMap<ProofId, CredentialId>,
     pub(crate) tenants: HashMap<TenantId, Tenant>,
     /// The latest change.
@@ -34,12 +33,6 @@ pub(crate) struct Data {
     /// In the order of their first use.
     pub(crate) keys: Vec<KeyCheck>,
     pub(crate) usage: UsageData,
-}
-
-#[derive(Clone)]
-pub(crate) struct Row {
-    pub(crate) credential: Credential,
-    pub(crate) revoked_tokens: Vec<RevokedToken>,
 }
 
 #[derive(Clone, Default)]
@@ -100,13 +93,12 @@ impl Data {
     }
 
     /// A proof belongs to one credential for ever.
-    pub(crate) fn check_proofs(
-        &self,
-        id: CredentialId,
-        secrets: &[StoredSecret],
-    ) -> Result<(), StoreError> {
-        let owner = |secret: &StoredSecret| self.owner_of_proof.get(&secret.selector);
-        if secrets.iter().filter_map(owner).all(|owner| *owner == id) {
+    pub(crate) fn check_proofs(&self, credential: &Credential) -> Result<(), StoreError> {
+        let mut owners = credential
+            .settings
+            .proofs()
+            .filter_map(|proof| self.owner_of_proof.get(&proof));
+        if owners.all(|owner| *owner == credential.identity.id) {
             Ok(())
         } else {
             Err(StoreError::Backend {
@@ -115,45 +107,29 @@ impl Data {
         }
     }
 
-    pub(crate) fn owned(
-        &mut self,
-        tenant: &TenantId,
-        id: CredentialId,
-    ) -> Result<&mut Row, StoreError> {
-        self.credentials
-            .get_mut(&id)
-            .map(|row| &mut **row)
-            .filter(|row| row.credential.identity.tenant == *tenant)
-            .ok_or(StoreError::NotFound)
+    pub(crate) fn find(&mut self, id: CredentialId) -> Result<&mut CredentialState, StoreError> {
+        let row = self.credentials.get_mut(&id);
+        row.map(|row| &mut **row).ok_or(StoreError::NotFound)
     }
 
-    pub(crate) fn append(&mut self, event: Event) {
-        let tenant = self.tenants.entry(event.tenant().clone()).or_default();
-        let head = tenant.audit.last().map(AuditEvent::head);
-        tenant.audit.push(event.seal(head.as_ref()));
+    /// The tenant of a credential.
+    pub(crate) fn tenant(&mut self, of: &Credential) -> &mut Tenant {
+        self.tenants.entry(of.identity.tenant.clone()).or_default()
+    }
+
+    pub(crate) fn append(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            let tenant = self.tenants.entry(event.tenant().clone()).or_default();
+            let head = tenant.audit.last().map(AuditEvent::head);
+            tenant.audit.push(event.seal(head.as_ref()));
+        }
     }
 
     pub(crate) fn state(&self, id: Option<CredentialId>) -> AsOf<Option<CredentialState>> {
         let row = id.and_then(|id| self.credentials.get(&id));
         AsOf {
-            value: row.map(|row| CredentialState {
-                credential: row.credential.clone(),
-                revoked_tokens: row.revoked_tokens.clone(),
-            }),
+            value: row.map(|row| (**row).clone()),
             upto: self.latest,
-        }
-    }
-
-    pub(crate) fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        let differs = |key: &&KeyCheck| {
-            let mut kept = self.keys.iter();
-            kept.any(|kept| kept.name == key.name && kept.value != key.value)
-        };
-        match keys.iter().find(differs) {
-            Some(key) => Err(StoreError::KeyMismatch {
-                name: key.name.clone(),
-            }),
-            None => Ok(self.keys.iter().map(|key| key.name.clone()).collect()),
         }
     }
 

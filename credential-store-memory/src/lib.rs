@@ -6,7 +6,6 @@ mod history;
 mod usage;
 
 use std::{
-    collections::HashSet,
     fmt,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,19 +15,18 @@ use std::{
 use async_trait::async_trait;
 use credential_core::{
     clock::{Clock, SystemClock},
-    credential::{Credential, CredentialName, CredentialState, Revocation},
+    credential::{Credential, CredentialName, CredentialState},
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
         Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, MAX_CHANGES, NODE_ALIVE_FOR,
-        NewCredential, REVOKED_TOKENS_KEPT_FOR, ReplaceHash, Revoke, RevokeAll, RevokeToken,
-        StoreError, Stores,
+        NewCredential, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, Stores,
     },
 };
 use tokio::sync::Notify;
 
-use crate::data::{Data, Node, Row, Tenant, fresh_mark};
+use crate::data::{Data, Node, Tenant, fresh_mark};
 
 /// Credentials in memory. Clones share them.
 #[derive(Clone)]
@@ -143,24 +141,21 @@ impl CredentialStore for MemoryStore {
         } = new;
         let mut data = self.data();
         let id = credential.identity.id;
-        data.check_proofs(id, &credential.settings.secrets)?;
-        let tenant = data
-            .tenants
-            .entry(credential.identity.tenant.clone())
-            .or_default();
+        data.check_proofs(&credential)?;
+        let tenant = data.tenant(&credential);
         let key = credential.settings.name.comparison_key();
         tenant.has_room_for(&key, limit)?;
         tenant.names.insert(key, id);
         tenant.positions.insert(ListPosition::of(&credential), id);
-        for secret in &credential.settings.secrets {
-            data.owner_of_proof.insert(secret.selector, id);
+        for proof in credential.settings.proofs() {
+            data.owner_of_proof.insert(proof, id);
         }
-        let row = Row {
+        let row = CredentialState {
             credential,
             revoked_tokens: Vec::new(),
         };
         data.credentials.insert(id, Box::new(row));
-        data.append(event);
+        data.append([event]);
         Ok(self.commit(data, (), Change::Credential(id)))
     }
 
@@ -174,18 +169,6 @@ impl CredentialStore for MemoryStore {
         let nobody = Tenant::default();
         let tenant = data.tenants.get(tenant).unwrap_or(&nobody);
         tenant.has_room_for(&name.comparison_key(), limit)
-    }
-
-    async fn get(
-        &self,
-        tenant: &TenantId,
-        id: CredentialId,
-    ) -> Result<Option<Credential>, StoreError> {
-        Ok(self
-            .data()
-            .owned(tenant, id)
-            .ok()
-            .map(|row| row.credential.clone()))
     }
 
     async fn list(
@@ -212,106 +195,64 @@ impl CredentialStore for MemoryStore {
 
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
         let mut data = self.data();
-        let before = data.owned(&edit.tenant, edit.id)?.credential.clone();
-        if before.revoked.is_some() {
-            return Err(StoreError::Revoked);
-        }
-        if before.version != edit.expected_version {
-            return Err(StoreError::StaleVersion);
-        }
-        let (old, new) = (
-            before.settings.name.comparison_key(),
-            edit.settings.name.comparison_key(),
-        );
-        data.check_proofs(edit.id, &edit.settings.secrets)?;
-        let mut settings = edit.settings;
-        for secret in &mut settings.secrets {
-            if let Some(kept) = before.secret(&secret.selector) {
-                secret.hash = kept.hash.clone();
-                secret.last_used_at = kept.last_used_at;
-            }
-        }
-        let proofs = before.settings.secrets.iter().map(|secret| secret.selector);
-        let proofs: Vec<ProofId> = proofs.collect();
-        let tenant = data.tenants.entry(edit.tenant.clone()).or_default();
-        if tenant
-            .names
-            .get(&new)
-            .is_some_and(|owner| *owner != edit.id)
-        {
+        let id = edit.id;
+        let before = data.find(id)?.credential.clone();
+        let mut after = before.clone();
+        let events = edit.apply_to(&mut after)?;
+        data.check_proofs(&after)?;
+        let tenant = data.tenant(&after);
+        let key = after.settings.name.comparison_key();
+        if tenant.names.get(&key).is_some_and(|owner| *owner != id) {
             return Err(StoreError::NameTaken);
         }
-        tenant.names.remove(&old);
-        tenant.names.insert(new, edit.id);
-        for proof in proofs {
+        tenant.names.remove(&before.settings.name.comparison_key());
+        tenant.names.insert(key, id);
+        for proof in before.settings.proofs() {
             data.owner_of_proof.remove(&proof);
         }
-        for secret in &settings.secrets {
-            data.owner_of_proof.insert(secret.selector, edit.id);
+        for proof in after.settings.proofs() {
+            data.owner_of_proof.insert(proof, id);
         }
-        let credential = &mut data.owned(&edit.tenant, edit.id)?.credential;
-        credential.version += 1;
-        credential.settings = settings;
-        let after = credential.clone();
-        for event in edit.events {
-            data.append(event);
-        }
-        Ok(self.commit(data, after, Change::Credential(edit.id)))
+        data.find(id)?.credential = after.clone();
+        data.append(events);
+        Ok(self.commit(data, after, Change::Credential(id)))
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
         let mut data = self.data();
-        let latest = data.latest;
-        let credential = &mut data.owned(&revoke.tenant, revoke.id)?.credential;
-        if credential.revoked.is_some() {
-            return Ok(Committed {
-                value: credential.clone(),
-                change: latest,
-            });
-        }
-        if revoke
-            .expected_version
-            .is_some_and(|expected| expected != credential.version)
-        {
-            return Err(StoreError::StaleVersion);
-        }
-        credential.version += 1;
-        credential.revoked = Some(Revocation {
-            at: revoke.at,
-            by: revoke.by,
-        });
-        let after = credential.clone();
-        if let Some(tenant) = data.tenants.get_mut(&revoke.tenant) {
-            tenant.names.remove(&after.settings.name.comparison_key());
-        }
-        data.append(revoke.event);
-        Ok(self.commit(data, after, Change::Credential(revoke.id)))
+        let (id, change) = (revoke.id, data.latest);
+        let credential = &mut data.find(id)?.credential;
+        let event = revoke.apply_to(credential)?;
+        let value = credential.clone();
+        let Some(event) = event else {
+            return Ok(Committed { value, change });
+        };
+        let key = value.settings.name.comparison_key();
+        data.tenant(&value).names.remove(&key);
+        data.append([event]);
+        Ok(self.commit(data, value, Change::Credential(id)))
     }
 
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
         let mut data = self.data();
-        let live = data.tenants.get(&revoke.tenant).map(Tenant::live);
-        let named: HashSet<CredentialId> = revoke.events.iter().map(|(id, _)| *id).collect();
-        if live.unwrap_or_default() != named {
-            return Err(StoreError::StaleVersion);
-        }
-        if named.is_empty() {
+        let id = revoke.tenant.clone();
+        let live = data.tenants.get(&id).map(Tenant::live);
+        let live = live.unwrap_or_default().into_iter();
+        let found = live.map(|id| Ok(data.find(id)?.credential.clone()));
+        let mut live = found.collect::<Result<Vec<_>, StoreError>>()?;
+        let events = revoke.apply_to(&mut live)?;
+        if events.is_empty() {
             let change = data.latest;
             return Ok(Committed { value: (), change });
         }
-        for (id, event) in revoke.events {
-            let credential = &mut data.owned(&revoke.tenant, id)?.credential;
-            credential.version += 1;
-            credential.revoked = Some(Revocation {
-                at: revoke.at,
-                by: revoke.by.clone(),
-            });
-            data.append(event);
+        for credential in &live {
+            data.tenant(credential).names.clear();
+            data.find(credential.identity.id)?
+                .credential
+                .clone_from(credential);
         }
-        if let Some(tenant) = data.tenants.get_mut(&revoke.tenant) {
-            tenant.names.clear();
-        }
-        Ok(self.commit(data, (), Change::Tenant(revoke.tenant)))
+        data.append(events);
+        Ok(self.commit(data, (), Change::Tenant(id)))
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -328,13 +269,8 @@ impl CredentialStore for MemoryStore {
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
-        let mut data = self.data();
-        if let Some(row) = data.credentials.get_mut(&change.id) {
-            for secret in &mut row.credential.settings.secrets {
-                if secret.selector == change.selector && secret.hash == change.old {
-                    secret.hash = change.new.clone();
-                }
-            }
+        if let Ok(row) = self.data().find(change.id) {
+            change.apply_to(&mut row.credential);
         }
         Ok(())
     }
@@ -342,25 +278,9 @@ impl CredentialStore for MemoryStore {
     async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
         let now = self.shared.clock.now();
         let mut data = self.data();
-        let latest = data.latest;
-        let row = data
-            .credentials
-            .get_mut(&revoke.credential_id)
-            .ok_or(StoreError::NotFound)?;
-        let tokens = &mut row.revoked_tokens;
-        if tokens.iter().any(|token| token.id == revoke.token.id) {
-            return Ok(Committed {
-                value: (),
-                change: latest,
-            });
-        }
-        let forgotten = now.saturating_sub(REVOKED_TOKENS_KEPT_FOR);
-        tokens.retain(|token| token.expires_at > forgotten);
-        tokens.push(revoke.token);
-        if tokens.len() > revoke.limit {
-            let latest = tokens.drain(..).map(|token| token.issued_at).max();
-            let from = &mut row.credential.observed.tokens_valid_from;
-            *from = (*from).max(latest).max(Some(now));
+        let change = data.latest;
+        if !revoke.apply_to(data.find(revoke.credential_id)?, now) {
+            return Ok(Committed { value: (), change });
         }
         Ok(self.commit(data, (), Change::Credential(revoke.credential_id)))
     }
@@ -408,17 +328,15 @@ impl CredentialStore for MemoryStore {
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        self.data().check_keys(keys)
+        KeyCheck::compare(keys, &self.data().keys)
     }
 
     async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
         let mut data = self.data();
-        let names = data.check_keys(std::slice::from_ref(key))?;
-        if names.contains(&key.name) {
-            return Ok(names);
+        if data.keys.iter().all(|kept| kept.name != key.name) {
+            data.keys.push(key.clone());
         }
-        data.keys.push(key.clone());
-        data.check_keys(&[])
+        KeyCheck::compare(std::slice::from_ref(key), &data.keys)
     }
 }
 

@@ -7,7 +7,7 @@ use credential_core::{
     clock::{Day, Timestamp},
     id::{ClientId, CredentialId, TenantId},
     store::{
-        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, NodeId, REFUSALS_KEPT,
+        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, NodeId, REFUSALS_KEPT,
         REFUSALS_KEPT_FOR, RefusalCount, RefusalNote, RefusedClient, ScopeUse, StoreError, Usage,
         UsageBatch, UsageStore,
     },
@@ -68,20 +68,6 @@ impl UsageData {
 }
 
 impl Data {
-    fn note_use(&mut self, used: &LastUse) {
-        let Some(row) = self.credentials.get_mut(&used.credential_id) else {
-            return;
-        };
-        let at = Some(used.at);
-        let observed = &mut row.credential.observed;
-        observed.last_used_at = observed.last_used_at.max(at);
-        for secret in &mut row.credential.settings.secrets {
-            if secret.selector == used.proof {
-                secret.last_used_at = secret.last_used_at.max(at);
-            }
-        }
-    }
-
     /// The credentials of the claimed clients. Found by looking at each credential once: client ids are looked
     /// up here only, and an index of them would cost every credential its share of memory.
     fn claimed(&self, notes: &[RefusalNote]) -> HashMap<ClientId, CredentialId> {
@@ -108,7 +94,9 @@ impl Data {
             return;
         }
         for used in &batch.uses {
-            self.note_use(used);
+            if let Ok(row) = self.find(used.credential_id) {
+                used.apply_to(&mut row.credential);
+            }
         }
         for count in &batch.calls {
             if self.credentials.contains_key(&count.credential_id) {
@@ -179,25 +167,6 @@ impl UsageStore for MemoryStore {
             days: days.collect(),
             scopes: scopes.collect(),
         })
-    }
-
-    async fn used_scopes(
-        &self,
-        tenant: &TenantId,
-        ids: &[CredentialId],
-        since: Day,
-    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
-        let data = self.data();
-        let mut used = BTreeSet::new();
-        for id in ids {
-            let calls = data.usage_of(tenant, *id).map(|it| &it.calls);
-            for ((day, scopes), calls) in calls.into_iter().flatten() {
-                if *day >= since && calls.last_used_at.is_some() {
-                    used.insert((*id, scopes.clone()));
-                }
-            }
-        }
-        Ok(used.into_iter().collect())
     }
 
     async fn refusals(

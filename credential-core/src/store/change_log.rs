@@ -49,6 +49,7 @@ pub struct Mark(pub [u8; 16]);
 
 /// What changed, as far as checks are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Change {
     /// One credential, its secrets or its revoked tokens.
     Credential(CredentialId),

@@ -55,7 +55,8 @@ pub trait UsageStore: Debug + Send + Sync + 'static {
     ) -> Result<Usage, StoreError>;
 
     /// Of each of those credentials that the tenant has: every [`CallCount::scopes`] of that day or later that has a
-    /// [`CallCount::last_used_at`], once.
+    /// [`CallCount::last_used_at`], once. Unless the store has a way to ask for many at once: those of
+    /// [`usage`](Self::usage) that were last used on that day or later.
     ///
     /// # Errors
     /// `Backend` only.
@@ -64,7 +65,15 @@ pub trait UsageStore: Debug + Send + Sync + 'static {
         tenant: &TenantId,
         ids: &[CredentialId],
         since: Day,
-    ) -> Result<Vec<(CredentialId, String)>, StoreError>;
+    ) -> Result<Vec<(CredentialId, String)>, StoreError> {
+        let mut used = Vec::new();
+        for id in ids {
+            let mut scopes = self.usage(tenant, *id, since).await?.scopes;
+            scopes.retain(|it| it.last_used_at >= Some(since.begins()));
+            used.extend(scopes.into_iter().map(|it| (*id, it.scopes)));
+        }
+        Ok(used)
+    }
 
     /// The newest refusals of a credential that began after `since`, newest first: by `at`, at most `limit`. None for a
     /// credential that the tenant does not have.
@@ -175,6 +184,7 @@ pub struct LastUse {
 
 /// Calls of one credential on one day that needed the same scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CallCount {
     /// The credential.
     pub credential_id: CredentialId,
@@ -200,6 +210,7 @@ impl CallCount {
 
 /// Refusals of one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RefusalNote {
     /// Who was refused.
     pub client: RefusedClient,
@@ -209,6 +220,7 @@ pub struct RefusalNote {
 
 /// Who was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RefusedClient {
     /// It had a token or secret of that credential.
     Proven(CredentialId),
@@ -218,6 +230,7 @@ pub enum RefusedClient {
 
 /// Equal refusals.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RefusalCount {
     /// Why: a word of [`RefusalReason`](crate::usage::RefusalReason), or of another version's.
     pub reason: Cow<'static, str>,
@@ -269,6 +282,7 @@ pub struct Usage {
 
 /// The calls of one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DayUse {
     /// Which day.
     pub day: Day,
@@ -280,6 +294,7 @@ pub struct DayUse {
 
 /// The calls that needed the same scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScopeUse {
     /// As [`CallCount::scopes`].
     pub scopes: String,
