@@ -10,8 +10,9 @@ use crate::{
     catalog::ApiTypeId,
     clock::{Day, Timestamp},
     credential::{CredentialName, Description, Networks},
-    id::{ActorId, ClientId, CredentialId, Environment, ProofId, TenantId},
+    id::{ActorId, ClientId, CredentialId, Environment, ProofId, TenantId, parse_hex},
     secret::{hash::SecretHash, keyring::KeyName},
+    store::Mark,
     token::TokenId,
 };
 
@@ -51,6 +52,8 @@ written_as! {
     Networks: Vec<String> = |it| it.texts().collect(), |it: Vec<String>| networks(&it);
     SecretHash: (String, KeyName) = |it| (it.phc().to_owned(), it.key().clone()),
         |(phc, key): (String, _)| Self::from_parts(phc, key);
+    Mark: String = |it| format!("{:032x}", u128::from_be_bytes(it.0)),
+        |it: String| parse_hex(&it).map(Self).ok_or("not 32 lower-case hexadecimal digits");
     Timestamp: i64 = |it| it.as_micros(), |micros| sure(Self::from_micros(micros));
     Day: i32 = |it| it.as_days(), |days| sure(Self::from_days(days));
 }

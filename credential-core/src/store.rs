@@ -27,7 +27,7 @@ pub use self::{
     },
     error::StoreError,
     stores::Stores,
-    trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
+    trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailStore},
     usage::{
         BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, LastUse, MAX_BATCH, REFUSALS_KEPT,
         REFUSALS_KEPT_FOR, REFUSALS_MERGE_WITHIN, RefusalCount, RefusalNote, RefusedClient,
@@ -116,7 +116,8 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError>;
 
     /// Whether [`insert`](Self::insert) would be refused now; changes nothing and locks nothing.
-    /// Asked before the secret of a new credential is hashed; `insert` decides anew.
+    /// Asked before the secret of a new credential is hashed; `insert` decides anew. Decided from
+    /// [`list`](Self::list), unless the store has a cheaper way.
     ///
     /// # Errors
     /// As `insert` with that name and limit.
@@ -125,7 +126,23 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         tenant: &TenantId,
         name: &CredentialName,
         limit: u32,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let all = ListQuery {
+            limit: u32::MAX as usize,
+            after: None,
+            include_revoked: false,
+        };
+        let live = self.list(tenant, &all).await?;
+        let key = name.comparison_key();
+        let has_it = |it: &Credential| it.settings.name.comparison_key() == key;
+        if live.iter().any(has_it) {
+            Err(StoreError::NameTaken)
+        } else if live.len() >= limit as usize {
+            Err(StoreError::LimitReached)
+        } else {
+            Ok(())
+        }
+    }
 
     /// The credential, if `tenant` owns it. Another tenant gets `None`. A part of [`state`](Self::state),
     /// unless the store has a cheaper way.
@@ -452,6 +469,7 @@ pub struct RevokeToken {
 
 /// A key's public check value: it shows other bytes under the same name, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KeyCheck {
     /// The key's name.
     pub name: KeyName,

@@ -2,39 +2,15 @@
 
 use async_trait::async_trait;
 use credential_core::{
+    audit::AuditEvent,
     id::TenantId,
-    store::{AuditQuery, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery, TrailStore},
+    store::{AuditQuery, StoreError, StoredRow, TrailPage, TrailStore},
 };
 
 use crate::MemoryStore;
 
 #[async_trait]
 impl TrailStore for MemoryStore {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        let data = self.data();
-        let rows = data
-            .tenants
-            .get(tenant)
-            .map_or(&[][..], |tenant| &tenant.audit);
-        Ok(rows
-            .iter()
-            .rev()
-            .filter(|row| query.before.is_none_or(|before| row.seq < before))
-            .filter(|row| {
-                query
-                    .credential_id
-                    .is_none_or(|id| row.subject.credential() == Some(id))
-            })
-            .take(query.limit)
-            .cloned()
-            .map(StoredRow::Event)
-            .collect())
-    }
-
     async fn audited_tenants(
         &self,
         after: Option<&str>,
@@ -52,25 +28,23 @@ impl TrailStore for MemoryStore {
         Ok(tenants.into_iter().take(limit).map(str::to_owned).collect())
     }
 
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         let data = self.data();
-        let rows = data
+        let all = data
             .tenants
             .get(tenant)
             .map_or(&[][..], |tenant| &tenant.audit);
-        Ok(TrailPage {
-            head: rows.last().map(|row| StoredHead {
-                seq: row.seq,
-                hash: row.hash.to_vec(),
-            }),
-            rows: rows
-                .iter()
-                .rev()
-                .filter(|row| query.before.is_none_or(|before| row.seq < before))
-                .take(query.limit)
-                .cloned()
-                .map(StoredRow::Event)
-                .collect(),
-        })
+        let about = |row: &AuditEvent| row.subject.credential();
+        let rows = all
+            .iter()
+            .rev()
+            .filter(|row| query.before.is_none_or(|before| row.seq < before))
+            .filter(|row| query.credential_id.is_none_or(|id| about(row) == Some(id)))
+            .take(query.limit)
+            .cloned()
+            .map(StoredRow::Event)
+            .collect();
+        let head = all.last().map(|row| row.head().into());
+        Ok(TrailPage { head, rows })
     }
 }

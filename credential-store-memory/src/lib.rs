@@ -95,17 +95,10 @@ impl MemoryStore {
     }
 
     fn commit<T>(&self, mut data: MutexGuard<'_, Data>, value: T, change: Change) -> Committed<T> {
-        let previous = data.latest;
-        let id = ChangeId {
-            number: previous.number + 1,
-            mark: fresh_mark(),
-        };
+        let logged = data.latest.next(fresh_mark(), change);
+        let id = logged.id;
         data.latest = id;
-        data.changes.push_back(LoggedChange {
-            id,
-            previous: previous.mark,
-            change,
-        });
+        data.changes.push_back(logged);
         if data.changes.len() > MAX_CHANGES {
             data.changes.pop_front();
         }

@@ -7,9 +7,9 @@ use credential_core::{
     clock::{Day, Timestamp},
     id::{ClientId, CredentialId, TenantId},
     store::{
-        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, NodeId, REFUSALS_KEPT,
-        REFUSALS_KEPT_FOR, RefusalCount, RefusalNote, RefusedClient, ScopeUse, StoreError, Usage,
-        UsageBatch, UsageStore,
+        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, NodeId, REFUSALS_KEPT_FOR,
+        RefusalCount, RefusalNote, RefusedClient, ScopeUse, StoreError, Usage, UsageBatch,
+        UsageStore,
     },
 };
 
@@ -54,16 +54,6 @@ impl UsageData {
         calls.allowed += count.allowed;
         calls.denied += count.denied;
         calls.last_used_at = calls.last_used_at.max(count.last_used_at);
-    }
-
-    fn add_refusal(&mut self, id: CredentialId, new: &RefusalCount) {
-        let refusals = &mut self.by_credential.entry(id).or_default().refusals;
-        match refusals.iter_mut().find(|it| it.merges_with(new)) {
-            Some(known) => known.merge(new),
-            None => refusals.push(new.clone()),
-        }
-        refusals.sort_by_key(|it| std::cmp::Reverse(it.at));
-        refusals.truncate(REFUSALS_KEPT);
     }
 }
 
@@ -110,7 +100,8 @@ impl Data {
                 RefusedClient::Claimed(client) => clients.get(client).copied(),
             };
             if let Some(id) = id.filter(|id| self.credentials.contains_key(id)) {
-                self.usage.add_refusal(id, &note.refusal);
+                let of = self.usage.by_credential.entry(id).or_default();
+                note.refusal.add_to(&mut of.refusals);
             }
         }
     }

@@ -42,7 +42,7 @@ use credential_core::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, Mark, NewCredential,
         NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredHead, StoredRow,
-        TrailPage, TrailQuery, TrailStore,
+        TrailPage, TrailStore,
     },
     testing::ManualClock,
 };
@@ -163,14 +163,14 @@ faults! {
     CheckKeepsKeys: "check_keys keeps what it compares",
     KeysByName: "keys are listed by name",
     // The trail.
-    AuditOfAnyTenant: "audit_events has the rows of all tenants",
-    AuditOfAnyCredential: "audit_events does not look at the credential",
-    AuditWithBefore: "audit_events begins with the place itself",
-    AuditOldestFirst: "audit_events has the oldest first",
+    AuditOfAnyTenant: "a trail has the rows of all tenants",
+    AuditOfAnyCredential: "a trail does not look at the credential",
+    AuditWithBefore: "a page of a trail begins with the place itself",
+    AuditOldestFirst: "a trail has the oldest first",
     DetailsRewritten: "details are parsed and written anew",
     SubjectLost: "what is about the tenant is told of nobody's credential",
     HashOfBefore: "a row has the hash of the row before",
-    TrailWithBefore: "a page of a trail begins with the place itself",
+    HeadOfPage: "the head is that of the page",
     HeadStands: "the head does not move",
     HeadMissing: "there is no head",
     TenantsWithoutOrder: "audited_tenants goes by the alphabet",
@@ -1041,32 +1041,6 @@ impl Mutant {
 
 #[async_trait]
 impl TrailStore for Mutant {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        let mut query = *query;
-        match self.fault {
-            Some(Fault::AuditOfAnyCredential) => query.credential_id = None,
-            Some(Fault::AuditWithBefore) => query.before = query.before.map(|before| before + 1),
-            _ => {}
-        }
-        let mut rows = self.inner.audit_events(tenant, &query).await?;
-        if self.is(Fault::AuditOfAnyTenant) {
-            for other in self.inner.audited_tenants(None, usize::MAX).await? {
-                if other != tenant.as_str() {
-                    let other = TenantId::new(other).unwrap();
-                    rows.extend(self.inner.audit_events(&other, &query).await?);
-                }
-            }
-        }
-        if self.is(Fault::AuditOldestFirst) {
-            rows.reverse();
-        }
-        Ok(rows.into_iter().map(|row| self.row_seen(row)).collect())
-    }
-
     async fn audited_tenants(
         &self,
         after: Option<&str>,
@@ -1087,26 +1061,39 @@ impl TrailStore for Mutant {
         Ok(all)
     }
 
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         let mut query = *query;
-        if self.is(Fault::TrailWithBefore) {
-            query.before = query.before.map(|before| before + 1);
+        match self.fault {
+            Some(Fault::AuditOfAnyCredential) => query.credential_id = None,
+            Some(Fault::AuditWithBefore) => query.before = query.before.map(|before| before + 1),
+            _ => {}
         }
         let mut page = self.inner.trail(tenant, &query).await?;
         match self.fault {
+            Some(Fault::AuditOfAnyTenant) => {
+                for other in self.inner.audited_tenants(None, usize::MAX).await? {
+                    if other != tenant.as_str() {
+                        let other = TenantId::new(other).unwrap();
+                        page.rows
+                            .extend(self.inner.trail(&other, &query).await?.rows);
+                    }
+                }
+            }
+            Some(Fault::AuditOldestFirst) => page.rows.reverse(),
             Some(Fault::HeadMissing) => page.head = None,
+            Some(Fault::HeadOfPage) => {
+                let newest = page.rows.first().and_then(StoredRow::event);
+                page.head = newest.map(|it| it.head().into());
+            }
             Some(Fault::HeadStands) => {
                 let all = AuditQuery {
                     credential_id: None,
                     limit: usize::MAX,
                     before: None,
                 };
-                let rows = self.inner.audit_events(tenant, &all).await?;
-                let first = rows.last().and_then(StoredRow::event).map(AuditEvent::head);
-                page.head = first.map(|head| StoredHead {
-                    seq: head.seq,
-                    hash: head.hash.to_vec(),
-                });
+                let rows = self.inner.trail(tenant, &all).await?.rows;
+                let first = rows.last().and_then(StoredRow::event);
+                page.head = first.map(|it| it.head().into());
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use credential_core::{
     id::TenantId,
-    store::{AuditQuery, StoreError, StoredHead, StoredRow, TrailPage, TrailQuery},
+    store::{AuditQuery, StoreError, StoredHead, TrailPage},
 };
 
 use crate::{
@@ -11,57 +11,6 @@ use crate::{
     error::store_error,
     row::{self, AuditRow, Id, Micros, bigint, limit, number},
 };
-
-pub(crate) async fn audit_events(
-    store: &PostgresStore,
-    tenant: &TenantId,
-    query: &AuditQuery,
-) -> Result<Vec<StoredRow>, StoreError> {
-    let upto = query
-        .before
-        .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
-    let limit = limit(query.limit);
-    in_time(async {
-        let mut call = Call::take(&store.pool).await?;
-        // Why two queries: each uses an index of its own.
-        let rows = match query.credential_id {
-            None => {
-                sqlx::query_as!(
-                    AuditRow,
-                    r#"select tenant_id, seq, format, at as "at: Micros", actor, action,
-                        credential_id as "credential_id: Id", details, key_name, hash
-                    from credential_management.audit_event
-                    where tenant_id = $1 and seq <= $2 order by seq desc limit $3"#,
-                    tenant.as_str(),
-                    upto,
-                    limit,
-                )
-                .fetch_all(call.on())
-                .await
-            }
-            Some(id) => {
-                sqlx::query_as!(
-                    AuditRow,
-                    r#"select tenant_id, seq, format, at as "at: Micros", actor, action,
-                        credential_id as "credential_id: Id", details, key_name, hash
-                    from credential_management.audit_event
-                    where tenant_id = $1 and seq <= $2 and credential_id = $4
-                    order by seq desc limit $3"#,
-                    tenant.as_str(),
-                    upto,
-                    limit,
-                    Id::from(id) as _,
-                )
-                .fetch_all(call.on())
-                .await
-            }
-        };
-        let rows = rows.map_err(store_error)?;
-        call.end().await?;
-        Ok(rows.into_iter().map(AuditRow::stored).collect())
-    })
-    .await
-}
 
 pub(crate) async fn audited_tenants(
     store: &PostgresStore,
@@ -104,14 +53,15 @@ pub(crate) async fn audited_tenants(
 pub(crate) async fn trail(
     store: &PostgresStore,
     tenant: &TenantId,
-    query: &TrailQuery,
+    query: &AuditQuery,
 ) -> Result<TrailPage, StoreError> {
     let upto = query
         .before
         .map_or(Ok(i64::MAX), |before| bigint(before.saturating_sub(1)))?;
     in_time(async {
         let mut call = Call::take(&store.pool).await?;
-        // One statement, so that no row is written between the reading of the head and of the rows.
+        // One statement, so that no row is written between the reading of the head and of the rows. Its two halves use
+        // an index each, and one of them is never run.
         let found = sqlx::query!(
             r#"select t.audit_seq as "audit_seq?", t.audit_hash,
                 e.tenant_id as "tenant_id?", e.seq as "seq?", e.format as "format?",
@@ -121,13 +71,19 @@ pub(crate) async fn trail(
             from (select) as always
             left join credential_management.tenant as t on t.id = $1
             left join (
-                select * from credential_management.audit_event
-                where tenant_id = $1 and seq <= $2 order by seq desc limit $3
+                (select * from credential_management.audit_event
+                where $4::uuid is null and tenant_id = $1 and seq <= $2
+                order by seq desc limit $3)
+                union all
+                (select * from credential_management.audit_event
+                where credential_id = $4 and tenant_id = $1 and seq <= $2
+                order by seq desc limit $3)
             ) as e on true
             order by e.seq desc"#,
             tenant.as_str(),
             upto,
             limit(query.limit),
+            query.credential_id.map(Id::from) as _,
         )
         .fetch_all(call.on())
         .await

@@ -19,7 +19,7 @@ pub(crate) async fn check_keys(
         let mut call = Call::take(&store.pool).await?;
         let kept = kept_keys(&mut call).await?;
         call.end().await?;
-        compare(keys, &kept)
+        KeyCheck::compare(keys, &kept)
     })
     .await
 }
@@ -42,36 +42,21 @@ pub(crate) async fn use_key(
         // A later statement: it sees what another node has written meanwhile.
         let kept = kept_keys(&mut call).await?;
         call.commit().await?;
-        compare(std::slice::from_ref(key), &kept)
+        KeyCheck::compare(std::slice::from_ref(key), &kept)
     })
     .await
 }
 
-struct KeptKey {
-    name: String,
-    value: String,
-}
-
-async fn kept_keys(call: &mut Call) -> Result<Vec<KeptKey>, StoreError> {
-    sqlx::query_as!(
-        KeptKey,
-        "select name, value from credential_management.key_check order by ordinal",
-    )
-    .fetch_all(call.on())
-    .await
-    .map_err(store_error)
-}
-
-fn compare(keys: &[KeyCheck], kept: &[KeptKey]) -> Result<Vec<KeyName>, StoreError> {
-    for key in keys {
-        let mut kept = kept.iter();
-        if kept.any(|kept| kept.name == key.name.as_str() && kept.value != key.value) {
-            return Err(StoreError::KeyMismatch {
-                name: key.name.clone(),
-            });
-        }
-    }
+async fn kept_keys(call: &mut Call) -> Result<Vec<KeyCheck>, StoreError> {
+    let rows =
+        sqlx::query!("select name, value from credential_management.key_check order by ordinal")
+            .fetch_all(call.on())
+            .await
+            .map_err(store_error)?;
     // A value that is no key name cannot be a missing key.
-    let names = kept.iter().filter_map(|kept| kept.name.parse().ok());
-    Ok(names.collect())
+    let keys = rows.into_iter().filter_map(|row| {
+        let (name, value) = (row.name.parse().ok()?, row.value);
+        Some(KeyCheck { name, value })
+    });
+    Ok(keys.collect())
 }

@@ -94,8 +94,7 @@ use credential_core::{
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
         ListQuery, NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken,
-        StoreError, StoredRow, Stores, TrailPage, TrailQuery, TrailStore, Usage, UsageBatch,
-        UsageStore,
+        StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch, UsageStore,
     },
 };
 /// The version that the pool must be of.
@@ -306,14 +305,6 @@ impl CredentialStore for PostgresStore {
 
 #[async_trait]
 impl TrailStore for PostgresStore {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        once_more(&self.pool, || audit::audit_events(self, tenant, query)).await
-    }
-
     async fn audited_tenants(
         &self,
         after: Option<&str>,
@@ -322,7 +313,7 @@ impl TrailStore for PostgresStore {
         once_more(&self.pool, || audit::audited_tenants(self, after, limit)).await
     }
 
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         once_more(&self.pool, || audit::trail(self, tenant, query)).await
     }
 }

@@ -19,7 +19,7 @@ use super::FORMAT;
 use crate::{
     id::TenantId,
     secret::keyring::{KeyName, KeyRole, Keyring},
-    store::{StoreError, StoredHead, StoredRow, TrailQuery, TrailStore},
+    store::{AuditQuery, StoreError, StoredHead, StoredRow, TrailStore},
 };
 
 /// Tenants, and rows, of one page.
@@ -354,7 +354,8 @@ impl<'a> Walk<'a> {
                 // Nothing is before it but what should not be there either.
                 break;
             }
-            let query = TrailQuery {
+            let query = AuditQuery {
+                credential_id: None,
                 before,
                 limit: PAGE,
             };

@@ -7,7 +7,7 @@ use super::fixture::{
 use crate::{
     audit::{Action, AuditEvent, Details, Heads, Subject, TrailReport, verify_trails},
     id::TenantId,
-    store::{AuditQuery, CredentialStore, Edit, StoredHead, StoredRow, TrailQuery, TrailStore},
+    store::{AuditQuery, CredentialStore, Edit, StoredHead, StoredRow, TrailStore},
 };
 
 const ALL: AuditQuery = AuditQuery {
@@ -29,7 +29,7 @@ async fn verified(store: &impl TrailStore) -> Vec<TrailReport> {
 }
 
 async fn chain(store: &impl TrailStore, owner: &TenantId) -> Vec<AuditEvent> {
-    let rows = store.audit_events(owner, &ALL).await.unwrap();
+    let rows = store.trail(owner, &ALL).await.unwrap().rows;
     let events = rows.iter().rev().map(|row| row.event().cloned());
     events.collect::<Option<_>>().unwrap()
 }
@@ -133,11 +133,8 @@ where
         credential_id: Some(made.identity.id),
         ..ALL
     };
-    let rows = store
-        .audit_events(&made.identity.tenant, &of_it)
-        .await
-        .unwrap();
-    assert_eq!(rows.len(), 1);
+    let page = store.trail(&made.identity.tenant, &of_it).await.unwrap();
+    assert_eq!(page.rows.len(), 1);
     assert_eq!(verified(store).await.len(), 1);
 }
 
@@ -160,7 +157,11 @@ where
     let mut before = None;
     let mut rows = Vec::new();
     for length in [2, 1, 0] {
-        let query = TrailQuery { before, limit: 2 };
+        let query = AuditQuery {
+            before,
+            limit: 2,
+            ..ALL
+        };
         let page = store.trail(&made.identity.tenant, &query).await.unwrap();
         assert_eq!(page.head.as_ref(), Some(&head));
         assert_eq!(page.rows.len(), length);
@@ -169,11 +170,7 @@ where
     }
     let events: Vec<_> = events.into_iter().map(StoredRow::Event).collect();
     assert_eq!(rows, events);
-    let stranger = TrailQuery {
-        before: None,
-        limit: 2,
-    };
-    let page = store.trail(&tenant("cedar"), &stranger).await.unwrap();
+    let page = store.trail(&tenant("cedar"), &ALL).await.unwrap();
     assert!(page.head.is_none() && page.rows.is_empty(), "{page:?}");
 }
 
@@ -209,11 +206,9 @@ where
     let second = inserted(store, "alder", "Imaging", 0).await;
     store.revoke(revoke(&first, NOW)).await.unwrap();
     let seqs = async |query: AuditQuery| -> Vec<u64> {
-        let rows = store
-            .audit_events(&first.identity.tenant, &query)
-            .await
-            .unwrap();
-        rows.iter().map(StoredRow::seq).collect()
+        let page = store.trail(&first.identity.tenant, &query).await.unwrap();
+        assert_eq!(page.head.map(|head| head.seq), Some(3), "the tenant's");
+        page.rows.iter().map(StoredRow::seq).collect()
     };
     assert_eq!(seqs(ALL).await, [3, 2, 1]);
     assert_eq!(seqs(AuditQuery { limit: 2, ..ALL }).await, [3, 2]);
@@ -237,8 +232,8 @@ where
         credential_id: Some(made.identity.id),
         ..ALL
     };
-    let rows = store.audit_events(&tenant("birch"), &query).await.unwrap();
-    assert!(rows.is_empty());
+    let page = store.trail(&tenant("birch"), &query).await.unwrap();
+    assert!(page.head.is_none() && page.rows.is_empty(), "{page:?}");
     let other = inserted(store, "birch", "Lab", 0).await;
     for made in [made, other] {
         let rows = chain(store, &made.identity.tenant).await;

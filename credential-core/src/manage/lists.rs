@@ -63,9 +63,9 @@ impl Manage<'_> {
         };
         let tenant = self.admin.tenant();
         let trail = self.credentials.trail().ok_or(ManageError::NoTrail)?;
-        let items = trail.audit_events(tenant, &one_more);
-        let items = self.call(items).await?;
-        Ok(page(items, limit, StoredRow::seq))
+        let found = trail.trail(tenant, &one_more);
+        let rows = self.call(found).await?.rows;
+        Ok(page(rows, limit, StoredRow::seq))
     }
 }
 

@@ -36,11 +36,27 @@ pub struct AsOf<T> {
 /// The identity of a change: its place in the log, and a mark that distinguishes it from a change
 /// that had the same place in a lost history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ChangeId {
     /// The place. 0: before the first change.
     pub number: u64,
     /// Drawn by the store for this change alone.
     pub mark: Mark,
+}
+
+impl ChangeId {
+    /// The log's next row, behind this one.
+    #[must_use]
+    pub fn next(self, mark: Mark, change: Change) -> LoggedChange {
+        LoggedChange {
+            id: Self {
+                number: self.number + 1,
+                mark,
+            },
+            previous: self.mark,
+            change,
+        }
+    }
 }
 
 /// Distinguishes a change from every other, also of other histories of the same store.
@@ -61,6 +77,7 @@ pub enum Change {
 
 /// A row of the change log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LoggedChange {
     /// Which change.
     pub id: ChangeId,

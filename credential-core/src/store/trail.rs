@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, AuditHead},
     id::{CredentialId, TenantId},
 };
 
@@ -20,17 +20,6 @@ use crate::{
 /// anew. A tenant's numbers are 1, 2, 3, … without gaps. Rows are never removed by the store.
 #[async_trait]
 pub trait TrailStore: Debug + Send + Sync + 'static {
-    /// The tenant's audit rows, newest first. A row that cannot be read is one of them; the others are
-    /// listed all the same.
-    ///
-    /// # Errors
-    /// `Backend` only.
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError>;
-
     /// Every tenant that has audit rows, or that the store keeps a head for, also without rows: in
     /// ascending order of their ids' bytes, behind `after`. As text, because what somebody else
     /// wrote there need not be a [`TenantId`].
@@ -48,19 +37,11 @@ pub trait TrailStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Backend` only.
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError>;
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError>;
 }
 
 #[async_trait]
 impl<S: TrailStore + ?Sized> TrailStore for Arc<S> {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        (**self).audit_events(tenant, query).await
-    }
-
     async fn audited_tenants(
         &self,
         after: Option<&str>,
@@ -69,7 +50,7 @@ impl<S: TrailStore + ?Sized> TrailStore for Arc<S> {
         (**self).audited_tenants(after, limit).await
     }
 
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         (**self).trail(tenant, query).await
     }
 }
@@ -85,19 +66,10 @@ pub struct AuditQuery {
     pub before: Option<u64>,
 }
 
-/// Which rows of a tenant's trail to verify next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrailQuery {
-    /// Only those with a smaller number.
-    pub before: Option<u64>,
-    /// At most so many, at least 1.
-    pub limit: usize,
-}
-
-/// Rows of a tenant's trail, for verification.
+/// Rows of a tenant's trail.
 #[derive(Debug, Clone)]
 pub struct TrailPage {
-    /// The head that is kept beside the rows; `None`: none is.
+    /// The head that is kept beside the tenant's rows; `None`: none is.
     pub head: Option<StoredHead>,
     /// Newest first.
     pub rows: Vec<StoredRow>,
@@ -110,6 +82,15 @@ pub struct StoredHead {
     pub seq: u64,
     /// Its hash, if nobody wrote anything else there.
     pub hash: Vec<u8>,
+}
+
+impl From<AuditHead> for StoredHead {
+    fn from(head: AuditHead) -> Self {
+        Self {
+            seq: head.seq,
+            hash: head.hash.to_vec(),
+        }
+    }
 }
 
 /// An audit row as stored.

@@ -263,6 +263,17 @@ impl RefusalCount {
         apart < REFUSALS_MERGE_WITHIN && self.is_like(other)
     }
 
+    /// Adds it to a credential's refusals, which are the newest first: to one that it [merges
+    /// with](Self::merges_with), or as one more. The newest [`REFUSALS_KEPT`] stay.
+    pub fn add_to(&self, refusals: &mut Vec<Self>) {
+        match refusals.iter_mut().find(|it| it.merges_with(self)) {
+            Some(known) => known.merge(self),
+            None => refusals.push(self.clone()),
+        }
+        refusals.sort_by_key(|it| std::cmp::Reverse(it.at));
+        refusals.truncate(REFUSALS_KEPT);
+    }
+
     /// Adds the other one.
     pub fn merge(&mut self, other: &Self) {
         self.at = self.at.min(other.at);

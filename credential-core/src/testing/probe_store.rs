@@ -19,8 +19,7 @@ use crate::{
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
         ListQuery, NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken,
-        StoreError, StoredRow, Stores, TrailPage, TrailQuery, TrailStore, Usage, UsageBatch,
-        UsageStore,
+        StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch, UsageStore,
     },
 };
 
@@ -389,15 +388,6 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
 
 #[async_trait]
 impl<S: CredentialStore + TrailStore> TrailStore for ProbeStore<S> {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        let (inner, _running) = self.called().await?;
-        inner.audit_events(tenant, query).await
-    }
-
     async fn audited_tenants(
         &self,
         after: Option<&str>,
@@ -407,7 +397,7 @@ impl<S: CredentialStore + TrailStore> TrailStore for ProbeStore<S> {
         inner.audited_tenants(after, limit).await
     }
 
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         let (inner, _running) = self.called().await?;
         inner.trail(tenant, query).await
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod db;
+mod trail;
 mod usage;
 
 use std::{
@@ -11,24 +12,20 @@ use std::{
 
 use async_trait::async_trait;
 use credential_core::{
-    clock::{Clock, Timestamp},
-    credential::{Credential, CredentialName, CredentialState},
+    clock::Clock,
+    credential::{Credential, CredentialState},
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
-        Edit, Heartbeat, KeyCheck, ListQuery, LoggedChange, Mark, NODE_ALIVE_FOR, NewCredential,
-        ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredHead, StoredRow, TrailPage,
-        TrailQuery, TrailStore,
+        AsOf, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit, Heartbeat,
+        KeyCheck, ListQuery, NODE_ALIVE_FOR, NewCredential, ReplaceHash, Revoke, RevokeAll,
+        RevokeToken, StoreError,
     },
 };
 use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    sync::Notify,
-};
+use tokio::{runtime::Handle, sync::Notify};
 
-use crate::db::{Db, Failure};
+use crate::db::{Db, Done};
 
 /// Credentials in a SQLite file. Clones share one connection: there is one writer, as there is in the file.
 #[derive(Debug, Clone)]
@@ -58,9 +55,9 @@ impl SqliteStore {
         })))
     }
 
-    /// Runs a method as one transaction, which is rolled back after an error. The thread waits for the disk:
+    /// Runs a method as one transaction, which is rolled back after an error. The thread waits for the disk;
     /// where the runtime has others, they go on with its tasks.
-    fn run<T>(&self, work: impl FnOnce(&Db<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
+    fn run<T>(&self, work: impl FnOnce(&Db<'_>) -> Done<T>) -> Result<T, StoreError> {
         let run = || {
             let connection = self.0.connection.lock();
             // A panic has rolled its transaction back.
@@ -73,13 +70,13 @@ impl SqliteStore {
             };
             let done = work(&db)?;
             db.transaction.commit()?;
-            Ok(done)
+            Done::Ok(done)
         };
         let done = match Handle::current().runtime_flavor() {
-            RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
+            tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
             _ => run(),
         };
-        done.map_err(|failure: Failure| match failure.downcast() {
+        done.map_err(|error| match error.downcast() {
             Ok(refusal) => *refusal,
             Err(source) => StoreError::Backend { source },
         })
@@ -90,24 +87,18 @@ impl SqliteStore {
 impl CredentialStore for SqliteStore {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         self.run(|db| {
-            let (identity, settings) = (&new.credential.identity, &new.credential.settings);
-            db.has_room(&identity.tenant, &settings.name, None, new.limit)?;
-            let change = Change::Credential(identity.id);
+            let (revoked_tokens, credential) = (Vec::new(), new.credential);
+            let identity = credential.identity.clone();
             db.put(&CredentialState {
-                credential: new.credential,
-                revoked_tokens: Vec::new(),
+                credential,
+                revoked_tokens,
             })?;
-            db.commit([new.event], &change, ())
+            let sql = "select json_quote(count(name_key)) from credential where tenant = ?";
+            if db.read(sql, [identity.tenant.as_str()])?.pop() > Some(new.limit) {
+                return Err(StoreError::LimitReached.into());
+            }
+            db.commit(vec![new.event], Change::Credential(identity.id), ())
         })
-    }
-
-    async fn may_insert(
-        &self,
-        tenant: &TenantId,
-        name: &CredentialName,
-        limit: u32,
-    ) -> Result<(), StoreError> {
-        self.run(|db| db.has_room(tenant, name, None, limit))
     }
 
     async fn list(
@@ -121,19 +112,16 @@ impl CredentialStore for SqliteStore {
         let sql = "select document -> 'credential' from credential where tenant = ?1
             and (?2 is null or (created_at, id) < (?2, ?3)) and (?4 or name_key is not null)
             order by created_at desc, id desc limit ?5";
-        self.run(|db| db.documents(sql, params![tenant.as_str(), at, id, revoked, limit]))
+        self.run(|db| db.read(sql, params![tenant.as_str(), at, id, revoked, limit]))
     }
 
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
         self.run(|db| {
             let id = edit.id;
             let mut state = db.find(id)?.ok_or(StoreError::NotFound)?;
-            let credential = &mut state.credential;
-            let events = edit.apply_to(credential)?;
-            let (tenant, name) = (&credential.identity.tenant, &credential.settings.name);
-            db.has_room(tenant, name, Some(id), u32::MAX)?;
+            let events = edit.apply_to(&mut state.credential)?;
             db.put(&state)?;
-            db.commit(events, &Change::Credential(id), state.credential)
+            db.commit(events, Change::Credential(id), state.credential)
         })
     }
 
@@ -145,7 +133,7 @@ impl CredentialStore for SqliteStore {
                 return db.unchanged(state.credential);
             };
             db.put(&state)?;
-            db.commit([event], &Change::Credential(id), state.credential)
+            db.commit(vec![event], Change::Credential(id), state.credential)
         })
     }
 
@@ -153,13 +141,13 @@ impl CredentialStore for SqliteStore {
         self.run(|db| {
             let tenant = revoke.tenant.clone();
             let sql = "select document from credential where tenant = ? and name_key is not null";
-            let mut live: Vec<CredentialState> = db.documents(sql, [tenant.as_str()])?;
+            let mut live: Vec<CredentialState> = db.read(sql, [tenant.as_str()])?;
             let events = revoke.apply_to(live.iter_mut().map(|it| &mut it.credential))?;
             if events.is_empty() {
                 return db.unchanged(());
             }
             live.iter().try_for_each(|it| db.put(it))?;
-            db.commit(events, &Change::Tenant(tenant), ())
+            db.commit(events, Change::Tenant(tenant), ())
         })
     }
 
@@ -177,8 +165,7 @@ impl CredentialStore for SqliteStore {
         let sql = "select document from credential
             where id = (select credential from proof where id = ?)";
         self.run(|db| {
-            let value = db.documents(sql, [proof.as_str()])?.pop();
-            let upto = db.latest()?;
+            let (value, upto) = (db.read(sql, [proof.as_str()])?.pop(), db.latest()?);
             Ok(AsOf { value, upto })
         })
     }
@@ -201,16 +188,16 @@ impl CredentialStore for SqliteStore {
                 return db.unchanged(());
             }
             db.put(&state)?;
-            db.commit([], &Change::Credential(id), ())
+            db.commit(Vec::new(), Change::Credential(id), ())
         })
     }
 
     async fn catch_up(&self, beat: &Heartbeat) -> Result<Changes, StoreError> {
         self.run(|db| {
             let since = |time| db.now.saturating_sub(time).as_micros();
-            let sql = "select issuer from node where issuer <> ? and seen_at >= ?";
+            let sql = "select json_quote(issuer) from node where issuer <> ? and seen_at >= ?";
             let alive = params![&*beat.issuer, since(NODE_ALIVE_FOR)];
-            if let (None, Some((other,))) = (beat.applied, db.rows(sql, alive)?.pop()) {
+            if let (None, Some(other)) = (beat.applied, db.read(sql, alive)?.pop()) {
                 let issuer = Arc::clone(&beat.issuer);
                 return Err(StoreError::IssuerMismatch { issuer, other }.into());
             }
@@ -225,29 +212,15 @@ impl CredentialStore for SqliteStore {
 
             let upto = db.latest()?;
             let applied = beat.applied.map_or(upto.number, |it| it.number);
-            let sql = "select number, mark, previous, document, at from change
-                where number > ? order by number limit ?";
-            let mut oldest = db.now;
-            let mut items = Vec::new();
-            for row in db.rows(sql, params![applied, beat.max_changes])? {
-                let (number, mark, previous, change, at): (u64, _, _, String, _) = row;
-                oldest = oldest.min(Timestamp::from_micros(at));
-                items.push(LoggedChange {
-                    id: ChangeId {
-                        number,
-                        mark: Mark(mark),
-                    },
-                    previous: Mark(previous),
-                    change: serde_json::from_str(&change)?,
-                });
-            }
+            let sql = "select document from change where number > ? order by number limit ?";
+            let items: Vec<_> = db.read(sql, params![applied, beat.max_changes])?;
             let complete = beat.applied.is_some() && applied + items.len() as u64 == upto.number;
-            let sql = "select max(max_staleness) from node";
-            let largest = db.rows(sql, [])?.pop().map_or(0.0, |(it,)| it);
+            let sql = "select json_quote(max(max_staleness)) from node";
+            let largest = db.read(sql, [])?.pop().unwrap_or_default();
             Ok(Changes {
                 upto,
                 items: complete.then_some(items),
-                waited: db.now.saturating_since(oldest),
+                waited: Duration::ZERO,
                 largest_max_staleness: Duration::try_from_secs_f64(largest)?,
             })
         })
@@ -262,62 +235,13 @@ impl CredentialStore for SqliteStore {
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        self.run(|db| {
-            let rows = db.rows("select name, value from key_check order by rowid", [])?;
-            let read = |(name, value): (String, String)| {
-                let name = name.parse()?;
-                Ok(KeyCheck { name, value })
-            };
-            let kept = rows
-                .into_iter()
-                .map(read)
-                .collect::<Result<Vec<_>, Failure>>()?;
-            Ok(KeyCheck::compare(keys, &kept)?)
-        })
+        let sql = "select document from key_check order by rowid";
+        KeyCheck::compare(keys, &self.run(|db| db.read(sql, []))?)
     }
 
     async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
         let sql = "insert into key_check values (?, ?) on conflict do nothing";
-        self.run(|db| db.run(sql, [key.name.as_str(), &key.value]))?;
+        self.run(|db| db.run(sql, [key.name.as_str(), &serde_json::to_string(key)?]))?;
         self.check_keys(std::slice::from_ref(key)).await
-    }
-}
-
-#[async_trait]
-impl TrailStore for SqliteStore {
-    async fn audit_events(
-        &self,
-        tenant: &TenantId,
-        query: &AuditQuery,
-    ) -> Result<Vec<StoredRow>, StoreError> {
-        self.run(|db| db.trail(tenant, query))
-    }
-
-    async fn audited_tenants(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, StoreError> {
-        let sql = "select tenant from head where ?1 is null or tenant > ?1
-            union select tenant from audit_event where ?1 is null or tenant > ?1
-            order by 1 limit ?2";
-        let tenants = self.run(|db| db.rows(sql, params![after, limit]))?;
-        Ok(tenants.into_iter().map(|(tenant,)| tenant).collect())
-    }
-
-    async fn trail(&self, tenant: &TenantId, query: &TrailQuery) -> Result<TrailPage, StoreError> {
-        self.run(|db| {
-            let head = db.head(tenant)?.map(|head| StoredHead {
-                seq: head.seq,
-                hash: head.hash.to_vec(),
-            });
-            let query = AuditQuery {
-                credential_id: None,
-                limit: query.limit,
-                before: query.before,
-            };
-            let rows = db.trail(tenant, &query)?;
-            Ok(TrailPage { head, rows })
-        })
     }
 }

@@ -1,5 +1,5 @@
--- A credential, an audit row, a change and a refusal each lie in a document, as core writes it. Columns are what SQL
--- looks at. Times are microseconds since 1970, ids are text, and text is compared by its bytes.
+-- Each value of core's lies in a document, as core writes it. Columns are what SQL looks at. Times are
+-- microseconds since 1970, and text is compared by its bytes.
 pragma journal_mode = wal;
 -- A commit is on the disk before it is answered: a revocation outlives a loss of power.
 pragma synchronous = full;
@@ -16,24 +16,23 @@ create table if not exists head (tenant text primary key, document text not null
 create table if not exists audit_event (
     tenant text not null, seq integer not null, credential text, document text not null, primary key (tenant, seq)
 ) strict, without rowid;
--- The change log. Its newest row is the counter, so it is never removed. Number 0 is before the first change.
-create table if not exists change (
-    number integer primary key, mark blob not null, previous blob not null, document text not null, at integer not null
-) strict;
-insert into change select 0, randomblob(16), randomblob(16), '"Everything"', 0 where not exists (select 1 from change);
+-- Its newest row is the counter, so it is never removed. Number 0 is before the first change.
+create table if not exists change (number integer primary key, document text not null, at integer not null) strict;
+insert into change select 0, json_object('id', json_object('number', 0, 'mark', lower(hex(randomblob(16)))),
+    'previous', lower(hex(randomblob(16))), 'change', 'Everything'), 0 where not exists (select 1 from change);
 create table if not exists node (
     id blob primary key, max_staleness real not null, issuer text not null, seen_at integer not null
 ) strict, without rowid;
-create table if not exists key_check (name text not null unique, value text not null) strict;
+create table if not exists key_check (name text not null unique, document text not null) strict;
 -- How credentials are used: each node's latest batch, calls by day and scopes, and the newest refusals.
-create table if not exists usage_batch (node blob primary key, number integer not null, at integer not null) strict, without rowid;
+create table if not exists usage_batch (node blob primary key, number integer not null, at integer not null) strict;
 create table if not exists calls (
     credential text not null, tenant text not null, day integer not null, scopes text not null,
     allowed integer not null, denied integer not null, last_used_at integer, primary key (credential, day, scopes)
-) strict, without rowid;
+) strict;
 create index if not exists calls_age on calls (day);
 create table if not exists refusal (
-    id integer primary key, credential text not null, tenant text not null, at integer not null, document text not null
+    credential text not null, tenant text not null, at integer not null, document text not null
 ) strict;
 create index if not exists refusal_of_credential on refusal (credential, at);
 create index if not exists refusal_age on refusal (at);

@@ -5,45 +5,13 @@ use credential_core::{
     clock::{Day, Timestamp},
     id::{CredentialId, TenantId},
     store::{
-        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, REFUSALS_KEPT, REFUSALS_KEPT_FOR, RefusalCount,
-        RefusalNote, StoreError, Usage, UsageBatch, UsageStore,
+        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, REFUSALS_KEPT_FOR, RefusalCount, StoreError, Usage,
+        UsageBatch, UsageStore,
     },
 };
 use rusqlite::params;
 
-use crate::{
-    SqliteStore,
-    db::{Db, Failure},
-};
-
-impl Db<'_> {
-    fn add_refusal(&self, note: &RefusalNote) -> Result<(), Failure> {
-        let client = serde_json::to_string(&note.client)?;
-        let sql = "select id, tenant from credential
-            where id = ?1 ->> 'Proven' or client_id = ?1 ->> 'Claimed'";
-        let Some((owner, tenant)) = self.rows::<(String, String)>(sql, [client])?.pop() else {
-            return Ok(());
-        };
-        let sql = "select id, document from refusal where credential = ? order by at desc";
-        let mut known = None;
-        let mut refusal = note.refusal.clone();
-        for (id, document) in self.rows::<(i64, String)>(sql, [&owner])? {
-            let earlier: RefusalCount = serde_json::from_str(&document)?;
-            if earlier.merges_with(&note.refusal) {
-                known = Some(id);
-                refusal.merge(&earlier);
-                break;
-            }
-        }
-        let (at, document) = (refusal.at.as_micros(), serde_json::to_string(&refusal)?);
-        let sql = "insert or replace into refusal values (?, ?, ?, ?, ?)";
-        self.run(sql, params![known, owner, tenant, at, document])?;
-        let sql = "delete from refusal where id in (select id from refusal where credential = ?
-            order by at desc limit -1 offset ?)";
-        self.run(sql, params![owner, REFUSALS_KEPT])?;
-        Ok(())
-    }
-}
+use crate::SqliteStore;
 
 #[async_trait]
 impl UsageStore for SqliteStore {
@@ -62,15 +30,29 @@ impl UsageStore for SqliteStore {
                 }
             }
             let sql = "insert into calls
-                select id, tenant, value ->> 'day', value ->> 'scopes', value ->> 'allowed',
+                select c.id, c.tenant, value ->> 'day', value ->> 'scopes', value ->> 'allowed',
                     value ->> 'denied', value ->> 'last_used_at'
-                from json_each(?) join credential on id = value ->> 'credential_id' where true
-                on conflict do update set allowed = allowed + excluded.allowed,
+                from json_each(?) join credential as c on c.id = value ->> 'credential_id'
+                where true on conflict do update set allowed = allowed + excluded.allowed,
                     denied = denied + excluded.denied, last_used_at = max(
                         ifnull(last_used_at, excluded.last_used_at),
                         ifnull(excluded.last_used_at, last_used_at))";
             db.run(sql, [serde_json::to_string(&batch.calls)?])?;
-            batch.refusals.iter().try_for_each(|it| db.add_refusal(it))
+            for note in &batch.refusals {
+                let client = serde_json::to_string(&note.client)?;
+                let sql = "select json_array(id, tenant) from credential
+                    where id = ?1 ->> 'Proven' or client_id = ?1 ->> 'Claimed'";
+                let found: Option<(String, String)> = db.read(sql, [client])?.pop();
+                let Some((id, tenant)) = found else { continue };
+                let sql = "select document from refusal where credential = ? order by at desc";
+                let mut known = db.read(sql, [&id])?;
+                note.refusal.add_to(&mut known);
+                db.run("delete from refusal where credential = ?", [&id])?;
+                let sql =
+                    "insert into refusal select ?, ?, value ->> 'at', value from json_each(?)";
+                db.run(sql, [id, tenant, serde_json::to_string(&known)?])?;
+            }
+            Ok(())
         })
     }
 
@@ -88,10 +70,8 @@ impl UsageStore for SqliteStore {
             from calls where tenant = ?1 and credential = ?2 group by scopes order by scopes";
         self.run(|db| {
             let wanted = params![tenant.as_str(), id.to_string(), since.as_days()];
-            Ok(Usage {
-                days: db.documents(days, wanted)?,
-                scopes: db.documents(scopes, wanted)?,
-            })
+            let (days, scopes) = (db.read(days, wanted)?, db.read(scopes, wanted)?);
+            Ok(Usage { days, scopes })
         })
     }
 
@@ -105,21 +85,21 @@ impl UsageStore for SqliteStore {
         let sql = "select document from refusal
             where tenant = ? and credential = ? and at > ? order by at desc limit ?";
         let (tenant, id, since) = (tenant.as_str(), id.to_string(), since.as_micros());
-        self.run(|db| db.documents(sql, params![tenant, id, since, limit]))
+        self.run(|db| db.read(sql, params![tenant, id, since, limit]))
     }
 
     async fn prune(&self, most: usize) -> Result<bool, StoreError> {
         self.run(|db| {
-            let first_day = db.now.saturating_sub(CALLS_KEPT_FOR).day().as_days();
             let since = |time| db.now.saturating_sub(time).as_micros();
-            let calls = "delete from calls where (credential, day, scopes) in
-                (select credential, day, scopes from calls where day < ? limit ?)";
-            let calls = db.run(calls, params![first_day, most])?;
-            let refusals = "delete from refusal where id in
-                (select id from refusal where at < ? limit ?)";
-            let refusals = db.run(refusals, params![since(REFUSALS_KEPT_FOR), most])?;
-            let batches = "delete from usage_batch where at < ?";
-            db.run(batches, [since(BATCHES_KEPT_FOR)])?;
+            let first_day = db.now.saturating_sub(CALLS_KEPT_FOR).day().as_days();
+            let sql = "delete from calls where rowid in
+                (select rowid from calls where day < ? limit ?)";
+            let calls = db.run(sql, params![first_day, most])?;
+            let sql = "delete from refusal where rowid in
+                (select rowid from refusal where at < ? limit ?)";
+            let refusals = db.run(sql, params![since(REFUSALS_KEPT_FOR), most])?;
+            let sql = "delete from usage_batch where at < ?";
+            db.run(sql, [since(BATCHES_KEPT_FOR)])?;
             Ok(calls.max(refusals) >= most)
         })
     }
