@@ -262,6 +262,16 @@ pub struct RevokedToken {
     pub expires_at: Timestamp,
 }
 
+impl From<Credential> for CredentialState {
+    /// Of a new credential.
+    fn from(credential: Credential) -> Self {
+        Self {
+            credential,
+            revoked_tokens: Vec::new(),
+        }
+    }
+}
+
 /// Everything about a credential that a check may depend on, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

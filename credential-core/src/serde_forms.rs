@@ -3,6 +3,8 @@
 //! Names and ids are text, and are checked again when they are read. Moments and dates are numbers,
 //! which databases compare.
 
+use std::convert::Infallible;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
@@ -46,7 +48,7 @@ written_as! {
     ProofId: String = Self::to_string, |it: String| it.parse();
     TenantId: String = Self::to_string, |it: String| it.parse();
     TokenId: String = Self::to_string, |it: String| it.parse();
-    Action: String = |it| it.as_str().to_owned(), |it: String| sure(it.into());
+    Action: String = |it| it.as_str().to_owned(), |it: String| Ok::<_, Infallible>(it.into());
     CredentialName: String = Self::to_string, |it: String| Self::new(&it);
     Description: String = |it| it.as_str().to_owned(), |it: String| Self::new(&it);
     Networks: Vec<String> = |it| it.texts().collect(), |it: Vec<String>| networks(&it);
@@ -54,12 +56,8 @@ written_as! {
         |(phc, key): (String, _)| Self::from_parts(phc, key);
     Mark: String = |it| format!("{:032x}", u128::from_be_bytes(it.0)),
         |it: String| parse_hex(&it).map(Self).ok_or("not 32 lower-case hexadecimal digits");
-    Timestamp: i64 = |it| it.as_micros(), |micros| sure(Self::from_micros(micros));
-    Day: i32 = |it| it.as_days(), |days| sure(Self::from_days(days));
-}
-
-fn sure<T>(value: T) -> Result<T, std::convert::Infallible> {
-    Ok(value)
+    Timestamp: i64 = |it| it.as_micros(), |micros| Ok::<_, Infallible>(Self::from_micros(micros));
+    Day: i32 = |it| it.as_days(), |days| Ok::<_, Infallible>(Self::from_days(days));
 }
 
 fn networks(texts: &[String]) -> Result<Networks, &'static str> {

@@ -101,9 +101,8 @@ impl Data {
         if owners.all(|owner| *owner == credential.identity.id) {
             Ok(())
         } else {
-            Err(StoreError::Backend {
-                source: "a secret of another credential has that selector".into(),
-            })
+            let taken = "a secret of another credential has that selector";
+            Err(StoreError::from(Box::from(taken)))
         }
     }
 
@@ -131,15 +130,5 @@ impl Data {
             value: row.map(|row| (**row).clone()),
             upto: self.latest,
         }
-    }
-
-    /// The changes after `applied`, unless they are no longer known or more than `most`.
-    pub(crate) fn changes_after(&self, applied: u64, most: usize) -> Option<Vec<LoggedChange>> {
-        let missing = usize::try_from(self.latest.number.checked_sub(applied)?).ok()?;
-        let skip = self.changes.len().checked_sub(missing)?;
-        if missing > most {
-            return None;
-        }
-        Some(self.changes.iter().skip(skip).cloned().collect())
     }
 }

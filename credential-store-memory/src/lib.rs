@@ -9,7 +9,6 @@ use std::{
     fmt,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,9 +18,9 @@ use credential_core::{
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
-        Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, MAX_CHANGES, NODE_ALIVE_FOR,
-        NewCredential, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, Stores,
+        AsOf, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit, Heartbeat,
+        KeyCheck, ListPosition, ListQuery, MAX_CHANGES, NODE_ALIVE_FOR, NewCredential, ReplaceHash,
+        Revoke, RevokeAll, RevokeToken, StoreError, Stores,
     },
 };
 use tokio::sync::Notify;
@@ -143,11 +142,7 @@ impl CredentialStore for MemoryStore {
         for proof in credential.settings.proofs() {
             data.owner_of_proof.insert(proof, id);
         }
-        let row = CredentialState {
-            credential,
-            revoked_tokens: Vec::new(),
-        };
-        data.credentials.insert(id, Box::new(row));
+        data.credentials.insert(id, Box::new(credential.into()));
         data.append([event]);
         Ok(self.commit(data, (), Change::Credential(id)))
     }
@@ -299,19 +294,16 @@ impl CredentialStore for MemoryStore {
         data.nodes.insert(heartbeat.node, node);
         let dead_before = at.saturating_sub(CHANGES_KEPT_FOR);
         data.nodes.retain(|_, node| node.at >= dead_before);
-        Ok(Changes {
-            upto: data.latest,
-            items: heartbeat
-                .applied
-                .and_then(|applied| data.changes_after(applied.number, heartbeat.max_changes)),
-            waited: Duration::ZERO,
-            largest_max_staleness: data
-                .nodes
-                .values()
-                .map(|node| node.max_staleness)
-                .max()
-                .unwrap_or(heartbeat.max_staleness),
-        })
+        let rows = heartbeat.applied.map(|applied| {
+            let missing = data.latest.number.saturating_sub(applied.number);
+            let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+            let skip = data.changes.len().saturating_sub(missing);
+            let rows = data.changes.iter().skip(skip);
+            rows.take(heartbeat.max_changes).cloned().collect()
+        });
+        let largest = data.nodes.values().map(|node| node.max_staleness).max();
+        let largest = largest.unwrap_or(heartbeat.max_staleness);
+        Ok(heartbeat.answer(data.latest, rows.unwrap_or_default(), largest))
     }
 
     fn retire_connections(&self) {}

@@ -102,6 +102,23 @@ pub struct Heartbeat {
     pub issuer: Arc<str>,
 }
 
+impl Heartbeat {
+    /// The answer, with the latest change, the rows behind `applied` that are known, in order and at most
+    /// `max_changes`, and the largest bound among the nodes. A store with a clock sets [`Changes::waited`].
+    #[must_use]
+    pub fn answer(&self, upto: ChangeId, rows: Vec<LoggedChange>, largest: Duration) -> Changes {
+        let missing = self
+            .applied
+            .and_then(|it| upto.number.checked_sub(it.number));
+        Changes {
+            upto,
+            items: (missing == Some(rows.len() as u64)).then_some(rows),
+            waited: Duration::ZERO,
+            largest_max_staleness: largest,
+        }
+    }
+}
+
 /// A running process, for as long as it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(pub [u8; 16]);

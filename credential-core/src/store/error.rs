@@ -1,6 +1,6 @@
 //! Why a store did not do what was asked.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use crate::secret::keyring::KeyName;
 
@@ -47,6 +47,16 @@ pub enum StoreError {
     Backend {
         /// The store's own error.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl From<Box<dyn Error + Send + Sync>> for StoreError {
+    /// A `StoreError` stays what it is, any other error is `Backend`.
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        match error.downcast() {
+            Ok(known) => *known,
+            Err(source) => Self::Backend { source },
+        }
+    }
 }

@@ -1,41 +1,34 @@
 #![doc = include_str!("../README.md")]
 
-mod db;
-mod trail;
-mod usage;
+mod history;
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use credential_core::{
-    clock::Clock,
+    audit::{AuditEvent, Event},
+    clock::{Clock, Timestamp},
     credential::{Credential, CredentialState},
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit, Heartbeat,
-        KeyCheck, ListQuery, NODE_ALIVE_FOR, NewCredential, ReplaceHash, Revoke, RevokeAll,
-        RevokeToken, StoreError,
+        AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
+        Heartbeat, KeyCheck, ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, ReplaceHash,
+        Revoke, RevokeAll, RevokeToken, StoreError,
     },
 };
-use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::{runtime::Handle, sync::Notify};
-
-use crate::db::{Db, Done};
+use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
+use serde::de::DeserializeOwned;
+use tokio::{runtime, sync::Notify, task};
 
 /// Credentials in a SQLite file. Clones share one connection: there is one writer, as there is in the file.
 #[derive(Debug, Clone)]
-pub struct SqliteStore(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    connection: Mutex<Connection>,
+pub struct SqliteStore {
+    connection: Arc<Mutex<Connection>>,
     clock: Arc<dyn Clock>,
-    changed: Notify,
+    changed: Arc<Notify>,
 }
 
 impl SqliteStore {
@@ -45,41 +38,131 @@ impl SqliteStore {
     /// If it cannot be opened, or is no database.
     pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
-        // Another process may write: wait for it, for less long than core waits for an answer.
-        connection.busy_timeout(Duration::from_secs(2))?;
         connection.execute_batch(include_str!("schema.sql"))?;
-        Ok(Self(Arc::new(Shared {
-            connection: Mutex::new(connection),
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
             clock,
-            changed: Notify::new(),
-        })))
+            changed: Arc::default(),
+        })
     }
 
     /// Runs a method as one transaction, which is rolled back after an error. The thread waits for the disk;
     /// where the runtime has others, they go on with its tasks.
     fn run<T>(&self, work: impl FnOnce(&Db<'_>) -> Done<T>) -> Result<T, StoreError> {
         let run = || {
-            let connection = self.0.connection.lock();
+            let connection = self.connection.lock();
             // A panic has rolled its transaction back.
             let mut connection = connection.unwrap_or_else(PoisonError::into_inner);
             let db = Db {
                 transaction: connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)?,
-                now: self.0.clock.now(),
-                changed: &self.0.changed,
+                now: self.clock.now(),
+                changed: &self.changed,
             };
             let done = work(&db)?;
             db.transaction.commit()?;
             Done::Ok(done)
         };
-        let done = match Handle::current().runtime_flavor() {
-            tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(run),
+        let done = match runtime::Handle::current().runtime_flavor() {
+            runtime::RuntimeFlavor::MultiThread => task::block_in_place(run),
             _ => run(),
         };
-        done.map_err(|error| match error.downcast() {
-            Ok(refusal) => *refusal,
-            Err(source) => StoreError::Backend { source },
-        })
+        Ok(done?)
+    }
+}
+
+/// Done, or refused with a `StoreError`, or anything else that went wrong.
+type Done<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A transaction that has the file's write lock. So transactions follow one another, and each rule is checked
+/// and kept as if each tenant had been locked.
+struct Db<'a> {
+    transaction: Transaction<'a>,
+    now: Timestamp,
+    changed: &'a Notify,
+}
+
+impl Db<'_> {
+    fn run(&self, sql: &str, values: impl Params) -> Done<usize> {
+        Ok(self.transaction.prepare_cached(sql)?.execute(values)?)
+    }
+
+    /// Each row is one document.
+    fn read<T: DeserializeOwned>(&self, sql: &str, values: impl Params) -> Done<Vec<T>> {
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let rows = statement.query_and_then(values, |row| {
+            Ok(serde_json::from_str(row.get_ref(0)?.as_str()?)?)
+        });
+        rows?.collect()
+    }
+
+    fn find(&self, id: CredentialId) -> Done<Option<CredentialState>> {
+        let sql = "select document from credential where id = ?";
+        Ok(self.read(sql, [id.to_string()])?.pop())
+    }
+
+    fn state(&self, sql: &str, key: &str) -> Done<AsOf<Option<CredentialState>>> {
+        let (value, upto) = (self.read(sql, [key])?.pop(), self.latest()?);
+        Ok(AsOf { value, upto })
+    }
+
+    /// Puts a credential in the place of what is there, unless another one has its name.
+    fn put(&self, state: &CredentialState) -> Done<()> {
+        let it = &state.credential;
+        let (id, tenant) = (it.identity.id.to_string(), it.identity.tenant.as_str());
+        let is_live = it.revoked.is_none();
+        let key = is_live.then(|| it.settings.name.comparison_key());
+        self.run("delete from credential where id = ?", [&id])?;
+        let sql = "insert into credential
+            select ?1, ?2, it ->> 'client_id', it ->> 'created_at', ?3, ?4
+            from (select ?4 -> '$.credential.identity' as it) where true
+            on conflict (tenant, name_key) do nothing";
+        if self.run(sql, params![id, tenant, key, serde_json::to_string(state)?])? == 0 {
+            return Err(StoreError::NameTaken.into());
+        }
+        for proof in it.settings.proofs() {
+            self.run("insert into proof values (?, ?)", [proof.as_str(), &id])?;
+        }
+        Ok(())
+    }
+
+    /// The newest of a tenant's audit rows.
+    fn head(&self, tenant: &TenantId) -> Done<Option<AuditEvent>> {
+        let sql = "select document from head where tenant = ?";
+        Ok(self.read(sql, [tenant.as_str()])?.pop())
+    }
+
+    /// Appends audit events, each behind the head of its tenant, and the change. Who is woken waits for this
+    /// transaction to end.
+    fn commit<T>(&self, events: Vec<Event>, change: Change, value: T) -> Done<Committed<T>> {
+        for event in events {
+            let head = self.head(event.tenant())?.map(|row| row.head());
+            let row = serde_json::to_string(&event.seal(head.as_ref()))?;
+            let sql = "insert into audit_event select ?1 ->> 'tenant', ?1 ->> 'seq',
+                ?1 ->> '$.subject.Credential', ?1";
+            self.run(sql, [&row])?;
+            let sql = "insert or replace into head select ?1 ->> 'tenant', ?1";
+            self.run(sql, [&row])?;
+        }
+        let mark = "select json_quote(lower(hex(randomblob(16))))";
+        let change = self.latest()?.next(self.read(mark, [])?.remove(0), change);
+        let (document, at) = (serde_json::to_string(&change)?, self.now.as_micros());
+        let sql = "insert into change values (?, ?, ?)";
+        self.run(sql, params![change.id.number, document, at])?;
+        self.changed.notify_waiters();
+        self.unchanged(value)
+    }
+
+    /// What is returned where nothing changed.
+    fn unchanged<T>(&self, value: T) -> Done<Committed<T>> {
+        let change = self.latest()?;
+        Ok(Committed { value, change })
+    }
+
+    fn latest(&self) -> Done<ChangeId> {
+        let sql = "select document from change order by number desc limit 1";
+        let latest: Option<LoggedChange> = self.read(sql, [])?.pop();
+        Ok(latest.ok_or("the change log is empty")?.id)
     }
 }
 
@@ -87,12 +170,8 @@ impl SqliteStore {
 impl CredentialStore for SqliteStore {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         self.run(|db| {
-            let (revoked_tokens, credential) = (Vec::new(), new.credential);
-            let identity = credential.identity.clone();
-            db.put(&CredentialState {
-                credential,
-                revoked_tokens,
-            })?;
+            let identity = new.credential.identity.clone();
+            db.put(&new.credential.into())?;
             let sql = "select json_quote(count(name_key)) from credential where tenant = ?";
             if db.read(sql, [identity.tenant.as_str()])?.pop() > Some(new.limit) {
                 return Err(StoreError::LimitReached.into());
@@ -152,10 +231,8 @@ impl CredentialStore for SqliteStore {
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        self.run(|db| {
-            let (value, upto) = (db.find(id)?, db.latest()?);
-            Ok(AsOf { value, upto })
-        })
+        let sql = "select document from credential where id = ?";
+        self.run(|db| db.state(sql, &id.to_string()))
     }
 
     async fn state_by_proof(
@@ -164,10 +241,7 @@ impl CredentialStore for SqliteStore {
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
         let sql = "select document from credential
             where id = (select credential from proof where id = ?)";
-        self.run(|db| {
-            let (value, upto) = (db.read(sql, [proof.as_str()])?.pop(), db.latest()?);
-            Ok(AsOf { value, upto })
-        })
+        self.run(|db| db.state(sql, proof.as_str()))
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
@@ -209,29 +283,21 @@ impl CredentialStore for SqliteStore {
             let sql = "delete from change
                 where at < ? and number < (select max(number) from change)";
             db.run(sql, old)?;
-
             let upto = db.latest()?;
             let applied = beat.applied.map_or(upto.number, |it| it.number);
             let sql = "select document from change where number > ? order by number limit ?";
-            let items: Vec<_> = db.read(sql, params![applied, beat.max_changes])?;
-            let complete = beat.applied.is_some() && applied + items.len() as u64 == upto.number;
+            let items = db.read(sql, params![applied, beat.max_changes])?;
             let sql = "select json_quote(max(max_staleness)) from node";
             let largest = db.read(sql, [])?.pop().unwrap_or_default();
-            Ok(Changes {
-                upto,
-                items: complete.then_some(items),
-                waited: Duration::ZERO,
-                largest_max_staleness: Duration::try_from_secs_f64(largest)?,
-            })
+            Ok(beat.answer(upto, items, Duration::try_from_secs_f64(largest)?))
         })
     }
 
     fn retire_connections(&self) {}
 
-    /// Woken by this process only: another one that has the file open learns of a change at its next
-    /// catch-up.
+    /// Woken by this process only. Others learn of its changes at their next catch-up.
     async fn wake_up(&self) {
-        self.0.changed.notified().await;
+        self.changed.notified().await;
     }
 
     async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {

@@ -3,13 +3,18 @@
 pragma journal_mode = wal;
 -- A commit is on the disk before it is answered: a revocation outlives a loss of power.
 pragma synchronous = full;
+-- Another process may write: wait for it, for less long than core waits for an answer (ms).
+pragma busy_timeout = 2000;
+pragma foreign_keys = on;
 -- Without a name key: revoked.
 create table if not exists credential (
     id text primary key, tenant text not null, client_id text not null unique, created_at integer not null,
     name_key text, document text not null, unique (tenant, name_key)
 ) strict, without rowid;
 create index if not exists list on credential (tenant, created_at, id);
-create table if not exists proof (id text primary key, credential text not null) strict, without rowid;
+create table if not exists proof (
+    id text primary key, credential text not null references credential on delete cascade
+) strict, without rowid;
 create index if not exists proof_of_credential on proof (credential);
 -- The head of each tenant's audit chain is a copy of its newest row.
 create table if not exists head (tenant text primary key, document text not null) strict, without rowid;

@@ -1,17 +1,49 @@
-//! How credentials are used. No check depends on any of it.
+//! What no check depends on: the audit trail as it is read, and how credentials are used.
 
 use async_trait::async_trait;
 use credential_core::{
     clock::{Day, Timestamp},
     id::{CredentialId, TenantId},
     store::{
-        BATCHES_KEPT_FOR, CALLS_KEPT_FOR, REFUSALS_KEPT_FOR, RefusalCount, StoreError, Usage,
-        UsageBatch, UsageStore,
+        AuditQuery, BATCHES_KEPT_FOR, CALLS_KEPT_FOR, REFUSALS_KEPT_FOR, RefusalCount, StoreError,
+        StoredRow, TrailPage, TrailStore, Usage, UsageBatch, UsageStore,
     },
 };
 use rusqlite::params;
 
 use crate::SqliteStore;
+
+#[async_trait]
+impl TrailStore for SqliteStore {
+    async fn audited_tenants(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let sql = "select json_quote(tenant) from
+                (select tenant from head union select tenant from audit_event)
+            where ?1 is null or tenant > ?1 order by tenant limit ?2";
+        self.run(|db| db.read(sql, params![after, limit]))
+    }
+
+    async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
+        let id = query.credential_id.map(|id| id.to_string());
+        let sql = "select json_array(seq, document) from audit_event where tenant = ?1
+            and (?2 is null or seq < ?2) and (?3 is null or credential = ?3)
+            order by seq desc limit ?4";
+        self.run(|db| {
+            let head = db.head(tenant)?.map(|row| row.head().into());
+            let wanted = params![tenant.as_str(), query.before, id, query.limit];
+            let column = "document";
+            let read = |(seq, text): (u64, String)| match serde_json::from_str(&text) {
+                Ok(event) => StoredRow::Event(event),
+                Err(_) => StoredRow::Unreadable { seq, column },
+            };
+            let rows = db.read(sql, wanted)?.into_iter().map(read).collect();
+            Ok(TrailPage { head, rows })
+        })
+    }
+}
 
 #[async_trait]
 impl UsageStore for SqliteStore {
@@ -34,9 +66,8 @@ impl UsageStore for SqliteStore {
                     value ->> 'denied', value ->> 'last_used_at'
                 from json_each(?) join credential as c on c.id = value ->> 'credential_id'
                 where true on conflict do update set allowed = allowed + excluded.allowed,
-                    denied = denied + excluded.denied, last_used_at = max(
-                        ifnull(last_used_at, excluded.last_used_at),
-                        ifnull(excluded.last_used_at, last_used_at))";
+                    denied = denied + excluded.denied, last_used_at = max(ifnull(last_used_at,
+                    excluded.last_used_at), ifnull(excluded.last_used_at, last_used_at))";
             db.run(sql, [serde_json::to_string(&batch.calls)?])?;
             for note in &batch.refusals {
                 let client = serde_json::to_string(&note.client)?;
@@ -48,8 +79,7 @@ impl UsageStore for SqliteStore {
                 let mut known = db.read(sql, [&id])?;
                 note.refusal.add_to(&mut known);
                 db.run("delete from refusal where credential = ?", [&id])?;
-                let sql =
-                    "insert into refusal select ?, ?, value ->> 'at', value from json_each(?)";
+                let sql = "insert into refusal select ?, ?, value->>'at', value from json_each(?)";
                 db.run(sql, [id, tenant, serde_json::to_string(&known)?])?;
             }
             Ok(())
