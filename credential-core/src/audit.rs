@@ -278,6 +278,7 @@ pub struct AuditHead {
 /// One row of a tenant's audit trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct AuditEvent {
     /// How the row is framed for its hash: the first byte of what that covers.
     pub format: u8,

@@ -25,6 +25,7 @@ pub const ENDED_SECRETS_KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600)
 /// The stored record behind an API key, in three parts by how they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Credential {
     /// Never changes.
     pub identity: Identity,
@@ -41,6 +42,7 @@ pub struct Credential {
 /// Which credential it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Identity {
     /// The admin API's name for it.
     pub id: CredentialId,
@@ -61,6 +63,7 @@ pub struct Identity {
 /// What admins decide about a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Settings {
     /// What admins call it; unique among the tenant's credentials that are not revoked.
     pub name: CredentialName,
@@ -115,6 +118,7 @@ impl Settings {
 /// What was seen of a credential.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Observed {
     /// Tokens issued up to then are refused (RFC 7009 in bulk); `None`: none are.
     pub tokens_valid_from: Option<Timestamp>,
@@ -203,6 +207,7 @@ pub struct Revocation {
 /// What is kept of a client secret: enough to check one, not to make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct StoredSecret {
     /// The public part that finds it.
     pub selector: ProofId,
@@ -275,6 +280,7 @@ impl From<Credential> for CredentialState {
 /// Everything about a credential that a check may depend on, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct CredentialState {
     /// The record.
     pub credential: Credential,

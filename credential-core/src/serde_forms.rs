@@ -1,7 +1,7 @@
 //! What records consist of, as documents have it (feature `serde`).
 //!
 //! Names and ids are text, and are checked again when they are read. Moments and dates are numbers,
-//! which databases compare.
+//! which databases compare. A field that this version does not know is refused: it might be a restriction.
 
 use std::convert::Infallible;
 
@@ -87,6 +87,13 @@ mod tests {
         let written: serde_json::Value = serde_json::to_value(&read).unwrap();
         let first: serde_json::Value = serde_json::from_str(FIRST).unwrap();
         assert_eq!(written, first);
+
+        // It might be a restriction.
+        let newer = FIRST.replace(
+            r#""disabled_at":"#,
+            r#""only_on_sundays":true,"disabled_at":"#,
+        );
+        assert!(serde_json::from_str::<CredentialState>(&newer).is_err());
     }
 
     #[test]

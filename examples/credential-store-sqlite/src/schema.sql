@@ -1,10 +1,10 @@
 -- Each value of core's lies in a document, as core writes it. Columns are what SQL looks at. Times are
 -- microseconds since 1970, and text is compared by its bytes.
+-- Another process may write: wait for it, for less long than core waits for an answer (ms).
+pragma busy_timeout = 2000;
 pragma journal_mode = wal;
 -- A commit is on the disk before it is answered: a revocation outlives a loss of power.
 pragma synchronous = full;
--- Another process may write: wait for it, for less long than core waits for an answer (ms).
-pragma busy_timeout = 2000;
 pragma foreign_keys = on;
 -- Without a name key: revoked.
 create table if not exists credential (

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use credential_core::{
     ScopeCatalog,
@@ -91,6 +91,17 @@ macro_rules! run_reopened {
     )* };
 }
 run_reopened!(all_is_there_after_reopening, trail_goes_on_after_reopening);
+
+/// An afternoon's work: docs/stores.md says so.
+#[test]
+fn it_is_a_short_program() {
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let rust = files.filter(|file| file.extension().is_some_and(|ending| ending == "rs"));
+    let lines = rust.map(|file| fs::read_to_string(file).unwrap().lines().count());
+    let lines: usize = lines.sum();
+    assert!((1..=450).contains(&lines), "{lines} lines");
+}
 
 /// What the tables held goes back into them, by another connection.
 #[tokio::test]
