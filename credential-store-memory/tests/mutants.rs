@@ -29,7 +29,7 @@ use std::{
 
 use async_trait::async_trait;
 use credential_core::{
-    audit::{AuditEvent, Subject},
+    audit::Subject,
     clock::{Clock as _, Monotonic, SystemClock, Timestamp},
     conformance,
     credential::{
@@ -41,8 +41,8 @@ use credential_core::{
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, Mark, NewCredential,
-        NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredHead, StoredRow,
-        TrailPage, TrailStore,
+        NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredRow, TrailPage,
+        TrailStore,
     },
     testing::ManualClock,
 };

@@ -256,15 +256,13 @@ impl RefusalCount {
         kind(self) == kind(other) && self.needed_scope == other.needed_scope
     }
 
-    /// Whether the other one is [alike](Self::is_like) and began less than [`REFUSALS_MERGE_WITHIN`] from this one.
-    #[must_use]
-    pub fn merges_with(&self, other: &Self) -> bool {
+    fn merges_with(&self, other: &Self) -> bool {
         let apart = self.at.saturating_since(other.at) + other.at.saturating_since(self.at);
         apart < REFUSALS_MERGE_WITHIN && self.is_like(other)
     }
 
-    /// Adds it to a credential's refusals, which are the newest first: to one that it [merges
-    /// with](Self::merges_with), or as one more. The newest [`REFUSALS_KEPT`] stay.
+    /// Adds it to a credential's refusals, which are the newest first: to one that is [alike](Self::is_like) and began
+    /// less than [`REFUSALS_MERGE_WITHIN`] from it, or as one more. The newest [`REFUSALS_KEPT`] stay.
     pub fn add_to(&self, refusals: &mut Vec<Self>) {
         match refusals.iter_mut().find(|it| it.merges_with(self)) {
             Some(known) => known.merge(self),
