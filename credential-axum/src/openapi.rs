@@ -7,19 +7,24 @@
 use axum::{
     Router,
     body::Bytes,
-    response::{IntoResponse as _, Response},
-    routing::get,
+    middleware::map_response,
+    response::IntoResponse as _,
+    routing::{MethodRouter, get},
 };
 use credential_core::Credentials;
-use http::header;
+use flate2::Compression;
+use http::{HeaderMap, header};
 use serde_json::{Map, Value, json};
 
 use crate::{
     admin::{ADMIN_ROUTES, operations as admin},
+    gzip::{accepts_gzip, gzip},
+    no_sniff::no_sniff,
     oauth::operations as oauth,
 };
 
 mod operation;
+mod page;
 mod refusals;
 mod schemas;
 
@@ -275,22 +280,49 @@ fn add_examples(document: &mut Value) {
     }
 }
 
-/// `/openapi.json`, and `/docs`, a page that shows it. Both are public, and follow `api` as it is now.
+/// `/openapi.json`, and `/docs`, a page that shows it. Both are public, and say what `api` says now.
 ///
-/// The page is made on the server: no script, nothing from elsewhere.
+/// The page is made on the server. Its `Content-Security-Policy` allows nothing but its own style, below
+/// `/docs`: no script, nothing from elsewhere.
 pub fn openapi_router<S>(api: &OpenApi) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
     let document = api.document();
+    let page = page::render(&document).into_string();
     let json = serde_json::to_vec(&document).unwrap_or_default();
-    let json = Bytes::from(json);
-    Router::new().route(
-        "/openapi.json",
-        get(async move || served("application/json", json.clone())),
-    )
+    Router::new()
+        .route("/openapi.json", served("application/json", json))
+        .route("/docs", served("text/html; charset=utf-8", page))
+        .route(
+            "/docs/docs.css",
+            served("text/css; charset=utf-8", page::STYLE),
+        )
+        .layer(map_response(no_sniff))
 }
 
-fn served(media_type: &'static str, content: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, media_type)], content).into_response()
+/// One answer, made once, and as gzip for those who take it.
+fn served<S>(media_type: &'static str, content: impl Into<Bytes>) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'";
+    let plain = content.into();
+    let compressed = gzip(&plain, Compression::best());
+    get(async move |headers: HeaderMap| {
+        let said = [
+            (header::CONTENT_TYPE, media_type),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::CACHE_CONTROL, "no-cache"),
+            (header::VARY, "accept-encoding"),
+        ];
+        if accepts_gzip(&headers) && !compressed.is_empty() {
+            let encoding = [(header::CONTENT_ENCODING, "gzip")];
+            (said, encoding, compressed.clone()).into_response()
+        } else {
+            (said, plain.clone()).into_response()
+        }
+    })
 }

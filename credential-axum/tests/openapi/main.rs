@@ -7,4 +7,5 @@
 mod common;
 mod document;
 mod examples;
+mod page;
 mod refusals;
