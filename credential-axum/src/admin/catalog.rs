@@ -77,7 +77,7 @@ impl<'a> From<&'a ApiType> for ShownApiType<'a> {
 struct AdditionalScope<'a> {
     scope: &'a str,
     description: &'a str,
-    /// `full_access` or `on_behalf_of`.
+    /// `full_access`, `on_behalf_of` or `introspection`.
     kind: &'a str,
 }
 
