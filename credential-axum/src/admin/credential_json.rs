@@ -70,7 +70,15 @@ pub(super) struct ShownCredential<'a> {
     secrets: Vec<ShownSecret<'a>>,
     // Ways to authenticate that this version does not offer: there are none of a credential.
     jwks_uri: Option<String>,
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")
+    )]
     keys: [(); 0],
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")
+    )]
     workloads: [(); 0],
 }
 

@@ -146,8 +146,8 @@ pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
 const NAME: Text = Text {
     form: Form::Short(
         CredentialName::MAX_CHARS,
-        // Something besides spaces; controls at most among the spaces around it.
-        r"^\s*[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?\s*$",
+        // No controls, and something besides spaces.
+        r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
     ),
 };
 const NAME_MEANING: &str = "What admins call it: at least one character besides spaces around it. Unique, whatever the \

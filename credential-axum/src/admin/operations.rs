@@ -45,7 +45,7 @@ fn credential(schemas: &mut Schemas) -> Value {
 }
 
 /// The one answer that holds a secret, with what it belongs to.
-fn with_secret(mut members: Value) -> Value {
+fn with_secret(schemas: &mut Schemas, name: &str, mut members: Value) -> Value {
     members["client_secret"] = json!({
         "type": "string",
         "description": "Shown this once. Only its hash is kept.",
@@ -55,7 +55,8 @@ fn with_secret(mut members: Value) -> Value {
         .into_iter()
         .flat_map(Map::keys)
         .collect();
-    json!({"type": "object", "required": required, "properties": members})
+    let schema = json!({"type": "object", "required": required, "properties": members});
+    schemas.put(name, schema)
 }
 
 /// An operation on one credential that answers as most do, to begin from.
@@ -84,20 +85,20 @@ pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation {
             tag: DEPLOYMENT,
-            summary: "The scopes that can be chosen",
+            summary: "List the scopes that can be chosen",
             description: "Every API type with its categories, resources and scopes.",
             answer: |schemas| schemas.of::<ShownCatalog<'_>>(),
             ..operation(M::GET, "/catalog", "getCatalog")
         },
         Operation {
             tag: DEPLOYMENT,
-            summary: "What this deployment allows",
+            summary: "Say what this deployment allows",
             description: "The bounds of an admin's choices, and where the request comes from.",
             answer: |schemas| schemas.of::<Policy>(),
             ..operation(M::GET, "/policy", "getPolicy")
         },
         Operation {
-            summary: "A page of the credentials, newest first",
+            summary: "List credentials, newest first",
             description: "Revoked ones only if they are asked for. `next_cursor` is the `cursor` of the next \
                           page. With `view=summary` each has `scope_counts` and `full_access` in place of \
                           `scopes`.",
@@ -105,20 +106,20 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::GET, "/credentials", "listCredentials")
         },
         Operation {
-            summary: "A new credential, with its secret",
+            summary: "Create a credential, with its secret",
             description: "The only answer that shows this secret. Refused where self-service is off.",
             body: Some("NewCredential"),
             status: 201,
             answer: |schemas| {
                 let members = json!({"credential": credential(schemas)});
-                with_secret(members)
+                with_secret(schemas, "CreatedCredential", members)
             },
             headers: &["Location", "ETag"],
             refusals: &["self_service_unavailable", "name_taken", "limit_reached"],
             ..operation(M::POST, "/credentials", "createCredential")
         },
         Operation {
-            summary: "The end of every credential of the tenant, at once",
+            summary: "Revoke every credential of the tenant, at once",
             description: "For a tenant whose secrets may all have leaked. `confirm` is the number of \
                           credentials that are not revoked, so that nobody ends more than they have seen.",
             body: Some("Confirmation"),
@@ -127,14 +128,14 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::POST, "/credentials/revoke-all", "revokeAllCredentials")
         },
         Operation {
-            summary: "One credential",
+            summary: "Show a credential",
             description: "Never a secret or a hash.",
             answer: credential,
             headers: &["ETag"],
             ..operation(M::GET, "/credentials/{id}", "getCredential")
         },
         Operation {
-            summary: "Other settings of a credential",
+            summary: "Change the settings of a credential",
             description: "A JSON merge patch (RFC 7396): what is left out stays. An expiry in the future \
                           revives an expired credential with its unexpired tokens.",
             body: Some("CredentialEdit"),
@@ -150,7 +151,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::PATCH, "/credentials/{id}", "updateCredential")
         },
         Operation {
-            summary: "The end of a credential, for good",
+            summary: "Revoke a credential, for good",
             description: "Its secrets and tokens are refused at once. A repeat gives the same answer and keeps \
                           the first `revoked_at`.",
             if_match: IfMatch::Optional,
@@ -158,7 +159,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::DELETE, "/credentials/{id}", "revokeCredential")
         },
         Operation {
-            summary: "Other scopes of a credential",
+            summary: "Set the scopes of a credential",
             description: "Its tokens follow at once, where they may do less; a token whose request named no \
                           scope follows also where it may do more.",
             body: Some("ScopeChoice"),
@@ -168,7 +169,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::PUT, "/credentials/{id}/scopes", "setScopes")
         },
         Operation {
-            summary: "What other scopes would change",
+            summary: "Preview what other scopes would change",
             description: "The body of `setScopes`. Changes nothing.",
             body: Some("ScopeChoice"),
             answer: |schemas| schemas.of::<Preview>(),
@@ -177,7 +178,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: USE,
-            summary: "How much a credential is used",
+            summary: "Show how much a credential is used",
             description: "Calls that the guard decided on, by day and by the scope that they needed; visible \
                           within 10 s.",
             answer: |schemas| schemas.of::<ShownUsage>(),
@@ -185,14 +186,14 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: USE,
-            summary: "Why a credential was refused",
+            summary: "Show why a credential was refused",
             description: "The latest 50 of 7 days, newest first; equal ones within a minute are one. Never a \
                           path, which can name a patient.",
             answer: |schemas| schemas.of::<Refusals>(),
             ..operation(M::GET, "/credentials/{id}/refusals", "listRefusals")
         },
         Operation {
-            summary: "A pause",
+            summary: "Disable a credential",
             description: "Its secrets and tokens are refused at once, until it is enabled. A repeat is \
                           harmless.",
             if_match: IfMatch::Optional,
@@ -201,7 +202,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::POST, "/credentials/{id}/disable", "disableCredential")
         },
         Operation {
-            summary: "The end of a pause",
+            summary: "Enable a credential",
             description: "The same secrets and unexpired tokens work again. A repeat is harmless.",
             if_match: IfMatch::Optional,
             headers: &["ETag"],
@@ -210,7 +211,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: SECRETS,
-            summary: "A further secret",
+            summary: "Add a secret",
             description: "The only answer that shows it. The secrets that are live now end after the overlap, \
                           with their tokens.",
             body: Some("NewSecret"),
@@ -225,7 +226,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                         "description": "As in every change.",
                     },
                 });
-                with_secret(members)
+                with_secret(schemas, "CreatedSecret", members)
             },
             headers: &["ETag"],
             refusals: &["self_service_unavailable", "revoked", "too_many_secrets"],
@@ -233,7 +234,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: SECRETS,
-            summary: "The end of one secret",
+            summary: "End a secret",
             description: "With its tokens, at once. One that has ended already: the same answer. The last live \
                           one cannot be ended so.",
             headers: &["ETag"],
@@ -246,7 +247,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: USE,
-            summary: "A page of the audit trail, newest first",
+            summary: "List the audit trail, newest first",
             description: "Who changed what, and when. `next_cursor` is the `cursor` of the next page.",
             answer: |schemas| schemas.of::<ListPage<ShownEvent<'_>>>(),
             refusals: &["not_found"],

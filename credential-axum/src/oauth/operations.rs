@@ -31,7 +31,7 @@ pub(crate) fn operations(
             "post",
             Endpoint {
                 id: "issueToken",
-                summary: "An access token",
+                summary: "Issue an access token",
                 description: "RFC 6749 §4.4. The host may serve it under further paths.",
                 form: token_form(),
                 security: json!([{"clientBasic": []}, {}]),
@@ -50,7 +50,7 @@ pub(crate) fn operations(
             "post",
             Endpoint {
                 id: "introspectToken",
-                summary: "What a token may do now",
+                summary: "Say what a token may do now",
                 description: "RFC 7662. A client sees the tokens of its own tenant; a resource server that has \
                               the host's introspection secret sees all. Whatever is not active is exactly \
                               `{\"active\":false}`.",
@@ -66,7 +66,7 @@ pub(crate) fn operations(
             "post",
             Endpoint {
                 id: "revokeToken",
-                summary: "The end of one of the client's own tokens",
+                summary: "Revoke one of the client's own tokens",
                 description: "RFC 7009. Also 200 for what is no token of the client.",
                 form: of_a_token(),
                 security: json!([{"clientBasic": []}, {}]),
@@ -80,18 +80,41 @@ pub(crate) fn operations(
     all.push((
         well_known::SERVER.to_owned(),
         "get",
-        metadata("getServerMetadata", "RFC 8414.", &server),
+        metadata(
+            "getServerMetadata",
+            "Describe these endpoints",
+            "RFC 8414.",
+            &server,
+        ),
     ));
     for api_type in credentials.catalog().api_types() {
         let path = format!("{}{}", well_known::RESOURCE, api_type.base_path());
         let id = format!("getResourceMetadata_{}", api_type.id());
         let resource = schemas.of::<ResourceMetadata<'_>>();
-        all.push((path, "get", metadata(&id, "RFC 9728.", &resource)));
+        all.push((
+            path,
+            "get",
+            metadata(
+                &id,
+                &format!("Describe {} as a protected resource", api_type.label()),
+                "RFC 9728.",
+                &resource,
+            ),
+        ));
         if api_type.rules() == PathRules::Fhir {
             let path = format!("{}/.well-known/smart-configuration", api_type.base_path());
             let id = format!("getSmartConfiguration_{}", api_type.id());
             let smart = schemas.of::<SmartConfiguration<'_>>();
-            all.push((path, "get", metadata(&id, "SMART App Launch 2.2.", &smart)));
+            all.push((
+                path,
+                "get",
+                metadata(
+                    &id,
+                    &format!("Describe {} for SMART clients", api_type.label()),
+                    "SMART App Launch 2.2.",
+                    &smart,
+                ),
+            ));
         }
     }
     all
@@ -152,20 +175,25 @@ impl Endpoint {
     }
 }
 
-fn client_in_the_body(mut properties: Value) -> Value {
+/// Parameters that are not known are ignored, and may not be repeated.
+fn form(required: &[&str], mut properties: Value) -> Value {
     properties["client_id"] = json!({
         "type": "string",
         "description": "With `client_secret`, unless the client is named in `Authorization`.",
     });
     properties["client_secret"] = json!({"type": "string"});
-    properties
+    json!({
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": {"type": "string"},
+    })
 }
 
 fn token_form() -> Value {
-    json!({
-        "type": "object",
-        "required": ["grant_type"],
-        "properties": client_in_the_body(json!({
+    form(
+        &["grant_type"],
+        json!({
             "grant_type": {"type": "string", "enum": ["client_credentials"]},
             "scope": {
                 "type": "string",
@@ -177,19 +205,21 @@ fn token_form() -> Value {
                 "items": {"type": "string"},
                 "description": "RFC 8707: the base URL of the credential's API type, or one below it.",
             },
-        })),
-    })
+        }),
+    )
 }
 
 fn of_a_token() -> Value {
-    json!({
-        "type": "object",
-        "required": ["token"],
-        "properties": client_in_the_body(json!({
+    form(
+        &["token"],
+        json!({
             "token": {"type": "string", "minLength": 1},
-            "token_type_hint": {"type": "string", "description": "Ignored: there is one kind of token."},
-        })),
-    })
+            "token_type_hint": {
+                "type": "string",
+                "description": "Ignored: there is one kind of token.",
+            },
+        }),
+    )
 }
 
 /// [`INACTIVE`](super::answer::INACTIVE).
@@ -202,11 +232,11 @@ fn inactive() -> Value {
     })
 }
 
-fn metadata(id: &str, description: &str, schema: &Value) -> Value {
+fn metadata(id: &str, summary: &str, description: &str, schema: &Value) -> Value {
     json!({
         "operationId": id,
         "tags": [TAG.0],
-        "summary": "What is supported here",
+        "summary": summary,
         "description": description,
         "security": [],
         "responses": {"200": {

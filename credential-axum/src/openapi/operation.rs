@@ -139,7 +139,7 @@ impl Operation {
 
 /// The body of a route, as one schema per way to write it: `oneOf` whole objects, which generated
 /// clients understand, in place of one object with a rule.
-pub(super) fn body(schema: Value) -> Value {
+pub(super) fn body(name: &str, schema: Value) -> Value {
     let Value::Object(mut object) = schema else {
         return schema;
     };
@@ -155,6 +155,8 @@ pub(super) fn body(schema: Value) -> Value {
     let way = |way: &Value| {
         let required = needed(way);
         let mut object = object.clone();
+        let field = required.iter().find_map(Value::as_str).unwrap_or_default();
+        object.insert("title".to_owned(), json!(format!("{name}_{field}")));
         if let Some(Value::Object(properties)) = object.get_mut("properties") {
             properties.retain(|name, _| !one_of.contains(name) || required.contains(&json!(name)));
         }
@@ -180,14 +182,18 @@ mod tests {
                 "additionalProperties": false,
             })
         };
+        let titled = |title: &str, mut object: Value| {
+            object["title"] = json!(title);
+            object
+        };
         let mut either = object(json!({"a": {}, "b": {}, "c": {}}), json!(["c"]));
         either["oneOf"] = json!([{"required": ["a"]}, {"required": ["b"]}]);
         let expected = json!({"oneOf": [
-            object(json!({"a": {}, "c": {}}), json!(["c", "a"])),
-            object(json!({"b": {}, "c": {}}), json!(["c", "b"])),
+            titled("Choice_a", object(json!({"a": {}, "c": {}}), json!(["c", "a"]))),
+            titled("Choice_b", object(json!({"b": {}, "c": {}}), json!(["c", "b"]))),
         ]});
-        assert_eq!(body(either), expected);
+        assert_eq!(body("Choice", either), expected);
         let plain = object(json!({"a": {}}), json!(["a"]));
-        assert_eq!(body(plain.clone()), plain);
+        assert_eq!(body("Plain", plain.clone()), plain);
     }
 }

@@ -24,6 +24,12 @@ impl Schemas {
         self.0.subschema_for::<T>().into()
     }
 
+    /// A reference to a schema that no type has.
+    pub(crate) fn put(&mut self, name: &str, schema: Value) -> Value {
+        self.0.definitions_mut().insert(name.to_owned(), schema);
+        json!({"$ref": format!("#/components/schemas/{name}")})
+    }
+
     /// Every named schema.
     pub(super) fn named(mut self) -> Map<String, Value> {
         let mut named = self.0.take_definitions(true);
