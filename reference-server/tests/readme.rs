@@ -10,6 +10,7 @@ use common::Server;
 
 const README: &str = include_str!("../../README.md");
 const CLIENTS: &str = include_str!("../../docs/clients.md");
+const ADMIN_API: &str = include_str!("../../docs/admin-api.md");
 
 /// Runs the block behind the mark, and compares what it prints with the comments at its lines' ends.
 fn run(document: &str, mark: &str) {
@@ -42,6 +43,11 @@ fn run(document: &str, mark: &str) {
 #[test]
 fn the_walkthrough_prints_what_it_says() {
     run(README, "walkthrough");
+}
+
+#[test]
+fn the_admin_api_prints_what_it_says() {
+    run(ADMIN_API, "admin");
 }
 
 #[test]
