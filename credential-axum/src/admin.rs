@@ -37,6 +37,7 @@ mod disable;
 mod etag;
 mod extract;
 mod fields;
+mod idempotency;
 mod json;
 #[cfg(feature = "openapi")]
 pub(crate) mod operations;
@@ -54,6 +55,9 @@ mod usage;
 /// tenant that it was made for in `X-Expected-Tenant`, as the page does; it is refused if that is
 /// not the signed-in one. `Location` headers have the address as the client sent it, so nesting
 /// needs no setting. Caches may not store any answer.
+///
+/// A request that makes a secret may carry an `Idempotency-Key`: sent again within ten minutes, it gets the first
+/// answer again.
 ///
 /// [`ADMIN_ROUTES`] lists what is served.
 pub fn admin_router<S>(credentials: &Credentials, sign_in: impl SignIn) -> Router<S>

@@ -204,6 +204,14 @@ impl Problem {
         )
     }
 
+    pub(crate) fn malformed_key() -> Self {
+        Self {
+            detail: "Send one `Idempotency-Key`: 1 to 255 visible ASCII characters, bare or as a quoted string."
+                .into(),
+            ..Self::malformed()
+        }
+    }
+
     fn rate_limited(retry_after: Duration) -> Self {
         let seconds = retry_after.as_secs();
         let problem = Self::new(
@@ -381,6 +389,20 @@ impl From<ManageError> for Problem {
                     "You have {limit} credentials, which is the most possible. Revoke one that is \
                      no longer needed, or contact the platform's support."
                 ),
+            ),
+            ManageError::IdempotencyKeyReused => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency_key_reused",
+                "The key was used for another request",
+                "Another request was carried out with this `Idempotency-Key`. Repeat that one as it was, or \
+                 choose a new key for this one.",
+            ),
+            ManageError::IdempotencyInProgress => Self::new(
+                StatusCode::CONFLICT,
+                "idempotency_in_progress",
+                "Still running",
+                "A request with this `Idempotency-Key` is still running. Repeat it in a moment to get its \
+                 answer.",
             ),
             ManageError::RateLimited { retry_after } => Self::rate_limited(retry_after),
             ManageError::NoTrail => Self::new(

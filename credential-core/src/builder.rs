@@ -12,6 +12,7 @@ use crate::{
     id::{ClientIdPrefix, Environment},
     issuer::{Issuer, IssuerError},
     live::{LARGEST_MAX_STALENESS, LiveStates},
+    manage::RunningRetries,
     metrics,
     refusal_delay::RefusalDelay,
     refusal_log::RefusalLog,
@@ -269,6 +270,7 @@ impl CredentialsBuilder {
             ),
             tokens: TokenCache::new(self.token_cache, &*self.entropy),
             refusals: RefusalLog::new(Arc::clone(&self.clock)),
+            running_retries: RunningRetries::default(),
             store_work: StoreWork::new(self.verifier.workers, Arc::clone(&self.clock)),
             refusal_delay: RefusalDelay::new(Arc::clone(&self.clock)),
             self_service: self

@@ -26,7 +26,7 @@
 //!
 //! | needed | cases |
 //! | --- | --- |
-//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`], [`batch_numbers_are_kept_for_their_time`] |
+//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`], [`answers_end_after_their_time`], [`batch_numbers_are_kept_for_their_time`] |
 //! | a content that can be put back | [`changes_after_a_restore_are_other_changes`] |
 //! | a store that can be closed and opened again | [`all_is_there_after_reopening`], [`trail_goes_on_after_reopening`] |
 //!
@@ -43,6 +43,7 @@ mod change_log;
 mod credentials;
 mod fixture;
 mod reopening;
+mod replays;
 mod tokens;
 mod trail;
 mod usage;
@@ -50,6 +51,7 @@ mod usage;
 pub use change_log::*;
 pub use credentials::*;
 pub use reopening::*;
+pub use replays::*;
 pub use tokens::*;
 pub use trail::*;
 pub use usage::*;
@@ -97,6 +99,13 @@ macro_rules! for_each_credential_case {
             revoked_tokens_are_in_the_state,
             revoked_tokens_above_the_limit_end_all_older_ones,
             revoke_token_of_a_stranger_is_not_found,
+            an_answer_is_kept_with_its_change,
+            answers_are_invisible_across_tenants,
+            a_refused_change_keeps_no_answer,
+            a_used_key_refuses_the_change,
+            one_of_racing_changes_keeps_its_answer,
+            an_answer_ends_and_its_key_is_free,
+            the_first_effective_time_of_an_answer_stays,
             changes_have_no_gaps_and_follow_commits,
             changes_start_anew_without_a_place,
             changes_are_no_more_than_asked_for,

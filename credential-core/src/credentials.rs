@@ -10,6 +10,7 @@ use crate::{
     id::{ClientIdPrefix, Environment},
     issuer::Issuer,
     live::{LiveStates, shared},
+    manage::RunningRetries,
     metrics,
     refusal_delay::RefusalDelay,
     refusal_log::RefusalLog,
@@ -56,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) refusals: RefusalLog,
     pub(crate) refusal_delay: RefusalDelay,
     pub(crate) store_work: StoreWork,
+    pub(crate) running_retries: RunningRetries,
 }
 
 impl Credentials {

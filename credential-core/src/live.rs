@@ -364,6 +364,15 @@ impl LiveStates {
         Ok((same, caught_up.largest_max_staleness))
     }
 
+    /// Brings this node up to date, and returns how long the slowest node may take.
+    ///
+    /// # Errors
+    /// `Backend` if the store cannot be asked.
+    pub(crate) async fn bound(&self) -> Result<Duration, StoreError> {
+        let caught_up = self.catch_up().await.map_err(shared)?;
+        Ok(caught_up.largest_max_staleness)
+    }
+
     /// Counts the histories of the store that this node has seen end, by a restore or a failover.
     pub(crate) fn histories_lost(&self) -> u64 {
         self.0.lost.load(Ordering::Acquire)

@@ -2,7 +2,8 @@
 //!
 //! They need a [`TenantAdmin`], which only the role check makes. A request that several rules
 //! refuse gets the first of: not found, self-service off, revoked, version missing, version stale,
-//! invalid input (every fault at once), then a conflict: a taken name, the limit, too many secrets, the last one.
+//! invalid input (every fault at once) or a reused idempotency key, then a conflict: a taken name, the limit,
+//! too many secrets, the last one, a request with the same idempotency key that is still running.
 //!
 //! Calls of the store are made in the tenant's turn (`store_work.rs`). If too many calls of the
 //! tenant wait, every use case ends with [`ManageError::RateLimited`] and nothing is done.
@@ -10,19 +11,24 @@
 mod create;
 mod disable;
 mod edit;
+mod idempotency;
 mod lists;
+mod once;
 mod preview;
 mod request;
 mod revoke;
 mod revoke_all;
 mod scopes;
+mod sealed_answer;
 mod secrets;
 mod settings;
 mod usage;
 
 use std::time::Duration;
 
+pub(crate) use self::idempotency::RunningRetries;
 pub use self::{
+    idempotency::{Answered, IdempotencyKey},
     lists::MAX_PAGE,
     preview::{RemovedScope, ScopePreview},
     request::{
@@ -38,7 +44,7 @@ use crate::{
     audit::{Details, Event, Subject},
     credential::{Credential, Settings, Status},
     id::CredentialId,
-    store::{Committed, Edit, StoreError},
+    store::{Committed, Edit, NewReplay, StoreError},
     store_work::{CallError, Side},
 };
 
@@ -115,6 +121,18 @@ impl Manage<'_> {
         expected: Option<&Expected>,
         decide: impl Fn(&Credential) -> Result<Option<Settings>, ManageError> + Send + Sync,
     ) -> Result<Changed, ManageError> {
+        self.edit_latest_and(id, expected, decide, |_| None).await
+    }
+
+    /// As [`edit_latest`](Self::edit_latest), and keeps with the edit what `keep` makes of the version that
+    /// the credential then has.
+    async fn edit_latest_and(
+        &self,
+        id: CredentialId,
+        expected: Option<&Expected>,
+        decide: impl Fn(&Credential) -> Result<Option<Settings>, ManageError> + Send + Sync,
+        keep: impl Fn(u64) -> Option<NewReplay> + Send + Sync,
+    ) -> Result<Changed, ManageError> {
         for _ in 0..EDIT_ATTEMPTS {
             let before = self.get(id).await?;
             let done = match decide(&before)? {
@@ -122,7 +140,10 @@ impl Manage<'_> {
                 Some(_) if expected.is_some_and(|it| !it.allows(before.version)) => {
                     return Err(ManageError::StaleVersion);
                 }
-                Some(settings) => self.replace(&before, settings).await,
+                Some(settings) => {
+                    let replay = keep(before.version + 1);
+                    self.replace_and(&before, settings, replay).await
+                }
             };
             match done {
                 Err(ManageError::StaleVersion) => {}
@@ -138,6 +159,15 @@ impl Manage<'_> {
         before: &Credential,
         settings: Settings,
     ) -> Result<Changed, ManageError> {
+        self.replace_and(before, settings, None).await
+    }
+
+    async fn replace_and(
+        &self,
+        before: &Credential,
+        settings: Settings,
+        replay: Option<NewReplay>,
+    ) -> Result<Changed, ManageError> {
         let mut events = Vec::new();
         for details in settings::differences(&before.settings, &settings) {
             events.push(self.event(before, &details).await?);
@@ -148,6 +178,7 @@ impl Manage<'_> {
             expected_version: before.version,
             settings,
             events,
+            replay,
         });
         let replaced = self.call(replace).await?;
         self.in_effect(replaced).await

@@ -12,6 +12,7 @@
 mod apply;
 mod change_log;
 mod error;
+mod replay;
 mod stores;
 mod trail;
 mod usage;
@@ -26,6 +27,7 @@ pub use self::{
         MAX_CHANGES, Mark, NODE_ALIVE_FOR, NodeId,
     },
     error::StoreError,
+    replay::{NewReplay, REPLAYS_KEPT_FOR, Replay, ReplayId, ReplayQuery},
     stores::Stores,
     trail::{AuditQuery, StoredHead, StoredRow, TrailPage, TrailStore},
     usage::{
@@ -72,8 +74,8 @@ use crate::{
 /// [`Event::seal`](crate::audit::Event::seal) behind the one before, writes the rows and moves the head.
 /// All of it is one transaction with the change.
 ///
-/// **Which error wins.** `insert` and `may_insert`: `NameTaken`, then `LimitReached`. `replace`:
-/// `NotFound`, `Revoked`, `StaleVersion`, `NameTaken`. `revoke`: `NotFound`; then a credential that is
+/// **Which error wins.** `IdempotencyKeyUsed` before all others. `insert` and `may_insert`: `NameTaken`,
+/// then `LimitReached`. `replace`: `NotFound`, `Revoked`, `StaleVersion`, `NameTaken`. `revoke`: `NotFound`; then a credential that is
 /// revoked already is no error, whatever version is expected; then `StaleVersion`. After an error nothing
 /// has changed: no row, no audit event, no number.
 ///
@@ -83,7 +85,7 @@ use crate::{
 /// **Two clocks.** Times of the domain come with the call and are kept to the microsecond. The store's
 /// own clock, one for all nodes, gives a change row its time (any moment of its transaction),
 /// [`Changes::waited`] is measured by it, and it decides what may go: change rows, nodes, records of
-/// revoked tokens. The clock of a node decides none of that.
+/// revoked tokens, kept answers. The clock of a node decides none of that.
 ///
 /// **Text** is any UTF-8, and comes back to the byte. Ids, proofs, key names, comparison keys and marks
 /// are equal if their bytes are: letters of different case differ. Secrets come back in the order of
@@ -108,10 +110,10 @@ use crate::{
 /// connections does nothing.
 #[async_trait]
 pub trait CredentialStore: Debug + Send + Sync + 'static {
-    /// Adds a credential and its audit event.
+    /// Adds a credential and its audit event, and keeps the answer if one comes with it.
     ///
     /// # Errors
-    /// The first of: `NameTaken` if a credential of the tenant that is not revoked has the same comparison
+    /// The first of: `IdempotencyKeyUsed` if an answer is kept under one of the new answer's names; `NameTaken` if a credential of the tenant that is not revoked has the same comparison
     /// key; `LimitReached` if the tenant has `limit` of them. Both also when calls race.
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError>;
 
@@ -168,10 +170,11 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         query: &ListQuery,
     ) -> Result<Vec<Credential>, StoreError>;
 
-    /// Applies an edit and its audit events, if the credential still has the expected version.
+    /// Applies an edit and its audit events, if the credential still has the expected version, and keeps the
+    /// answer if one comes with it.
     ///
     /// # Errors
-    /// The first of: `NotFound` if `tenant` has no such credential, `Revoked`, `StaleVersion`,
+    /// The first of: `IdempotencyKeyUsed`, as for `insert`; `NotFound` if `tenant` has no such credential, `Revoked`, `StaleVersion`,
     /// `NameTaken`.
     async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError>;
 
@@ -190,6 +193,14 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// `StaleVersion` unless the events are for exactly those credentials.
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError>;
+
+    /// The tenant's answer that is kept under one of the names and whose time is not over. Where `effective_at`
+    /// is given and none is kept, that one is kept first: of racing calls one wins, and all return it. The
+    /// change log does not move.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError>;
 
     /// The credential and its revoked tokens, with the latest change, all as of one moment.
     ///
@@ -303,6 +314,10 @@ impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
         (**self).revoke_all(revoke).await
     }
 
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
+        (**self).replay(query).await
+    }
+
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
         (**self).state(id).await
     }
@@ -363,6 +378,8 @@ pub struct NewCredential {
     pub limit: u32,
     /// Written with it.
     pub event: Event,
+    /// Kept with it.
+    pub replay: Option<NewReplay>,
 }
 
 /// Which credentials of a tenant to list.
@@ -410,6 +427,8 @@ pub struct Edit {
     pub settings: Settings,
     /// Written with it, in this order.
     pub events: Vec<Event>,
+    /// Kept with it.
+    pub replay: Option<NewReplay>,
 }
 
 /// A revocation.

@@ -17,7 +17,7 @@ use credential_core::{
     store::{AsOf, ChangeId, KeyCheck, ListPosition, LoggedChange, Mark, NodeId, StoreError},
 };
 
-use crate::usage::UsageData;
+use crate::{replay::Replays, usage::UsageData};
 
 #[derive(Clone)]
 pub(crate) struct Data {
@@ -32,6 +32,7 @@ pub(crate) struct Data {
     pub(crate) nodes: HashMap<NodeId, Node>,
     /// In the order of their first use.
     pub(crate) keys: Vec<KeyCheck>,
+    pub(crate) replays: Replays,
     pub(crate) usage: UsageData,
 }
 
@@ -88,6 +89,7 @@ impl Data {
             changes: VecDeque::new(),
             nodes: HashMap::new(),
             keys: Vec::new(),
+            replays: Replays::default(),
             usage: UsageData::default(),
         }
     }

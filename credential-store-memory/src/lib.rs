@@ -3,6 +3,7 @@
 
 mod data;
 mod history;
+mod replay;
 mod usage;
 
 use std::{
@@ -20,7 +21,7 @@ use credential_core::{
     store::{
         AsOf, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit, Heartbeat,
         KeyCheck, ListPosition, ListQuery, MAX_CHANGES, NODE_ALIVE_FOR, NewCredential, ReplaceHash,
-        Revoke, RevokeAll, RevokeToken, StoreError, Stores,
+        Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError, Stores,
     },
 };
 use tokio::sync::Notify;
@@ -119,6 +120,7 @@ impl fmt::Debug for MemoryStore {
         f.debug_struct("MemoryStore")
             .field("credentials", &data.credentials.len())
             .field("changes", &data.latest.number)
+            .field("replays", &data.replays.len())
             .finish_non_exhaustive()
     }
 }
@@ -130,9 +132,13 @@ impl CredentialStore for MemoryStore {
             credential,
             limit,
             event,
+            replay,
         } = new;
+        let now = self.shared.clock.now();
         let mut data = self.data();
         let id = credential.identity.id;
+        let owner = credential.identity.tenant.clone();
+        data.replays.check(&owner, replay.as_ref(), now)?;
         data.check_proofs(&credential)?;
         let tenant = data.tenant(&credential);
         let key = credential.settings.name.comparison_key();
@@ -143,6 +149,7 @@ impl CredentialStore for MemoryStore {
             data.owner_of_proof.insert(proof, id);
         }
         data.credentials.insert(id, Box::new(credential.into()));
+        data.replays.keep(&owner, replay, now);
         data.append([event]);
         Ok(self.commit(data, (), Change::Credential(id)))
     }
@@ -181,8 +188,11 @@ impl CredentialStore for MemoryStore {
             .collect())
     }
 
-    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
+    async fn replace(&self, mut edit: Edit) -> Result<Committed<Credential>, StoreError> {
+        let (owner, replay) = (edit.tenant.clone(), edit.replay.take());
+        let now = self.shared.clock.now();
         let mut data = self.data();
+        data.replays.check(&owner, replay.as_ref(), now)?;
         let id = edit.id;
         let before = data.find(id)?.credential.clone();
         let mut after = before.clone();
@@ -202,6 +212,7 @@ impl CredentialStore for MemoryStore {
             data.owner_of_proof.insert(proof, id);
         }
         data.find(id)?.credential = after.clone();
+        data.replays.keep(&owner, replay, now);
         data.append(events);
         Ok(self.commit(data, after, Change::Credential(id)))
     }
@@ -241,6 +252,11 @@ impl CredentialStore for MemoryStore {
         }
         data.append(events);
         Ok(self.commit(data, (), Change::Tenant(id)))
+    }
+
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
+        let now = self.shared.clock.now();
+        Ok(self.data().replays.find(query, now))
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -294,6 +310,7 @@ impl CredentialStore for MemoryStore {
         data.nodes.insert(heartbeat.node, node);
         let dead_before = at.saturating_sub(CHANGES_KEPT_FOR);
         data.nodes.retain(|_, node| node.at >= dead_before);
+        data.replays.prune(at);
         let rows = heartbeat.applied.map(|applied| {
             let missing = data.latest.number.saturating_sub(applied.number);
             let missing = usize::try_from(missing).unwrap_or(usize::MAX);

@@ -53,6 +53,13 @@ mod with_a_hand {
     }
 
     #[tokio::test]
+    async fn answers_end_after_their_time() {
+        let (store, clock) = timed();
+        let let_pass = async |time: Duration| clock.advance(time);
+        conformance::answers_end_after_their_time(&store, let_pass).await;
+    }
+
+    #[tokio::test]
     async fn batch_numbers_are_kept_for_their_time() {
         let (store, clock) = timed();
         let let_pass = async |time: Duration| clock.advance(time);

@@ -10,6 +10,8 @@
     reason = "a test that prints a table, and must fail if it cannot be set up"
 )]
 
+#[path = "mutants/replays.rs"]
+mod replays;
 #[path = "mutants/usage.rs"]
 mod usage;
 
@@ -41,8 +43,8 @@ use credential_core::{
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, Mark, NewCredential,
-        NodeId, ReplaceHash, Revoke, RevokeAll, RevokeToken, StoreError, StoredRow, TrailPage,
-        TrailStore,
+        NodeId, ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
+        StoredRow, TrailPage, TrailStore,
     },
     testing::ManualClock,
 };
@@ -120,6 +122,26 @@ faults! {
     DisabledLost: "whether a credential is disabled is not kept",
     NetworksLost: "networks are not kept",
     EndLost: "the end of a secret is not kept",
+    // Kept answers.
+    AnswerOfEditLost: "an edit keeps no answer",
+    AnswerOfInsertLost: "an insert keeps no answer",
+    AnswerCut: "answers are cut at eight kilobytes",
+    AnswerOfFirstName: "an answer is looked for under the first name only",
+    AnswerOfAnyTenant: "answers ask for no tenant",
+    AnswerOfRefused: "a refused change keeps its answer",
+    AnswerOverwritten: "a change that is refused for its key leaves its answer",
+    AnswerCheckedBefore: "whether a key is used is asked before the transaction",
+    AnswerAfterName: "NameTaken before IdempotencyKeyUsed",
+    AliasesIgnored: "only the name under the newest key is compared",
+    AnswerRefusalCounted: "a used key moves the change log",
+    AnswerReadCounted: "looking for an answer moves the change log",
+    AnswerNeverEnds: "answers do not end",
+    AnswerEndsEarly: "answers end after half their time",
+    AnswerKeyStays: "the name of an answer that ended cannot be used again",
+    EffectiveOverwritten: "the last effective time counts",
+    EffectiveNotKept: "an effective time is returned and not kept",
+    EffectiveOfAll: "an effective time is kept with every answer",
+    OpenedWithoutAnswers: "answers are lost when the store is closed",
     // State.
     SelectorsWithoutCase: "selectors are compared without case",
     TokensNotInState: "the state has no revoked tokens",
@@ -246,6 +268,7 @@ struct Memory {
     uses: HashMap<ProofId, Timestamp>,
     committed: HashMap<u64, Duration>,
     bounds: HashMap<NodeId, Duration>,
+    replays: replays::Memory,
     usage: usage::Memory,
 }
 
@@ -579,11 +602,18 @@ impl CredentialStore for Mutant {
     async fn insert(&self, mut new: NewCredential) -> Result<Committed<()>, StoreError> {
         let tenant = new.credential.identity.tenant.clone();
         let name = new.credential.settings.name.clone();
+        let used = self.key_is_used(&tenant, new.replay.as_ref()).await;
+        let replay = new.replay.clone();
+        new.replay = self
+            .replay_kept(&tenant, new.replay, Fault::AnswerOfInsertLost)
+            .await?;
         // Only where it differs: two calls are not one.
         if self.fault.is_some()
+            && (!used || self.is(Fault::AnswerAfterName))
             && let Err(refusal) = self.refused(&tenant, &name, new.limit).await
         {
             self.count(Fault::RefusalCounted);
+            self.replay_refused(&tenant, replay, &refusal);
             if self.is(Fault::RefusalHalfDone) {
                 let name = new.credential.identity.id.to_string();
                 new.credential.settings.name = CredentialName::new(&name).unwrap();
@@ -614,7 +644,8 @@ impl CredentialStore for Mutant {
         }
         let id = new.credential.identity.id;
         let secrets = new.credential.settings.secrets.clone();
-        let done = self.inner.insert(new).await?;
+        let done = self.inner.insert(new).await;
+        let done = done.inspect_err(|it| self.replay_refused(&tenant, replay, it))?;
         let mut memory = self.memory();
         memory.tenants.push(tenant);
         let proofs = secrets.iter().map(|secret| (secret.selector, id));
@@ -733,7 +764,13 @@ impl CredentialStore for Mutant {
                 _ => {}
             }
         }
-        let done = self.inner.replace(edit).await?;
+        let tenant = edit.tenant.clone();
+        let replay = edit.replay.clone();
+        edit.replay = self
+            .replay_kept(&tenant, edit.replay, Fault::AnswerOfEditLost)
+            .await?;
+        let done = self.inner.replace(edit).await;
+        let done = done.inspect_err(|it| self.replay_refused(&tenant, replay, it))?;
         {
             let mut memory = self.memory();
             *memory.edits.entry(id).or_default() += 1;
@@ -831,6 +868,10 @@ impl CredentialStore for Mutant {
             self.count(Fault::RevokeAllOfNothingCounted);
         }
         Ok(self.committed(done))
+    }
+
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
+        self.replay_seen(query).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -1149,6 +1190,7 @@ fn cases() -> Vec<Case> {
         catch_up_forgets_dead_nodes,
         changes_are_kept_for_their_time,
         revoked_tokens_are_forgotten_after_their_time,
+        answers_end_after_their_time,
         batch_numbers_are_kept_for_their_time
     );
     let reopened: &[Case] = &reopened!(all_is_there_after_reopening, trail_goes_on_after_reopening);

@@ -14,10 +14,12 @@ use crate::{
     PostgresStore,
     call::{Call, Pool, in_time},
     error::store_error,
+    replays,
     row::{Id, bigint, change, change_id, limit, number},
 };
 
-/// Every 1 024th heartbeat of a store also removes old changes and dead nodes: every few minutes.
+/// Every 1 024th heartbeat of a store also removes old changes, dead nodes and answers
+/// whose time is over: every few minutes.
 const PRUNE_EVERY: u64 = 1024;
 
 pub(crate) async fn catch_up(
@@ -192,7 +194,7 @@ pub(crate) async fn latest(call: &mut Call) -> Result<ChangeId, StoreError> {
     change_id(latest.value, latest.mark)
 }
 
-/// Removes changes and nodes that are no longer needed. If that fails, a later call removes them.
+/// Removes changes, nodes and answers that are no longer needed. If that fails, a later call removes them.
 async fn prune(pool: Pool) {
     let done = in_time(async {
         let mut call = Call::take(&pool).await?;
@@ -220,6 +222,10 @@ async fn prune(pool: Pool) {
         call.end().await
     })
     .await;
+    let done = match done {
+        Ok(()) => replays::prune(&pool).await,
+        failed => failed,
+    };
     if let Err(error) = done {
         tracing::debug!(
             error = &error as &dyn std::error::Error,

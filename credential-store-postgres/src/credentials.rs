@@ -12,6 +12,7 @@ use crate::{
     call::{Call, in_time},
     changes::commit_change,
     error::store_error,
+    replays::keep,
     row::{
         CredentialRow, HeadRow, Id, Micros, SealedEvents, SecretColumns, bigint, limit, name_key,
     },
@@ -68,6 +69,7 @@ pub(crate) async fn insert(
         credential,
         limit,
         event,
+        replay,
     } = new;
     in_time(async {
         let mut call = Call::begin(&store.pool).await?;
@@ -83,6 +85,7 @@ pub(crate) async fn insert(
         .fetch_one(call.on())
         .await
         .map_err(store_error)?;
+        let mut call = keep(call, &credential.identity.tenant, replay.as_ref()).await?;
         let events = SealedEvents::behind(head, [event])?;
         let Credential {
             identity,
@@ -307,6 +310,7 @@ pub(crate) async fn replace(
         let Some(head) = lock_tenant(&mut call, &edit.tenant).await? else {
             return Err(call.roll_back(StoreError::NotFound).await);
         };
+        let mut call = keep(call, &edit.tenant, edit.replay.as_ref()).await?;
         let events = SealedEvents::behind(head, edit.events)?;
         let expected_version = bigint(edit.expected_version)?;
         let Settings {

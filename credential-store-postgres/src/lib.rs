@@ -69,6 +69,7 @@ mod keys;
 mod listen;
 mod migrate;
 mod pooler;
+mod replays;
 mod revoke;
 mod row;
 mod secrets;
@@ -93,8 +94,9 @@ use credential_core::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
-        ListQuery, NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken,
-        StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch, UsageStore,
+        ListQuery, NewCredential, RefusalCount, ReplaceHash, Replay, ReplayQuery, Revoke,
+        RevokeAll, RevokeToken, StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch,
+        UsageStore,
     },
 };
 /// The version that the pool must be of.
@@ -258,6 +260,10 @@ impl CredentialStore for PostgresStore {
 
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
         revoke::revoke_all(self, revoke).await
+    }
+
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
+        once_more(&self.pool, || replays::replay(self, query)).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

@@ -227,6 +227,8 @@ async fn let_pass(fresh: &common::Fresh, time: Duration) {
         "update credential_management.node set seen_at = seen_at - interval '{seconds} seconds';
         update credential_management.change set at = at - interval '{seconds} seconds';
         update credential_management.usage_batch set at = at - interval '{seconds} seconds';
+        update credential_management.replay
+            set expires_at = expires_at - interval '{seconds} seconds';
         update credential_management.revoked_token
             set expires_at = expires_at - interval '{seconds} seconds'"
     )))
@@ -252,6 +254,13 @@ async fn changes_are_kept_for_their_time() {
         }
     };
     conformance::changes_are_kept_for_their_time(&fresh.store, let_pass).await;
+}
+
+#[tokio::test]
+async fn answers_end_after_their_time() {
+    let fresh = common::fresh().await;
+    let let_pass = async |time| let_pass(&fresh, time).await;
+    conformance::answers_end_after_their_time(&fresh.store, let_pass).await;
 }
 
 #[tokio::test]

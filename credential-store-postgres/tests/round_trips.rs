@@ -12,10 +12,11 @@ use std::{
 };
 
 use credential_core::{
-    manage::{Expected, ScopeChoice, SetScopes},
+    manage::{CreateCredential, Created, Expected, IdempotencyKey, ScopeChoice, SetScopes},
     store::{
         CallCount, ChangeId, CredentialStore as _, Heartbeat, LastUse, MAX_CHANGES, Mark, NodeId,
-        RefusalCount, RefusalNote, RefusedClient, UsageBatch, UsageStore as _,
+        RefusalCount, RefusalNote, RefusedClient, ReplayId, ReplayQuery, UsageBatch,
+        UsageStore as _,
     },
     testing::ManualClock,
 };
@@ -129,6 +130,8 @@ fn all(log: &Log) -> usize {
 #[derive(Debug, PartialEq, Eq)]
 struct RoundTrips {
     insert: usize,
+    insert_once: usize,
+    replay: usize,
     replace: usize,
     revoke: usize,
     state: usize,
@@ -158,6 +161,25 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
         log.lock().unwrap().clear();
         let made = common::create(&node, "alder", &format!("key {round}")).await;
         let insert = of_the_change(&log);
+        let once = IdempotencyKey::new(&format!("key {round}").replace(' ', "-")).unwrap();
+        let request = CreateCredential {
+            name: format!("once {round}").into(),
+            api_type: "apiv2".into(),
+            ..CreateCredential::default()
+        };
+        let manage = node.manage(&admin);
+        let write = |_: &Created| "answer".to_owned().into();
+        manage.create_once(&once, request, write).await.unwrap();
+        let insert_once = of_the_change(&log);
+        store
+            .replay(&ReplayQuery {
+                tenant: admin.tenant().clone(),
+                ids: vec![ReplayId([0; 32])],
+                effective_at: None,
+            })
+            .await
+            .unwrap();
+        let replay = all(&log);
         let wanted = SetScopes {
             choice: ScopeChoice::Named(vec!["system/bills.read".into()]).into(),
             ..SetScopes::default()
@@ -181,7 +203,7 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
         let heartbeat = Heartbeat {
             node: NodeId([1; 16]),
             applied: Some(ChangeId {
-                number: 3 * round,
+                number: 4 * round,
                 mark: Mark([0; 16]),
             }),
             max_changes: MAX_CHANGES,
@@ -189,7 +211,7 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
             issuer: "https://api.example.com".into(),
         };
         let changes = store.catch_up(&heartbeat).await.unwrap();
-        assert_eq!(changes.items.unwrap().len(), 3);
+        assert_eq!(changes.items.unwrap().len(), 4);
         let catch_up = all(&log);
         let (credential_id, at) = (made.identity.id, made.identity.created_at);
         let refusal = RefusalCount {
@@ -225,6 +247,8 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
         store.record(&batch).await.unwrap();
         latest = Some(RoundTrips {
             insert,
+            insert_once,
+            replay,
             replace,
             revoke,
             state,
@@ -240,6 +264,8 @@ async fn round_trips(pooler: Pooler) -> RoundTrips {
 async fn each_change_takes_five_round_trips_and_each_check_one() {
     let expected = RoundTrips {
         insert: 5,
+        insert_once: 6,
+        replay: 1,
         replace: 5,
         revoke: 5,
         state: 1,
@@ -255,6 +281,8 @@ async fn each_change_takes_five_round_trips_and_each_check_one() {
 async fn behind_a_pooler_each_change_takes_eight_and_each_check_four() {
     let expected = RoundTrips {
         insert: 8,
+        insert_once: 10,
+        replay: 4,
         replace: 8,
         revoke: 8,
         state: 4,

@@ -272,6 +272,7 @@ const TOGETHER: &[&str] = &[
     "migration",
     "node",
     "refusal",
+    "replay",
     "revoked_token",
     "secret",
     "tenant",

@@ -2,12 +2,11 @@
 //!
 //! Times are RFC 3339 in UTC. An absent value is `null`, not left out.
 
-use axum::body::Bytes;
 use credential_core::{
     ScopeCatalog,
     clock::Timestamp,
     credential::{Credential, StoredSecret},
-    manage::{Changed, Created, Rotated, ScopeCounts, Summary},
+    manage::{Changed, Created, ScopeCounts, Summary},
     secret::ClientSecret,
 };
 #[cfg(feature = "openapi")]
@@ -222,28 +221,39 @@ impl<'a> ShownChange<'a> {
 }
 
 /// `{"credential":{…},"client_secret":"…"}`.
-pub(super) fn created_body(now: Timestamp, created: &Created) -> serde_json::Result<Bytes> {
-    let credential = serde_json::to_vec(&ShownCredential::at(now, &created.credential))?;
-    with_secret("credential", &credential, &created.client_secret, b"}")
+pub(super) fn created_body(now: Timestamp, created: &Created) -> Zeroizing<String> {
+    let credential = ShownCredential::at(now, &created.credential);
+    with_secret("credential", &credential, &created.client_secret, "}")
 }
 
-/// `{"secret":{…},"client_secret":"…","effective_everywhere_at":"…"}`.
-pub(super) fn rotated_body(rotated: &Rotated) -> serde_json::Result<Bytes> {
-    let added = rotated.changed.credential.secret(&rotated.selector);
-    let added = serde_json::to_vec(&added.map(ShownSecret::from))?;
-    let at = rotated.changed.effective_everywhere_at;
-    let end = format!(",\"effective_everywhere_at\":\"{at}\"}}");
-    with_secret("secret", &added, &rotated.client_secret, end.as_bytes())
+/// `{"secret":{…},"client_secret":"…"`, to be ended by [`in_effect_from`].
+pub(super) fn new_secret_body(
+    stored: Option<&StoredSecret>,
+    secret: &ClientSecret,
+) -> Zeroizing<String> {
+    with_secret("secret", &stored.map(ShownSecret::from), secret, "")
+}
+
+/// The body with `,"effective_everywhere_at":"…"}` behind it.
+pub(super) fn in_effect_from(at: Option<Timestamp>, body: &str) -> Zeroizing<String> {
+    let end = at.map_or("null".to_owned(), |at| format!("\"{at}\""));
+    let parts = [body, ",\"effective_everywhere_at\":", &end, "}"];
+    // Sized once: growing would leave a copy that is not wiped.
+    let mut whole = Zeroizing::new(String::with_capacity(parts.map(str::len).iter().sum()));
+    whole.extend(parts);
+    whole
 }
 
 /// The only bodies that hold a secret, wiped once they were sent: `{"<name>":<value>,"client_secret":"…"`
 /// and `end`.
 fn with_secret(
     name: &str,
-    value: &[u8],
+    value: &impl Serialize,
     secret: &ClientSecret,
-    end: &[u8],
-) -> serde_json::Result<Bytes> {
+    end: &str,
+) -> Zeroizing<String> {
+    const WRITES: &str = "values of these types are JSON, and memory takes them";
+    let value = serde_json::to_vec(value).expect(WRITES);
     let secret = secret.expose_secret();
     // Why by hand: sized for the worst escaping, the buffer never moves and leaves no copy.
     let room = name.len() + value.len() + secret.len() * 6 + end.len() + 64;
@@ -251,11 +261,11 @@ fn with_secret(
     body.extend_from_slice(b"{\"");
     body.extend_from_slice(name.as_bytes());
     body.extend_from_slice(b"\":");
-    body.extend_from_slice(value);
+    body.extend_from_slice(&value);
     body.extend_from_slice(b",\"client_secret\":");
-    serde_json::to_writer(&mut *body, secret)?;
-    body.extend_from_slice(end);
-    Ok(Bytes::from_owner(body))
+    serde_json::to_writer(&mut *body, secret).expect(WRITES);
+    body.extend_from_slice(end.as_bytes());
+    Zeroizing::new(String::from_utf8(std::mem::take(&mut *body)).expect("JSON is UTF-8"))
 }
 
 pub(super) fn text(at: Option<Timestamp>) -> Option<String> {

@@ -4,13 +4,17 @@
 
 use axum::{
     Json,
+    body::Bytes,
     extract::{OriginalUri, RawQuery, State},
     response::{IntoResponse, Response},
 };
 use credential_core::{
     Credentials,
     credential::{Credential, CredentialName, Description, Networks},
-    manage::{Changed, CreateCredential, Field, Page, ScopeChoice, SetScopes, UpdateCredential},
+    manage::{
+        Answered, Changed, CreateCredential, Created, Field, Page, ScopeChoice, SetScopes,
+        UpdateCredential,
+    },
     store::{ListPosition, ListQuery},
 };
 use http::{StatusCode, header};
@@ -20,6 +24,7 @@ use super::{
     etag::{IfMatch, etag},
     extract::{PathId, SignedIn},
     fields::Fields,
+    idempotency::OptionalKey,
     json::{BySecret, Form, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
     paging::{self, Cursor, ListPage},
     query::{self, OneWord},
@@ -98,22 +103,33 @@ pub(super) async fn create(
     State(credentials): State<Credentials>,
     SignedIn(admin): SignedIn,
     OriginalUri(uri): OriginalUri,
+    key: OptionalKey,
     JsonBody(mut body): JsonBody,
 ) -> Result<Response, Problem> {
+    let key = key.get()?;
     let request = new_credential(&mut body);
-    let created = credentials.manage(&admin).create(request).await;
-    let created = created.map_err(|error| body.refusal(error))?;
+    let manage = credentials.manage(&admin);
+    let write = |created: &Created| created_body(credentials.clock().now(), created);
+    let answered = match &key {
+        Some(key) => manage.create_once(key, request, write).await,
+        None => manage.create(request).await.map(|created| Answered {
+            credential: created.credential.identity.id,
+            version: created.credential.version,
+            body: write(&created),
+            effective_everywhere_at: None,
+        }),
+    };
+    let answered = answered.map_err(|error| body.refusal(error))?;
     let headers = [
         (
             header::LOCATION,
-            format!("{}/{}", uri.path(), created.credential.identity.id),
+            format!("{}/{}", uri.path(), answered.credential),
         ),
-        (header::ETAG, etag(created.credential.version)),
+        (header::ETAG, etag(answered.version)),
         (header::CONTENT_TYPE, "application/json".to_owned()),
     ];
-    let answer = created_body(credentials.clock().now(), &created);
-    let answer = answer.map_err(|_| Problem::unavailable())?;
-    Ok((StatusCode::CREATED, headers, answer).into_response())
+    let body = Bytes::from_owner(answered.body);
+    Ok((StatusCode::CREATED, headers, body).into_response())
 }
 
 /// The body of `POST /credentials`.

@@ -1,21 +1,25 @@
 //! `/credentials/{id}/secrets`: a further secret, and the end of one.
 
 use axum::{
+    body::Bytes,
     extract::State,
     response::{IntoResponse, Response},
 };
 use credential_core::{
     Credentials,
-    manage::{MAX_OVERLAP, ManageError, RotateSecret},
+    credential::StoredSecret,
+    manage::{Answered, Changed, MAX_OVERLAP, ManageError, RotateSecret},
+    secret::ClientSecret,
 };
 use http::{StatusCode, header};
 
 use super::{
-    credential_json::rotated_body,
+    credential_json::{in_effect_from, new_secret_body},
     credentials::in_effect,
     etag::etag,
     extract::{PathId, PathSecret, SignedIn},
     fields::Fields,
+    idempotency::OptionalKey,
     json::{Integer, JsonValue, OptionalJsonBody},
 };
 use crate::problem::Problem;
@@ -24,17 +28,44 @@ pub(super) async fn rotate(
     State(credentials): State<Credentials>,
     SignedIn(admin): SignedIn,
     id: PathId,
+    key: OptionalKey,
     OptionalJsonBody(mut body): OptionalJsonBody,
 ) -> Result<Response, Problem> {
+    let key = key.get()?;
+    let id = id.get()?;
     let request = new_secret(&mut body);
-    let rotated = credentials.manage(&admin).rotate_secret(id.get()?, request);
-    let rotated = rotated.await.map_err(|error| body.refusal(error))?;
+    let manage = credentials.manage(&admin);
+    let answered = match &key {
+        Some(key) => {
+            let write = |stored: &StoredSecret, secret: &ClientSecret| {
+                new_secret_body(Some(stored), secret)
+            };
+            manage.rotate_secret_once(key, id, request, write).await
+        }
+        None => {
+            let rotated = manage.rotate_secret(id, request).await;
+            rotated.map(|rotated| {
+                let Changed {
+                    credential,
+                    effective_everywhere_at,
+                } = &rotated.changed;
+                let stored = credential.secret(&rotated.selector);
+                Answered {
+                    credential: id,
+                    version: credential.version,
+                    body: new_secret_body(stored, &rotated.client_secret),
+                    effective_everywhere_at: Some(*effective_everywhere_at),
+                }
+            })
+        }
+    };
+    let answered = answered.map_err(|error| body.refusal(error))?;
     let headers = [
-        (header::ETAG, etag(rotated.changed.credential.version)),
+        (header::ETAG, etag(answered.version)),
         (header::CONTENT_TYPE, "application/json".to_owned()),
     ];
-    let answer = rotated_body(&rotated).map_err(|_| Problem::unavailable())?;
-    Ok((StatusCode::CREATED, headers, answer).into_response())
+    let body = in_effect_from(answered.effective_everywhere_at, &answered.body);
+    Ok((StatusCode::CREATED, headers, Bytes::from_owner(body)).into_response())
 }
 
 /// The body of `POST /credentials/{id}/secrets`.

@@ -142,6 +142,7 @@ pub(super) fn new(credential: &Credential, limit: u32) -> NewCredential {
         event: event(credential, &details),
         credential: credential.clone(),
         limit,
+        replay: None,
     }
 }
 
@@ -164,6 +165,7 @@ pub(super) fn edit(credential: &Credential, settings: Settings, details: &Detail
         expected_version: credential.version,
         settings,
         events: vec![event(credential, details)],
+        replay: None,
     }
 }
 

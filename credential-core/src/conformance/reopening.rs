@@ -7,13 +7,14 @@ use super::{
         ALL, NOW, at_once, catch_up, credential, heartbeat, inserted, keyring, latest, new, node,
         rename, revoke, revoke_token, seconds, tenant,
     },
+    replays::{answer, edit_with},
 };
 use crate::{
     audit::{Heads, verify_trails},
-    store::{CredentialStore, Heartbeat, ListQuery, StoreError, TrailStore},
+    store::{CredentialStore, Heartbeat, ListQuery, ReplayId, ReplayQuery, StoreError, TrailStore},
 };
 
-/// Credentials, revocations, the change log with its marks, nodes and keys are what they were, and go on
+/// Credentials, revocations, the change log with its marks, kept answers, nodes and keys are what they were, and go on
 /// from there.
 pub async fn all_is_there_after_reopening<S: CredentialStore + Clone>(
     store: S,
@@ -28,7 +29,16 @@ pub async fn all_is_there_after_reopening<S: CredentialStore + Clone>(
     let ended = inserted(&store, "alder", "Ended", 2).await;
     let kept = inserted(&store, "alder", "Kept", 1).await;
     store.revoke(revoke(&ended, NOW)).await.unwrap();
-    let kept = store.replace(rename(&kept, "Renamed")).await.unwrap();
+    let replay = answer(ReplayId([7; 32]), "kept");
+    let answered = ReplayQuery {
+        tenant: alder.clone(),
+        ids: vec![replay.replay.id],
+        effective_at: Some(NOW),
+    };
+    let renamed = edit_with(&kept, "Renamed", replay);
+    let kept = store.replace(renamed).await.unwrap();
+    let answer = store.replay(&answered).await.unwrap();
+    assert!(answer.is_some());
     let revocation = revoke_token(&kept.value, 0, 60);
     let place = store.revoke_token(revocation).await.unwrap().change;
     at_once(4, |n| {
@@ -61,6 +71,7 @@ pub async fn all_is_there_after_reopening<S: CredentialStore + Clone>(
     assert_eq!(again.upto, changes.upto);
     assert_eq!(again.items, changes.items);
     assert_eq!(again.largest_max_staleness, seconds(9));
+    assert_eq!(store.replay(&answered).await.unwrap(), answer);
     let names = store.check_keys(&[check("k1", "bb")]).await.unwrap();
     assert_eq!(names, [check("k2", "").name, check("k1", "").name]);
     let other = store.use_key(&check("k1", "cc")).await;

@@ -17,7 +17,7 @@ use crate::{
         Credential, CredentialName, Description, Identity, NameError, Networks, Observed, Settings,
     },
     id::{ClientId, CredentialId},
-    store::{NewCredential, StoreError},
+    store::{NewCredential, NewReplay, StoreError},
     store_work::{CallError, Side},
 };
 
@@ -29,6 +29,15 @@ impl Manage<'_> {
     /// `RateLimited`; `Hash`; `Store`.
     pub async fn create(self, request: CreateCredential) -> Result<Created, ManageError> {
         self.require_self_service()?;
+        self.create_and(request, |_| None).await
+    }
+
+    /// Creates a credential, and keeps with it what `keep` makes of it.
+    pub(super) async fn create_and(
+        self,
+        request: CreateCredential,
+        keep: impl FnOnce(&Created) -> Option<NewReplay> + Send,
+    ) -> Result<Created, ManageError> {
         let host = self.credentials;
         let tenant = self.admin.tenant();
         let now = host.clock().now();
@@ -89,10 +98,15 @@ impl Manage<'_> {
         };
         let id = identity.id;
         let event = self.event(&credential, &details).await?;
+        let created = Created {
+            credential,
+            client_secret,
+        };
         let insert = host.store().insert(NewCredential {
-            credential: credential.clone(),
+            credential: created.credential.clone(),
             limit,
             event,
+            replay: keep(&created),
         });
         let committed = host
             .0
@@ -103,15 +117,12 @@ impl Manage<'_> {
         drop(creating);
         host.0.states.own_change(id, committed.change);
         host.0.states.confirm(committed.change).await?;
-        Ok(Created {
-            credential,
-            client_secret,
-        })
+        Ok(created)
     }
 }
 
 /// The checked content of a new credential, without the checks that need the store.
-struct Wanted {
+pub(super) struct Wanted {
     name: CredentialName,
     api_type: Arc<ApiType>,
     description: Description,
@@ -123,7 +134,7 @@ struct Wanted {
 impl Wanted {
     /// # Errors
     /// `Invalid` with every fault.
-    fn of(
+    pub(super) fn of(
         request: CreateCredential,
         host: &Credentials,
         now: Timestamp,

@@ -332,6 +332,12 @@ pub enum ManageError {
         /// How many it may have.
         limit: u32,
     },
+    /// The idempotency key belongs to another request that was carried out.
+    #[error("another request was carried out with that idempotency key")]
+    IdempotencyKeyReused,
+    /// A request with that idempotency key is running.
+    #[error("a request with that idempotency key is still running")]
+    IdempotencyInProgress,
     /// Too much of this tenant's work is waiting already; nothing was done.
     #[error("too many requests of this tenant are waiting; try again in {} s", .retry_after.as_secs())]
     RateLimited {
@@ -367,6 +373,7 @@ impl From<StoreError> for ManageError {
             StoreError::Revoked => Self::Revoked,
             StoreError::StaleVersion => Self::StaleVersion,
             StoreError::NameTaken => Self::NameTaken,
+            StoreError::IdempotencyKeyUsed => Self::IdempotencyInProgress,
             other => Self::Store(other),
         }
     }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
-    Changed, Field, MAX_OVERLAP, Manage, ManageError, RotateSecret, Rotated, request::Findings,
-};
+use super::{Changed, MAX_OVERLAP, Manage, ManageError, RotateSecret, Rotated, request::Findings};
 use crate::{
     clock::Timestamp,
     credential::{Credential, StoredSecret},
     id::CredentialId,
     secret::{ClientSecret, verify::VerifyError},
+    store::NewReplay,
 };
 
 /// How long old secrets stay live if the admin does not say.
@@ -38,11 +37,24 @@ impl Manage<'_> {
     ) -> Result<Rotated, ManageError> {
         let before = self.get(id).await?;
         self.require_self_service()?;
-        let overlap = check_overlap(request.overlap_seconds, request.incomplete);
         if before.revoked.is_some() {
             return Err(ManageError::Revoked);
         }
-        let overlap = overlap?;
+        let overlap = check_overlap(&request)?;
+        self.rotate_and(before, overlap, |_, _| |_| None).await
+    }
+
+    /// Gives a credential a further secret, and keeps with it what `keep` makes of the secret and the
+    /// credential's version.
+    pub(super) async fn rotate_and<K>(
+        self,
+        before: Credential,
+        overlap: Duration,
+        keep: impl FnOnce(&StoredSecret, &ClientSecret) -> K + Send,
+    ) -> Result<Rotated, ManageError>
+    where
+        K: Fn(u64) -> Option<NewReplay> + Send + Sync,
+    {
         // INVARIANT: nothing is hashed that will be refused. Only races are left for later.
         check_room(&before, overlap, self.credentials.clock().now())?;
         let creating = self
@@ -53,18 +65,20 @@ impl Manage<'_> {
             .await?;
         let (client_secret, stored) = self.new_secret().await?;
         let selector = stored.selector;
+        let keep = keep(&stored, &client_secret);
+        let decide = |before: &Credential| {
+            let now = stored.created_at;
+            check_room(before, overlap, now)?;
+            let mut settings = before.settings.clone();
+            for secret in &mut settings.secrets {
+                supersede(secret, overlap, now);
+            }
+            forget_ended(&mut settings.secrets, now);
+            settings.secrets.push(stored.clone());
+            Ok(Some(settings))
+        };
         let changed = self
-            .edit_latest(id, None, |before| {
-                let now = stored.created_at;
-                check_room(before, overlap, now)?;
-                let mut settings = before.settings.clone();
-                for secret in &mut settings.secrets {
-                    supersede(secret, overlap, now);
-                }
-                forget_ended(&mut settings.secrets, now);
-                settings.secrets.push(stored.clone());
-                Ok(Some(settings))
-            })
+            .edit_latest_and(before.identity.id, None, decide, keep)
             .await?;
         drop(creating);
         Ok(Rotated {
@@ -149,9 +163,9 @@ impl Manage<'_> {
     }
 }
 
-fn check_overlap(seconds: Field<i64>, incomplete: bool) -> Result<Duration, ManageError> {
-    let mut found = Findings::new(incomplete);
-    let overlap = match found.optional(seconds) {
+pub(super) fn check_overlap(request: &RotateSecret) -> Result<Duration, ManageError> {
+    let mut found = Findings::new(request.incomplete);
+    let overlap = match found.optional(request.overlap_seconds) {
         None => DEFAULT_OVERLAP,
         Some(seconds) => {
             let overlap = u64::try_from(seconds).ok().map(Duration::from_secs);

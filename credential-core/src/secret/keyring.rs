@@ -211,6 +211,8 @@ pub struct Key {
     // Keyed once: the inner and outer pads of HMAC are two of the compressions of a short message.
     tag: Hmac<Sha256>,
     audit: Hmac<Sha256>,
+    /// Absent from a `tag` key, as `token`.
+    replay: Option<Hmac<Sha256>>,
     pepper: Zeroizing<[u8; KEY_LEN]>,
     /// Absent from a `tag` key, so that no code can forget to look at the role.
     token: Option<SymmetricKey<V4>>,
@@ -240,6 +242,17 @@ impl Key {
     #[must_use]
     pub(crate) fn audit_mac(&self, data: &[u8]) -> [u8; 32] {
         mac(&self.audit, data)
+    }
+
+    /// HMAC-SHA256 for what is kept of a request with an idempotency key; `None` for a `tag` key. The parts
+    /// are told apart by their lengths, and the first says what the result is for: it may be a key.
+    pub(crate) fn replay_mac(&self, parts: &[&[u8]]) -> Option<Zeroizing<[u8; 32]>> {
+        let mut mac = self.replay.clone()?;
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        Some(Zeroizing::new(mac.finalize().into_bytes().into()))
     }
 
     /// The tag over a secret's text, as a number of 64 bits. Cut to 62^6 by the caller: the modulo
@@ -311,6 +324,10 @@ impl Key {
             check_value,
             tag: keyed("credential-core/v1/tag"),
             audit: keyed("credential-core/v1/audit"),
+            replay: match role {
+                KeyRole::Tag => None,
+                KeyRole::Full => Some(keyed("credential-core/v1/replay")),
+            },
             pepper: derived("credential-core/v1/pepper"),
             token,
         }

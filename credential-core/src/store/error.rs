@@ -19,6 +19,9 @@ pub enum StoreError {
     /// Somebody else changed the credential first.
     #[error("the credential has another version")]
     StaleVersion,
+    /// An answer is kept already for a request with that idempotency key.
+    #[error("an answer is kept for that idempotency key")]
+    IdempotencyKeyUsed,
     /// The credential is revoked and can no longer be edited.
     #[error("the credential is revoked")]
     Revoked,

@@ -18,8 +18,9 @@ use crate::{
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
-        ListQuery, NewCredential, RefusalCount, ReplaceHash, Revoke, RevokeAll, RevokeToken,
-        StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch, UsageStore,
+        ListQuery, NewCredential, RefusalCount, ReplaceHash, Replay, ReplayQuery, Revoke,
+        RevokeAll, RevokeToken, StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch,
+        UsageStore,
     },
 };
 
@@ -321,6 +322,11 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
         let (inner, _running) = self.called().await?;
         self.committed(inner.revoke_all(revoke).await)
+    }
+
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.replay(query).await
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod history;
+mod replay;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use credential_core::{
     store::{
         AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
         Heartbeat, KeyCheck, ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, ReplaceHash,
-        Revoke, RevokeAll, RevokeToken, StoreError,
+        Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
     },
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
@@ -171,6 +172,7 @@ impl CredentialStore for SqliteStore {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         self.run(|db| {
             let identity = new.credential.identity.clone();
+            db.keep(&identity.tenant, new.replay)?;
             db.put(&new.credential.into())?;
             let sql = "select json_quote(count(name_key)) from credential where tenant = ?";
             if db.read(sql, [identity.tenant.as_str()])?.pop() > Some(new.limit) {
@@ -194,9 +196,10 @@ impl CredentialStore for SqliteStore {
         self.run(|db| db.read(sql, params![tenant.as_str(), at, id, revoked, limit]))
     }
 
-    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
+    async fn replace(&self, mut edit: Edit) -> Result<Committed<Credential>, StoreError> {
         self.run(|db| {
             let id = edit.id;
+            db.keep(&edit.tenant, edit.replay.take())?;
             let mut state = db.find(id)?.ok_or(StoreError::NotFound)?;
             let events = edit.apply_to(&mut state.credential)?;
             db.put(&state)?;
@@ -228,6 +231,10 @@ impl CredentialStore for SqliteStore {
             live.iter().try_for_each(|it| db.put(it))?;
             db.commit(events, Change::Tenant(tenant), ())
         })
+    }
+
+    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
+        self.run(|db| db.replay(query))
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -280,6 +287,7 @@ impl CredentialStore for SqliteStore {
             db.run("insert or replace into node values (?, ?, ?, ?)", node)?;
             let old = [since(CHANGES_KEPT_FOR)];
             db.run("delete from node where seen_at < ?", old)?;
+            db.prune_replays()?;
             let sql = "delete from change
                 where at < ? and number < (select max(number) from change)";
             db.run(sql, old)?;

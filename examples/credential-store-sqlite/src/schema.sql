@@ -41,3 +41,8 @@ create table if not exists refusal (
 ) strict;
 create index if not exists refusal_of_credential on refusal (credential, at);
 create index if not exists refusal_age on refusal (at);
+-- Answers that can be had again until they expire.
+create table if not exists replay (
+    tenant text not null, id blob not null, document text not null, expires_at integer not null,
+    primary key (tenant, id)
+) strict;

@@ -74,6 +74,7 @@ run_timed!(
     catch_up_forgets_dead_nodes,
     changes_are_kept_for_their_time,
     revoked_tokens_are_forgotten_after_their_time,
+    answers_end_after_their_time,
     batch_numbers_are_kept_for_their_time,
 );
 

@@ -150,6 +150,8 @@ fn derivation_does_not_change() {
     assert_eq!(hex(key.token().unwrap().as_bytes()), TOKEN);
     assert_eq!(hex(&key.tag(b"text").to_be_bytes()), TAG);
     assert_eq!(hex(&key.audit_mac(b"text")), AUDIT);
+    let replay = key.replay_mac(&[b"seal", b"text"]).unwrap();
+    assert_eq!(hex(&replay[..]), REPLAY);
 }
 
 const CHECK: &str = "0d6dec8577c77e3ede06a934ae7e6d3a";
@@ -157,6 +159,7 @@ const PEPPER: &str = "6fe365993a33b9a2989850f5b438a33cc1a0a1c9dffe53e2ee719a7e7b
 const TOKEN: &str = "c0bc4f2881a2aba7067ab10701b5251616cfaf577024a5ea4cf508e6b4fc506b";
 const TAG: &str = "63bf7e0ce08f10e1";
 const AUDIT: &str = "f13c9548336787d69a660f554f54c484a8fbf2faa00caf7e09bd4a021b86bc65";
+const REPLAY: &str = "560c9a66502c34d3c66d91257f35df217daa7e357ebcfec05fa91ac551cce950";
 
 #[test]
 fn a_tag_key_checks_but_opens_nothing() {
@@ -168,6 +171,7 @@ fn a_tag_key_checks_but_opens_nothing() {
     assert_eq!(leaked.pepper(), same.pepper());
     assert_eq!(leaked.audit_mac(b"x"), same.audit_mac(b"x"));
     assert!(leaked.token().is_none() && same.token().is_some());
+    assert!(leaked.replay_mac(&[b"x"]).is_none() && same.replay_mac(&[b"x"]).is_some());
 }
 
 /// The ring's first key signs, unless a key that was first used later has signed already.
