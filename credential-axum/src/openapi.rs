@@ -212,6 +212,16 @@ fn parameters() -> Value {
             true,
             "The `ETag` of the version that the change was decided on, or `*` for any.",
         ),
+        "IdempotencyKey": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "Any text of the caller's that names this request alone, such as a UUID; bare, or in \
+                            quotes as a string of RFC 8941. The same admin's same request with the same key \
+                            gets the first answer again, for ten minutes and whatever has happened since; a \
+                            refusal does not use the key up.",
+            "schema": {"type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 512},
+            "example": "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
+        },
         "ExpectedTenant": {
             "name": "X-Expected-Tenant",
             "in": "header",

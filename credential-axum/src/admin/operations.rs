@@ -48,7 +48,7 @@ fn credential(schemas: &mut Schemas) -> Value {
 fn with_secret(schemas: &mut Schemas, name: &str, mut members: Value) -> Value {
     members["client_secret"] = json!({
         "type": "string",
-        "description": "Shown this once. Only its hash is kept.",
+        "description": "Shown in this answer only. Only its hash is kept.",
     });
     let required: Vec<_> = members
         .as_object()
@@ -71,6 +71,7 @@ fn operation(method: Method, path: &'static str, id: &'static str) -> Operation 
         body: None,
         body_optional: false,
         if_match: IfMatch::No,
+        once: false,
         status: 200,
         answer: change,
         headers: &[],
@@ -109,6 +110,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             summary: "Create a credential, with its secret",
             description: "The only answer that shows this secret. Refused where self-service is off.",
             body: Some("NewCredential"),
+            once: true,
             status: 201,
             answer: |schemas| {
                 let members = json!({"credential": credential(schemas)});
@@ -228,6 +230,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                 });
                 with_secret(schemas, "CreatedSecret", members)
             },
+            once: true,
             headers: &["ETag"],
             refusals: &["self_service_unavailable", "revoked", "too_many_secrets"],
             ..operation(M::POST, "/credentials/{id}/secrets", "rotateSecret")

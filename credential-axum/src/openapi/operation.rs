@@ -23,6 +23,8 @@ pub(crate) struct Operation {
     /// A request without a body is one without fields.
     pub(crate) body_optional: bool,
     pub(crate) if_match: IfMatch,
+    /// Whether an `Idempotency-Key` makes it safe to repeat.
+    pub(crate) once: bool,
     pub(crate) status: u16,
     pub(crate) answer: fn(&mut Schemas) -> Value,
     /// Names among the headers of the document.
@@ -65,6 +67,9 @@ impl Operation {
             IfMatch::No => {}
             IfMatch::Optional => codes.push("stale_version"),
             IfMatch::Required => codes.extend(["precondition_required", "stale_version"]),
+        }
+        if self.once {
+            codes.extend(["idempotency_key_reused", "idempotency_in_progress"]);
         }
         codes.extend(self.refusals);
         codes
@@ -131,6 +136,9 @@ impl Operation {
             IfMatch::No => {}
             IfMatch::Optional => parameters.push(shared("IfMatch")),
             IfMatch::Required => parameters.push(shared("IfMatchRequired")),
+        }
+        if self.once {
+            parameters.push(shared("IdempotencyKey"));
         }
         parameters.push(shared("ExpectedTenant"));
         parameters

@@ -39,10 +39,12 @@ pub(crate) fn all() -> Vec<Problem> {
             "the API type was chosen when the credential was created",
         )])
         .into(),
+        ManageError::IdempotencyKeyReused.into(),
         ManageError::NameTaken.into(),
         ManageError::LimitReached { limit: 100 }.into(),
         ManageError::LastProof.into(),
         ManageError::TooManySecrets.into(),
+        ManageError::IdempotencyInProgress.into(),
         Problem::unavailable(),
     ]
 }

@@ -8,6 +8,7 @@ mod common;
 
 mod edits;
 mod faults;
+mod idempotency;
 mod lists;
 mod neighbours;
 mod routes;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::document::{document, operation, resolve};
 use crate::common::{ADMIN, Ask, BASE, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
 
-/// Too rare to be provoked here: `neighbours.rs` of the admin API's tests does.
-const NOT_ASKED_FOR: [&str; 1] = ["rate_limited"];
+/// Too rare to be provoked here: `neighbours.rs` and `idempotency.rs` of the admin API's tests do.
+const NOT_ASKED_FOR: [&str; 2] = ["rate_limited", "idempotency_in_progress"];
 
 /// The codes of an operation, by status.
 fn documented(document: &Value, route: &AdminRoute) -> BTreeMap<String, Vec<String>> {
@@ -159,6 +159,24 @@ async fn provoked(route: &AdminRoute) -> BTreeSet<(String, String)> {
             host.send(with_body(ask_it().by(ADMIN), body.as_ref()))
                 .await,
         );
+    }
+    // A key that was used for another request.
+    if matches!(route.path, "/credentials" | "/credentials/{id}/secrets") && method == "POST" {
+        let host = Host::new();
+        let target = Target::new(&host, "Once").await;
+        let ask_it = || {
+            ask(method, &target.fill(route))
+                .by(ADMIN)
+                .header("idempotency-key", "k")
+        };
+        note(host.send(with_body(ask_it(), body)).await);
+        let other = json!({"name": "Other", "api_type": "fhir"});
+        let other = if route.path.contains('{') {
+            json!({"overlap_seconds": 60})
+        } else {
+            other
+        };
+        note(host.send(ask_it().json(&other)).await);
     }
     // Where self-service is off.
     let path = Target::new(&Host::over(host.store.clone(), |it| it), "Off").await;
