@@ -114,9 +114,8 @@ async fn no_row_holds_a_secret_or_a_key() {
     // The selector is public, and its hash lies under it; what follows is the secret.
     let secret = &answered.body["cred_sandbox_".len() + 16..];
     let hex = |text: &str| {
-        text.bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
+        let bytes = text.bytes();
+        bytes.fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
     };
     let mut rows = 0;
     for table in tables.lines() {

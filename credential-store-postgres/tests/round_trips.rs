@@ -140,6 +140,7 @@ struct RoundTrips {
     record: usize,
 }
 
+#[expect(clippy::too_many_lines, reason = "one call after the other")]
 async fn round_trips(pooler: Pooler) -> RoundTrips {
     let server = Server::start();
     let database = server.database();

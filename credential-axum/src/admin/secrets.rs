@@ -35,29 +35,24 @@ pub(super) async fn rotate(
     let id = id.get()?;
     let request = new_secret(&mut body);
     let manage = credentials.manage(&admin);
-    let answered = match &key {
-        Some(key) => {
-            let write = |stored: &StoredSecret, secret: &ClientSecret| {
-                new_secret_body(Some(stored), secret)
-            };
-            manage.rotate_secret_once(key, id, request, write).await
-        }
-        None => {
-            let rotated = manage.rotate_secret(id, request).await;
-            rotated.map(|rotated| {
-                let Changed {
-                    credential,
-                    effective_everywhere_at,
-                } = &rotated.changed;
-                let stored = credential.secret(&rotated.selector);
-                Answered {
-                    credential: id,
-                    version: credential.version,
-                    body: new_secret_body(stored, &rotated.client_secret),
-                    effective_everywhere_at: Some(*effective_everywhere_at),
-                }
-            })
-        }
+    let answered = if let Some(key) = &key {
+        let write =
+            |stored: &StoredSecret, secret: &ClientSecret| new_secret_body(Some(stored), secret);
+        manage.rotate_secret_once(key, id, request, write).await
+    } else {
+        manage.rotate_secret(id, request).await.map(|rotated| {
+            let Changed {
+                credential,
+                effective_everywhere_at,
+            } = &rotated.changed;
+            let stored = credential.secret(&rotated.selector);
+            Answered {
+                credential: id,
+                version: credential.version,
+                body: new_secret_body(stored, &rotated.client_secret),
+                effective_everywhere_at: Some(*effective_everywhere_at),
+            }
+        })
     };
     let answered = answered.map_err(|error| body.refusal(error))?;
     let headers = [

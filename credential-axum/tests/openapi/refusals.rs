@@ -7,7 +7,7 @@ use http::Request;
 use serde_json::{Value, json};
 
 use super::document::{document, operation, resolve};
-use crate::common::{ADMIN, Ask, BASE, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
+use crate::common::{ADMIN, Answer, Ask, BASE, Host, OTHER_ADMIN, STAFF, UNKNOWABLE, ask};
 
 /// Too rare to be provoked here: `neighbours.rs` and `idempotency.rs` of the admin API's tests do.
 const NOT_ASKED_FOR: [&str; 2] = ["rate_limited", "idempotency_in_progress"];
@@ -71,10 +71,24 @@ fn with_body(request: Ask, body: Option<&Value>) -> Request<axum::body::Body> {
     }
 }
 
+/// The answer to a request whose idempotency key was used for another one.
+async fn with_used_key(route: &AdminRoute, body: Option<&Value>) -> Option<Answer> {
+    let other = match (route.method.as_str(), route.path) {
+        ("POST", "/credentials") => json!({"name": "Other", "api_type": "fhir"}),
+        ("POST", "/credentials/{id}/secrets") => json!({"overlap_seconds": 60}),
+        _ => return None,
+    };
+    let host = Host::new();
+    let path = Target::new(&host, "Once").await.fill(route);
+    let ask_it = || ask("POST", &path).by(ADMIN).header("idempotency-key", "k");
+    host.send(with_body(ask_it(), body)).await;
+    Some(host.send(ask_it().json(&other)).await)
+}
+
 /// The code of each refusal that a set of odd requests to one route gets, with its status.
 async fn provoked(route: &AdminRoute) -> BTreeSet<(String, String)> {
     let mut seen = BTreeSet::new();
-    let mut note = |answer: crate::common::Answer| {
+    let mut note = |answer: Answer| {
         if !answer.status.is_success() {
             let (status, code) = answer.problem();
             seen.insert((status.to_string(), code));
@@ -160,23 +174,8 @@ async fn provoked(route: &AdminRoute) -> BTreeSet<(String, String)> {
                 .await,
         );
     }
-    // A key that was used for another request.
-    if matches!(route.path, "/credentials" | "/credentials/{id}/secrets") && method == "POST" {
-        let host = Host::new();
-        let target = Target::new(&host, "Once").await;
-        let ask_it = || {
-            ask(method, &target.fill(route))
-                .by(ADMIN)
-                .header("idempotency-key", "k")
-        };
-        note(host.send(with_body(ask_it(), body)).await);
-        let other = json!({"name": "Other", "api_type": "fhir"});
-        let other = if route.path.contains('{') {
-            json!({"overlap_seconds": 60})
-        } else {
-            other
-        };
-        note(host.send(ask_it().json(&other)).await);
+    if let Some(answer) = with_used_key(route, body).await {
+        note(answer);
     }
     // Where self-service is off.
     let path = Target::new(&Host::over(host.store.clone(), |it| it), "Off").await;

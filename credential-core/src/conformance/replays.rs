@@ -215,16 +215,14 @@ pub async fn one_of_racing_changes_keeps_its_answer<S: CredentialStore + Clone>(
         let edited = edited.get(n).cloned();
         async move {
             let replay = answer(name, &n.to_string());
-            match edited {
-                Some(it) => store
-                    .replace(edit_with(&it, &format!("new {n}"), replay))
-                    .await
-                    .map(|_| n),
-                None => {
-                    let made = credential(&tenant("alder"), &format!("new {n}"), 0);
-                    store.insert(new_with(&made, replay)).await.map(|_| n)
-                }
-            }
+            let done = if let Some(it) = edited {
+                let edit = edit_with(&it, &format!("new {n}"), replay);
+                store.replace(edit).await.map(drop)
+            } else {
+                let made = credential(&tenant("alder"), &format!("new {n}"), 0);
+                store.insert(new_with(&made, replay)).await.map(drop)
+            };
+            done.map(|()| n)
         }
     })
     .await;
@@ -312,7 +310,7 @@ pub async fn answers_end_after_their_time<S: CredentialStore + Clone>(
         .insert(new_with(&made, answer(name, "yes")))
         .await
         .unwrap();
-    let_pass(REPLAYS_KEPT_FOR - seconds(60)).await;
+    let_pass(REPLAYS_KEPT_FOR.saturating_sub(seconds(60))).await;
     let again = edit_with(&made, "Lab 2", answer(name, "again"));
     assert!(is_used(&store.replace(again.clone()).await));
     assert!(kept(store, "alder", name).await.is_some());
