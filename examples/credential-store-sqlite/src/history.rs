@@ -20,17 +20,15 @@ impl TrailStore for SqliteStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
-        let sql = "select json_quote(tenant) from
-                (select tenant from head union select tenant from audit_event)
-            where ?1 is null or tenant > ?1 order by tenant limit ?2";
+        let sql = "select json_quote(tenant) from (select tenant from head union select tenant
+            from audit_event) where ?1 is null or tenant > ?1 order by tenant limit ?2";
         self.run(|db| db.read(sql, params![after, limit]))
     }
 
     async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         let id = query.credential_id.map(|id| id.to_string());
-        let sql = "select json_array(seq, document) from audit_event where tenant = ?1
-            and (?2 is null or seq < ?2) and (?3 is null or credential = ?3)
-            order by seq desc limit ?4";
+        let sql = "select json_array(seq, document) from audit_event where tenant = ?1 and (?2 is null
+            or seq < ?2) and (?3 is null or credential = ?3) order by seq desc limit ?4";
         self.run(|db| {
             let head = db.head(tenant)?.map(|row| row.head().into());
             let wanted = params![tenant.as_str(), query.before, id, query.limit];
@@ -61,12 +59,11 @@ impl UsageStore for SqliteStore {
                     db.put(&state)?;
                 }
             }
-            let sql = "insert into calls
-                select c.id, c.tenant, value ->> 'day', value ->> 'scopes', value ->> 'allowed',
-                    value ->> 'denied', value ->> 'last_used_at'
-                from json_each(?) join credential as c on c.id = value ->> 'credential_id'
-                where true on conflict do update set allowed = allowed + excluded.allowed,
-                    denied = denied + excluded.denied, last_used_at = max(ifnull(last_used_at,
+            let sql = "insert into calls select c.id, c.tenant, value ->> 'day', value ->> 'scopes',
+                    value ->> 'allowed', value ->> 'denied', value ->> 'last_used_at'
+                from json_each(?) join credential as c on c.id = value ->> 'credential_id' where true
+                on conflict do update set allowed = allowed + excluded.allowed, denied = denied
+                    + excluded.denied, last_used_at = max(ifnull(last_used_at,
                     excluded.last_used_at), ifnull(excluded.last_used_at, last_used_at))";
             db.run(sql, [serde_json::to_string(&batch.calls)?])?;
             for note in &batch.refusals {
@@ -112,8 +109,7 @@ impl UsageStore for SqliteStore {
         since: Timestamp,
         limit: usize,
     ) -> Result<Vec<RefusalCount>, StoreError> {
-        let sql = "select document from refusal
-            where tenant = ? and credential = ? and at > ? order by at desc limit ?";
+        let sql = "select document from refusal where (tenant, credential) = (?, ?) and at > ? order by at desc limit ?";
         let (tenant, id, since) = (tenant.as_str(), id.to_string(), since.as_micros());
         self.run(|db| db.read(sql, params![tenant, id, since, limit]))
     }
@@ -122,14 +118,11 @@ impl UsageStore for SqliteStore {
         self.run(|db| {
             let since = |time| db.now.saturating_sub(time).as_micros();
             let first_day = db.now.saturating_sub(CALLS_KEPT_FOR).day().as_days();
-            let sql = "delete from calls where rowid in
-                (select rowid from calls where day < ? limit ?)";
+            let sql = "delete from calls where rowid in (select rowid from calls where day < ? limit ?)";
             let calls = db.run(sql, params![first_day, most])?;
-            let sql = "delete from refusal where rowid in
-                (select rowid from refusal where at < ? limit ?)";
+            let sql = "delete from refusal where rowid in (select rowid from refusal where at < ? limit ?)";
             let refusals = db.run(sql, params![since(REFUSALS_KEPT_FOR), most])?;
-            let sql = "delete from usage_batch where at < ?";
-            db.run(sql, [since(BATCHES_KEPT_FOR)])?;
+            db.run("delete from usage_batch where at < ?", [since(BATCHES_KEPT_FOR)])?;
             Ok(calls.max(refusals) >= most)
         })
     }

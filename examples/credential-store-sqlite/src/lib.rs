@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod history;
-mod replay;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +15,8 @@ use credential_core::{
     secret::keyring::KeyName,
     store::{
         AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
-        Heartbeat, KeyCheck, ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, ReplaceHash,
-        Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
+        Heartbeat, KeyCheck, ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, NewReplay,
+        ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
     },
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
@@ -127,6 +126,34 @@ impl Db<'_> {
         Ok(())
     }
 
+    /// Edits a credential; without events, not even an empty list, nothing changes.
+    fn change(
+        &self,
+        id: CredentialId,
+        apply: impl FnOnce(&mut CredentialState) -> Result<Option<Vec<Event>>, StoreError>,
+    ) -> Done<Committed<Credential>> {
+        let mut state = self.find(id)?.ok_or(StoreError::NotFound)?;
+        let Some(events) = apply(&mut state)? else {
+            return self.unchanged(state.credential);
+        };
+        self.put(&state)?;
+        self.commit(events, Change::Credential(id), state.credential)
+    }
+
+    /// Keeps an answer, unless one of its names is in use.
+    fn keep(&self, tenant: &TenantId, new: NewReplay) -> Done<()> {
+        let ends = self.now.saturating_add(new.keep_for).as_micros();
+        let ids = serde_json::to_string(&new.ids().collect::<Vec<_>>())?;
+        let document = serde_json::to_string(&new.replay)?;
+        let sql = "insert or replace into replay select ?1, ?2 -> 'id', ?2, ?3 where not exists (select 1
+            from replay where tenant = ?1 and id in (select value from json_each(?4)) and expires_at > ?5)";
+        let values = params![tenant.as_str(), document, ends, ids, self.now.as_micros()];
+        match self.run(sql, values)? {
+            0 => Err(StoreError::IdempotencyKeyUsed.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// The newest of a tenant's audit rows.
     fn head(&self, tenant: &TenantId) -> Done<Option<AuditEvent>> {
         let sql = "select document from head where tenant = ?";
@@ -139,8 +166,7 @@ impl Db<'_> {
         for event in events {
             let head = self.head(event.tenant())?.map(|row| row.head());
             let row = serde_json::to_string(&event.seal(head.as_ref()))?;
-            let sql = "insert into audit_event select ?1 ->> 'tenant', ?1 ->> 'seq',
-                ?1 ->> '$.subject.Credential', ?1";
+            let sql = "insert into audit_event select ?1 ->> 'tenant', ?1 ->> 'seq', ?1 ->> '$.subject.Credential', ?1";
             self.run(sql, [&row])?;
             let sql = "insert or replace into head select ?1 ->> 'tenant', ?1";
             self.run(sql, [&row])?;
@@ -172,7 +198,9 @@ impl CredentialStore for SqliteStore {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         self.run(|db| {
             let identity = new.credential.identity.clone();
-            db.keep(&identity.tenant, new.replay)?;
+            if let Some(replay) = new.replay {
+                db.keep(&identity.tenant, replay)?;
+            }
             db.put(&new.credential.into())?;
             let sql = "select json_quote(count(name_key)) from credential where tenant = ?";
             if db.read(sql, [identity.tenant.as_str()])?.pop() > Some(new.limit) {
@@ -198,25 +226,16 @@ impl CredentialStore for SqliteStore {
 
     async fn replace(&self, mut edit: Edit) -> Result<Committed<Credential>, StoreError> {
         self.run(|db| {
-            let id = edit.id;
-            db.keep(&edit.tenant, edit.replay.take())?;
-            let mut state = db.find(id)?.ok_or(StoreError::NotFound)?;
-            let events = edit.apply_to(&mut state.credential)?;
-            db.put(&state)?;
-            db.commit(events, Change::Credential(id), state.credential)
+            if let Some(replay) = edit.replay.take() {
+                db.keep(&edit.tenant, replay)?;
+            }
+            db.change(edit.id, |it| Ok(Some(edit.apply_to(&mut it.credential)?)))
         })
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
-        self.run(|db| {
-            let id = revoke.id;
-            let mut state = db.find(id)?.ok_or(StoreError::NotFound)?;
-            let Some(event) = revoke.apply_to(&mut state.credential)? else {
-                return db.unchanged(state.credential);
-            };
-            db.put(&state)?;
-            db.commit(vec![event], Change::Credential(id), state.credential)
-        })
+        let apply = |it: &mut CredentialState| revoke.apply_to(&mut it.credential);
+        self.run(|db| db.change(revoke.id, |it| Ok(apply(it)?.map(|event| vec![event]))))
     }
 
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
@@ -234,7 +253,15 @@ impl CredentialStore for SqliteStore {
     }
 
     async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
-        self.run(|db| db.replay(query))
+        let sql = "update replay set document =
+            json_set(document, '$.effective_at', ifnull(document ->> 'effective_at', ?3))
+            where tenant = ?1 and id in (select value from json_each(?2)) and expires_at > ?4
+            returning document";
+        self.run(|db| {
+            let (ids, at) = (serde_json::to_string(&query.ids)?, query.effective_at);
+            let at = (at.map(Timestamp::as_micros), db.now.as_micros());
+            Ok(db.read(sql, params![query.tenant.as_str(), ids, at.0, at.1])?.pop())
+        })
     }
 
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
@@ -246,8 +273,7 @@ impl CredentialStore for SqliteStore {
         &self,
         proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        let sql = "select document from credential
-            where id = (select credential from proof where id = ?)";
+        let sql = "select document from credential where id = (select credential from proof where id = ?)";
         self.run(|db| db.state(sql, proof.as_str()))
     }
 
@@ -263,13 +289,9 @@ impl CredentialStore for SqliteStore {
 
     async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
         self.run(|db| {
-            let id = revoke.credential_id;
-            let mut state = db.find(id)?.ok_or(StoreError::NotFound)?;
-            if !revoke.apply_to(&mut state, db.now) {
-                return db.unchanged(());
-            }
-            db.put(&state)?;
-            db.commit(Vec::new(), Change::Credential(id), ())
+            let apply = |it: &mut _| Ok(revoke.apply_to(it, db.now).then(Vec::new));
+            let Committed { change, .. } = db.change(revoke.credential_id, apply)?;
+            Ok(Committed { value: (), change })
         })
     }
 
@@ -287,9 +309,7 @@ impl CredentialStore for SqliteStore {
             db.run("insert or replace into node values (?, ?, ?, ?)", node)?;
             let old = [since(CHANGES_KEPT_FOR)];
             db.run("delete from node where seen_at < ?", old)?;
-            db.prune_replays()?;
-            let sql = "delete from change
-                where at < ? and number < (select max(number) from change)";
+            let sql = "delete from change where at < ? and number < (select max(number) from change)";
             db.run(sql, old)?;
             let upto = db.latest()?;
             let applied = beat.applied.map_or(upto.number, |it| it.number);

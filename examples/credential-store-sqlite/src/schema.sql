@@ -41,8 +41,11 @@ create table if not exists refusal (
 ) strict;
 create index if not exists refusal_of_credential on refusal (credential, at);
 create index if not exists refusal_age on refusal (at);
--- Answers that can be had again until they expire.
+-- Answers that can be had again until they expire. Each heartbeat removes those that have.
 create table if not exists replay (
-    tenant text not null, id blob not null, document text not null, expires_at integer not null,
+    tenant text not null, id text not null, document text not null, expires_at integer not null,
     primary key (tenant, id)
-) strict;
+) strict, without rowid;
+create trigger if not exists end_of_replays after insert on node begin
+    delete from replay where expires_at <= new.seen_at;
+end;
