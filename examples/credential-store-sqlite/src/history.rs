@@ -27,7 +27,8 @@ impl TrailStore for SqliteStore {
 
     async fn trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<TrailPage, StoreError> {
         let id = query.credential_id.map(|id| id.to_string());
-        let sql = "select json_array(seq, document) from audit_event where tenant = ?1 and (?2 is null
+        let sql =
+            "select json_array(seq, document) from audit_event where tenant = ?1 and (?2 is null
             or seq < ?2) and (?3 is null or credential = ?3) order by seq desc limit ?4";
         self.run(|db| {
             let head = db.head(tenant)?.map(|row| row.head().into());
@@ -49,8 +50,7 @@ impl UsageStore for SqliteStore {
         self.run(|db| {
             let sql = "insert into usage_batch values (?1, ?2, ?3)
                 on conflict do update set number = ?2, at = ?3 where number < ?2";
-            let noted = params![batch.node.0, batch.number, db.now.as_micros()];
-            if db.run(sql, noted)? == 0 {
+            if db.run(sql, params![batch.node.0, batch.number, db.now.as_micros()])? == 0 {
                 return Ok(());
             }
             for used in &batch.uses {
@@ -59,17 +59,16 @@ impl UsageStore for SqliteStore {
                     db.put(&state)?;
                 }
             }
-            let sql = "insert into calls select c.id, c.tenant, value ->> 'day', value ->> 'scopes',
-                    value ->> 'allowed', value ->> 'denied', value ->> 'last_used_at'
-                from json_each(?) join credential as c on c.id = value ->> 'credential_id' where true
-                on conflict do update set allowed = allowed + excluded.allowed, denied = denied
-                    + excluded.denied, last_used_at = max(ifnull(last_used_at,
-                    excluded.last_used_at), ifnull(excluded.last_used_at, last_used_at))";
+            let sql = "insert into calls select c.id, c.tenant, value ->> 'day', value ->> 'scopes', value ->> 'allowed',
+                value ->> 'denied', value ->> 'last_used_at'
+                from json_each(?) join credential as c on c.id = value ->> 'credential_id' where true on conflict do
+                update set allowed = allowed + excluded.allowed, denied = denied + excluded.denied, last_used_at = max(
+                ifnull(last_used_at, excluded.last_used_at), ifnull(excluded.last_used_at, last_used_at))";
             db.run(sql, [serde_json::to_string(&batch.calls)?])?;
             for note in &batch.refusals {
-                let client = serde_json::to_string(&note.client)?;
                 let sql = "select json_array(id, tenant) from credential
                     where id = ?1 ->> 'Proven' or client_id = ?1 ->> 'Claimed'";
+                let client = serde_json::to_string(&note.client)?;
                 let found: Option<(String, String)> = db.read(sql, [client])?.pop();
                 let Some((id, tenant)) = found else { continue };
                 let sql = "select document from refusal where credential = ? order by at desc";
@@ -91,9 +90,8 @@ impl UsageStore for SqliteStore {
     ) -> Result<Usage, StoreError> {
         let days = "select json_object('day', day, 'allowed', sum(allowed), 'denied', sum(denied))
             from calls where tenant = ? and credential = ? and day >= ? group by day order by day";
-        let scopes = "select json_object('scopes', scopes,
-                'allowed', sum(iif(day >= ?3, allowed, 0)), 'denied', sum(iif(day >= ?3, denied, 0)),
-                'last_used_at', max(last_used_at))
+        let scopes = "select json_object('scopes', scopes, 'last_used_at', max(last_used_at),
+                'allowed', sum(iif(day >= ?3, allowed, 0)), 'denied', sum(iif(day >= ?3, denied, 0)))
             from calls where tenant = ?1 and credential = ?2 group by scopes order by scopes";
         self.run(|db| {
             let wanted = params![tenant.as_str(), id.to_string(), since.as_days()];

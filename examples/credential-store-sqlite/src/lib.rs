@@ -2,7 +2,6 @@
 
 mod history;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +13,9 @@ use credential_core::{
     id::{CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
-        Heartbeat, KeyCheck, ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, NewReplay,
-        ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
+        AsOf, Change, ChangeId, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
+        ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, NewReplay, ReplaceHash, Replay,
+        ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
     },
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
@@ -36,7 +35,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// If it cannot be opened, or is no database.
-    pub fn open(path: impl AsRef<Path>, clock: Arc<dyn Clock>) -> rusqlite::Result<Self> {
+    pub fn open(
+        path: impl AsRef<std::path::Path>,
+        clock: Arc<dyn Clock>,
+    ) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
         connection.execute_batch(include_str!("schema.sql"))?;
         Ok(Self {
@@ -63,11 +65,10 @@ impl SqliteStore {
             db.transaction.commit()?;
             Done::Ok(done)
         };
-        let done = match runtime::Handle::current().runtime_flavor() {
+        Ok(match runtime::Handle::current().runtime_flavor() {
             runtime::RuntimeFlavor::MultiThread => task::block_in_place(run),
             _ => run(),
-        };
-        Ok(done?)
+        }?)
     }
 }
 
@@ -110,16 +111,12 @@ impl Db<'_> {
     fn put(&self, state: &CredentialState) -> Done<()> {
         let it = &state.credential;
         let (id, tenant) = (it.identity.id.to_string(), it.identity.tenant.as_str());
-        let is_live = it.revoked.is_none();
-        let key = is_live.then(|| it.settings.name.comparison_key());
-        self.run("delete from credential where id = ?", [&id])?;
-        let sql = "insert into credential
-            select ?1, ?2, it ->> 'client_id', it ->> 'created_at', ?3, ?4
-            from (select ?4 -> '$.credential.identity' as it) where true
-            on conflict (tenant, name_key) do nothing";
-        if self.run(sql, params![id, tenant, key, serde_json::to_string(state)?])? == 0 {
-            return Err(StoreError::NameTaken.into());
-        }
+        let key = it.settings.name.comparison_key();
+        let sql = "insert into credential select ?1, ?2, it ->> 'client_id', it ->> 'created_at',
+            iif(?4 ->> '$.credential.revoked' is null, ?3, null), ?4 from (select ?4 -> '$.credential.identity' as it)
+            where true on conflict (tenant, name_key) do nothing";
+        let rows = self.run(sql, params![id, tenant, key, serde_json::to_string(state)?])?;
+        (rows > 0).then_some(()).ok_or(StoreError::NameTaken)?;
         for proof in it.settings.proofs() {
             self.run("insert into proof values (?, ?)", [proof.as_str(), &id])?;
         }
@@ -127,11 +124,10 @@ impl Db<'_> {
     }
 
     /// Edits a credential; without events, not even an empty list, nothing changes.
-    fn change(
-        &self,
-        id: CredentialId,
-        apply: impl FnOnce(&mut CredentialState) -> Result<Option<Vec<Event>>, StoreError>,
-    ) -> Done<Committed<Credential>> {
+    fn change<F>(&self, id: CredentialId, apply: F) -> Done<Committed<Credential>>
+    where
+        F: FnOnce(&mut CredentialState) -> Result<Option<Vec<Event>>, StoreError>,
+    {
         let mut state = self.find(id)?.ok_or(StoreError::NotFound)?;
         let Some(events) = apply(&mut state)? else {
             return self.unchanged(state.credential);
@@ -141,17 +137,16 @@ impl Db<'_> {
     }
 
     /// Keeps an answer, unless one of its names is in use.
-    fn keep(&self, tenant: &TenantId, new: NewReplay) -> Done<()> {
+    fn keep(&self, tenant: &TenantId, new: Option<NewReplay>) -> Done<()> {
+        let Some(new) = new else { return Ok(()) };
         let ends = self.now.saturating_add(new.keep_for).as_micros();
         let ids = serde_json::to_string(&new.ids().collect::<Vec<_>>())?;
         let document = serde_json::to_string(&new.replay)?;
         let sql = "insert or replace into replay select ?1, ?2 -> 'id', ?2, ?3 where not exists (select 1
             from replay where tenant = ?1 and id in (select value from json_each(?4)) and expires_at > ?5)";
         let values = params![tenant.as_str(), document, ends, ids, self.now.as_micros()];
-        match self.run(sql, values)? {
-            0 => Err(StoreError::IdempotencyKeyUsed.into()),
-            _ => Ok(()),
-        }
+        let (rows, used) = (self.run(sql, values)?, StoreError::IdempotencyKeyUsed);
+        Ok((rows > 0).then_some(()).ok_or(used)?)
     }
 
     /// The newest of a tenant's audit rows.
@@ -168,14 +163,12 @@ impl Db<'_> {
             let row = serde_json::to_string(&event.seal(head.as_ref()))?;
             let sql = "insert into audit_event select ?1 ->> 'tenant', ?1 ->> 'seq', ?1 ->> '$.subject.Credential', ?1";
             self.run(sql, [&row])?;
-            let sql = "insert or replace into head select ?1 ->> 'tenant', ?1";
-            self.run(sql, [&row])?;
         }
         let mark = "select json_quote(lower(hex(randomblob(16))))";
         let change = self.latest()?.next(self.read(mark, [])?.remove(0), change);
         let (document, at) = (serde_json::to_string(&change)?, self.now.as_micros());
-        let sql = "insert into change values (?, ?, ?)";
-        self.run(sql, params![change.id.number, document, at])?;
+        let row = params![change.id.number, document, at];
+        self.run("insert into change values (?, ?, ?)", row)?;
         self.changed.notify_waiters();
         self.unchanged(value)
     }
@@ -198,44 +191,38 @@ impl CredentialStore for SqliteStore {
     async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
         self.run(|db| {
             let identity = new.credential.identity.clone();
-            if let Some(replay) = new.replay {
-                db.keep(&identity.tenant, replay)?;
-            }
+            db.keep(&identity.tenant, new.replay)?;
             db.put(&new.credential.into())?;
             let sql = "select json_quote(count(name_key)) from credential where tenant = ?";
-            if db.read(sql, [identity.tenant.as_str()])?.pop() > Some(new.limit) {
-                return Err(StoreError::LimitReached.into());
-            }
+            let has_room = db.read(sql, [identity.tenant.as_str()])?.pop() <= Some(new.limit);
+            has_room.then_some(()).ok_or(StoreError::LimitReached)?;
             db.commit(vec![new.event], Change::Credential(identity.id), ())
         })
     }
 
-    async fn list(
-        &self,
-        tenant: &TenantId,
-        query: &ListQuery,
-    ) -> Result<Vec<Credential>, StoreError> {
-        let at = query.after.map(|place| place.created_at.as_micros());
-        let id = query.after.map(|place| place.id.to_string());
-        let (revoked, limit) = (query.include_revoked, query.limit);
-        let sql = "select document -> 'credential' from credential where tenant = ?1
-            and (?2 is null or (created_at, id) < (?2, ?3)) and (?4 or name_key is not null)
-            order by created_at desc, id desc limit ?5";
-        self.run(|db| db.read(sql, params![tenant.as_str(), at, id, revoked, limit]))
+    async fn list(&self, tenant: &TenantId, it: &ListQuery) -> Result<Vec<Credential>, StoreError> {
+        let at = it.after.map(|place| place.created_at.as_micros());
+        let id = it.after.map(|place| place.id.to_string());
+        let sql = "select document -> 'credential' from credential where tenant = ?1 and (?4 or name_key is not null)
+            and (?2 is null or (created_at, id) < (?2, ?3)) order by created_at desc, id desc limit ?5";
+        let wanted = params![tenant.as_str(), at, id, it.include_revoked, it.limit];
+        self.run(|db| db.read(sql, wanted))
     }
 
     async fn replace(&self, mut edit: Edit) -> Result<Committed<Credential>, StoreError> {
         self.run(|db| {
-            if let Some(replay) = edit.replay.take() {
-                db.keep(&edit.tenant, replay)?;
-            }
+            db.keep(&edit.tenant, edit.replay.take())?;
             db.change(edit.id, |it| Ok(Some(edit.apply_to(&mut it.credential)?)))
         })
     }
 
     async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
-        let apply = |it: &mut CredentialState| revoke.apply_to(&mut it.credential);
-        self.run(|db| db.change(revoke.id, |it| Ok(apply(it)?.map(|event| vec![event]))))
+        let events = |event: Option<Event>| event.map(|event| vec![event]);
+        self.run(|db| {
+            db.change(revoke.id, |it| {
+                revoke.apply_to(&mut it.credential).map(events)
+            })
+        })
     }
 
     async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
@@ -253,14 +240,13 @@ impl CredentialStore for SqliteStore {
     }
 
     async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
-        let sql = "update replay set document =
-            json_set(document, '$.effective_at', ifnull(document ->> 'effective_at', ?3))
-            where tenant = ?1 and id in (select value from json_each(?2)) and expires_at > ?4
-            returning document";
+        let sql = "update replay set document = json_set(document, '$.effective_at', ifnull(document ->> 'effective_at',
+            ?3)) where tenant = ?1 and id in (select value from json_each(?2)) and expires_at > ?4 returning document";
+        let at = query.effective_at.map(Timestamp::as_micros);
         self.run(|db| {
-            let (ids, at) = (serde_json::to_string(&query.ids)?, query.effective_at);
-            let at = (at.map(Timestamp::as_micros), db.now.as_micros());
-            Ok(db.read(sql, params![query.tenant.as_str(), ids, at.0, at.1])?.pop())
+            let (tenant, ids) = (query.tenant.as_str(), serde_json::to_string(&query.ids)?);
+            let mut rows = db.read(sql, params![tenant, ids, at, db.now.as_micros()])?;
+            Ok(rows.pop())
         })
     }
 
@@ -279,11 +265,11 @@ impl CredentialStore for SqliteStore {
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
         self.run(|db| {
-            let Some(mut state) = db.find(change.id)? else {
-                return Ok(());
-            };
-            change.apply_to(&mut state.credential);
-            db.put(&state)
+            if let Some(mut state) = db.find(change.id)? {
+                change.apply_to(&mut state.credential);
+                db.put(&state)?;
+            }
+            Ok(())
         })
     }
 
@@ -307,10 +293,6 @@ impl CredentialStore for SqliteStore {
             let (node, bound) = (beat.node.0, beat.max_staleness.as_secs_f64());
             let node = params![node, bound, &*beat.issuer, db.now.as_micros()];
             db.run("insert or replace into node values (?, ?, ?, ?)", node)?;
-            let old = [since(CHANGES_KEPT_FOR)];
-            db.run("delete from node where seen_at < ?", old)?;
-            let sql = "delete from change where at < ? and number < (select max(number) from change)";
-            db.run(sql, old)?;
             let upto = db.latest()?;
             let applied = beat.applied.map_or(upto.number, |it| it.number);
             let sql = "select document from change where number > ? order by number limit ?";

@@ -41,11 +41,21 @@ create table if not exists refusal (
 ) strict;
 create index if not exists refusal_of_credential on refusal (credential, at);
 create index if not exists refusal_age on refusal (at);
--- Answers that can be had again until they expire. Each heartbeat removes those that have.
+-- Answers that can be had again until they expire. 
 create table if not exists replay (
     tenant text not null, id text not null, document text not null, expires_at integer not null,
     primary key (tenant, id)
 ) strict, without rowid;
-create trigger if not exists end_of_replays after insert on node begin
+-- What follows from a row: a credential takes the place of what it was, the head moves with the trail, and a heartbeat removes what is over: answers, and after an
+-- hour, CHANGES_KEPT_FOR, nodes and changes.
+create trigger if not exists place_taken before insert on credential begin
+    delete from credential where id = new.id;
+end;
+create trigger if not exists head_moves after insert on audit_event begin
+    insert or replace into head values (new.tenant, new.document);
+end;
+create trigger if not exists time_passes after insert on node begin
     delete from replay where expires_at <= new.seen_at;
+    delete from node where seen_at < new.seen_at - 3600 * 1000000;
+    delete from change where at < new.seen_at - 3600 * 1000000 and number < (select max(number) from change);
 end;
