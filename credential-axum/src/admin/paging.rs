@@ -95,7 +95,8 @@ pub(super) trait Cursor: Sized {
 
 /// Microseconds since 1970 (8 bytes), credential id (16 bytes).
 impl Cursor for ListPosition {
-    const PATTERN: &str = "^[A-Za-z0-9_-]{32}$";
+    // The first twelve bits of the microseconds are zero from 1970 to 2112.
+    const PATTERN: &str = "^AA[A-Za-z0-9_-]{30}$";
 
     fn to_text(&self) -> String {
         let mut bytes = [0; 24];
