@@ -215,11 +215,14 @@ fn parameters() -> Value {
         "IdempotencyKey": {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "Any text of the caller's that names this request alone, such as a UUID; bare, or in \
+            "description": "1 to 255 visible ASCII characters that name this request alone, such as a UUID; bare, or in \
                             quotes as a string of RFC 8941. The same admin's same request with the same key \
                             gets the first answer again, for ten minutes and whatever has happened since; a \
                             refusal does not use the key up.",
-            "schema": {"type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": 512},
+            "schema": {
+                "type": "string",
+                "pattern": r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#,
+            },
             "example": "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"",
         },
         "ExpectedTenant": {
