@@ -165,7 +165,8 @@ impl OpenApi {
             "resourceServer": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "The introspection secret of the host, where it has set one.",
+                "description": "The introspection secret of the host, where it has set one; or an access token with the \
+                                scope for introspection, where the catalogue has one.",
             },
         })
     }

@@ -51,9 +51,9 @@ pub(crate) fn operations(
             Endpoint {
                 id: "introspectToken",
                 summary: "Say what a token may do now",
-                description: "RFC 7662. A client sees the tokens of its own tenant; a resource server that has \
-                              the host's introspection secret sees all. Whatever is not active is exactly \
-                              `{\"active\":false}`.",
+                description: "RFC 7662. A client, and the holder of an access token with the scope for it, see the \
+                              tokens of their own tenant; a resource server that has the host's introspection \
+                              secret sees all. Whatever is not active is exactly `{\"active\":false}`.",
                 form: of_a_token(),
                 security: json!([{"clientBasic": []}, {"resourceServer": []}, {}]),
                 answer: Some(json!({"anyOf": [active, inactive()]})),
