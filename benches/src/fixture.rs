@@ -214,7 +214,7 @@ impl Client {
         Ok(Self {
             id: credential.identity.id,
             client_id: credential.identity.client_id.as_str().to_owned(),
-            secret: client_secret.expose_secret().to_owned(),
+            secret: client_secret.map_or_else(String::new, |it| it.expose_secret().to_owned()),
         })
     }
 

@@ -43,6 +43,8 @@ mod json;
 pub(crate) mod operations;
 mod paging;
 mod policy;
+mod proof_json;
+mod proofs;
 mod query;
 mod revoke;
 mod secrets;
@@ -222,6 +224,18 @@ pub const ADMIN_ROUTES: &[AdminRoute] = &[
         path: "/credentials/{id}/secrets/{selector}",
         mount: |method| on(method, secrets::end),
         reads: Reads::Nothing,
+    },
+    AdminRoute {
+        method: Method::PUT,
+        path: "/credentials/{id}/keys",
+        mount: |method| on(method, proofs::set_keys),
+        reads: Reads::Body(|| describe(proofs::keys)),
+    },
+    AdminRoute {
+        method: Method::PUT,
+        path: "/credentials/{id}/workloads",
+        mount: |method| on(method, proofs::set_workloads),
+        reads: Reads::Body(|| describe(proofs::workloads)),
     },
     AdminRoute {
         method: Method::GET,

@@ -116,9 +116,12 @@ where
         router = router.merge(endpoint(alias, &mut taken, || post(token)));
     }
     let router = router.layer(map_response(no_sniff));
+    let issuer = credentials.issuer().trim_end_matches('/');
+    let addresses = taken.iter().map(|path| format!("{issuer}{path}")).collect();
     router.with_state(Arc::new(Endpoints {
         credentials: credentials.clone(),
         introspection_secret: config.introspection_secret,
+        addresses,
     }))
 }
 

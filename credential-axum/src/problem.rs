@@ -377,9 +377,9 @@ impl From<ManageError> for Problem {
             ManageError::LastProof => Self::new(
                 StatusCode::CONFLICT,
                 "last_proof",
-                "The last secret",
-                "This is the only live secret. Add another one first, or disable or revoke the \
-                 credential.",
+                "The last proof",
+                "Nothing would be left for the client to prove itself with. Add a secret or a key \
+                 first, or disable or revoke the credential.",
             ),
             ManageError::LimitReached { limit } => Self::new(
                 StatusCode::CONFLICT,

@@ -116,7 +116,7 @@ impl Platform {
         let body = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}",
             key.created.credential.identity.client_id.as_str(),
-            key.created.client_secret.expose_secret(),
+            key.created.client_secret.as_ref().unwrap().expose_secret(),
         );
         let request = request(Request::post("/oauth2/token").header("content-type", FORM));
         self.send(request, body).await
@@ -321,7 +321,7 @@ async fn introspection_looks_at_no_address_of_the_token() {
                 "token={}&client_id={}&client_secret={}",
                 key.token,
                 key.created.credential.identity.client_id.as_str(),
-                key.created.client_secret.expose_secret(),
+                key.created.client_secret.as_ref().unwrap().expose_secret(),
             );
             let request = at(address, ask(Request::post(endpoint)));
             let answer = platform.send(request, body).await;

@@ -97,7 +97,8 @@ async fn create(
 
 /// What a client does: its id and secret for a token.
 async fn token(credentials: &Credentials, client: &Created) -> Result<String, Box<dyn Error>> {
-    let (id, secret) = (&client.credential.identity.client_id, &client.client_secret);
+    let secret = client.client_secret.as_ref().ok_or("no secret was made")?;
+    let id = &client.credential.identity.client_id;
     let client = credentials.authenticate(id.as_str(), secret.expose_secret());
     let issued = credentials.issue(&client.await?, None)?;
     Ok(issued.access_token.expose_secret().to_owned())

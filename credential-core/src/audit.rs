@@ -6,9 +6,10 @@
 //! [`verify_trails`]. If the end was removed together with that head, only [`Heads`] that were kept
 //! elsewhere show it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
@@ -57,7 +58,7 @@ macro_rules! actions {
 }
 
 actions! {
-    /// Created, with its first secret.
+    /// Created, with what its client proves itself with.
     Created = "credential.created",
     /// Its name changed.
     Renamed = "credential.renamed",
@@ -75,6 +76,10 @@ actions! {
     SecretAdded = "credential.secret_added",
     /// One of its secrets was ended at once.
     SecretEnded = "credential.secret_ended",
+    /// Its public keys changed.
+    KeysChanged = "credential.keys_changed",
+    /// The workloads that it trusts changed.
+    WorkloadsChanged = "credential.workloads_changed",
     /// Its scopes changed.
     ScopesChanged = "credential.scopes_changed",
     /// Revoked.
@@ -198,6 +203,10 @@ pub(crate) enum Details<'a> {
         expires_at: Option<String>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         allowed_networks: Vec<String>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<KeyNote<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        workloads: Vec<WorkloadNote<'a>>,
     },
     Renamed {
         name: &'a str,
@@ -233,10 +242,45 @@ pub(crate) enum Details<'a> {
     SecretEnded {
         selector: &'a str,
     },
+    KeysChanged {
+        keys: Vec<KeyNote<'a>>,
+        keys_before: Vec<KeyNote<'a>>,
+    },
+    WorkloadsChanged {
+        workloads: Vec<WorkloadNote<'a>>,
+        workloads_before: Vec<WorkloadNote<'a>>,
+    },
     Revoked {
         name: &'a str,
         client_id: &'a str,
     },
+}
+
+/// A public key, by the digest of RFC 7638, or where keys are.
+#[derive(Debug, Serialize, PartialEq)]
+#[serde(untagged)]
+pub(crate) enum KeyNote<'a> {
+    Key {
+        kid: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alg: Option<&'a str>,
+        thumbprint: String,
+    },
+    Url {
+        jwks_uri: &'a str,
+    },
+}
+
+/// A trusted workload.
+#[derive(Debug, Serialize, PartialEq)]
+pub(crate) struct WorkloadNote<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) audience: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) claims: &'a BTreeMap<String, Value>,
+    /// The digests of pinned keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pinned: Option<Vec<String>>,
 }
 
 /// A secret, by its selector, and when it ends.
@@ -259,6 +303,8 @@ impl Details<'_> {
             Self::Enabled { .. } => Action::Enabled,
             Self::SecretAdded { .. } => Action::SecretAdded,
             Self::SecretEnded { .. } => Action::SecretEnded,
+            Self::KeysChanged { .. } => Action::KeysChanged,
+            Self::WorkloadsChanged { .. } => Action::WorkloadsChanged,
             Self::Revoked { .. } => Action::Revoked,
         }
     }

@@ -8,6 +8,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     CallerAddress, Credentials,
+    assertion::AssertionFault,
     catalog::{self, ApiType, RequestedScopes, ScopeRequestError},
     clock::Timestamp,
     credential::Credential,
@@ -25,12 +26,21 @@ use crate::{
     usage::{RefusalReason, Refused},
 };
 
-/// A client that has proven its secret. Only [`Credentials::authenticate`] makes one.
+/// A client that has proven itself. Only [`Credentials::authenticate`] and
+/// [`Credentials::authenticate_assertion`] make one.
 #[derive(Debug)]
 pub struct AuthenticatedClient {
     live: Arc<LiveCredential>,
     /// The proof that the client used.
     proof: ProofId,
+    bounds: Bounds,
+}
+
+/// What bounds the life of a client's tokens besides its credential and API type.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bounds {
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) longest: Option<Duration>,
 }
 
 impl AuthenticatedClient {
@@ -78,9 +88,15 @@ pub enum Refusal {
     Disabled,
     /// The credential is revoked.
     Revoked,
-    /// The secret is right, but the credential is bound to networks, and the request comes from elsewhere
+    /// The proof is right, but the credential is bound to networks, and the request comes from elsewhere
     /// or nobody knows from where.
     AddressNotAllowed,
+    /// An assertion that nobody may send as it is.
+    AssertionInvalid,
+    /// No key that the client registered verifies the assertion, or no rule of it accepts the token.
+    WrongSignature,
+    /// The keys that would verify the assertion cannot be fetched now.
+    NoKeys,
 }
 
 impl Refusal {
@@ -97,6 +113,9 @@ impl Refusal {
             Self::Disabled => "disabled",
             Self::Revoked => "revoked",
             Self::AddressNotAllowed => "address_not_allowed",
+            Self::AssertionInvalid => "assertion_invalid",
+            Self::WrongSignature => "wrong_signature",
+            Self::NoKeys => "no_keys",
         }
     }
 }
@@ -107,6 +126,15 @@ pub enum AuthenticateError {
     /// Always `401 invalid_client` (RFC 6749 §5.2), whatever the reason.
     #[error("client authentication failed")]
     Refused(Refusal),
+    /// `401 invalid_client`, with what the client's developer has to mend.
+    #[error("{0}")]
+    Assertion(AssertionFault),
+    /// No verdict on the client, because too much of its tenant's work waits for the store: `503`, try again.
+    #[error("too many requests of this tenant are waiting")]
+    Crowded {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// No verdict on the client, because too many secrets are being hashed: `503`, try again.
     #[error("could not check the secret now")]
     Busy(#[source] VerifyError),
@@ -204,7 +232,11 @@ impl Credentials {
                     | Refusal::Disabled
                     | Refusal::Expired
                     | Refusal::WrongSecret
-                    | Refusal::AddressNotAllowed => {}
+                    | Refusal::AddressNotAllowed
+                    // Of assertions.
+                    | Refusal::AssertionInvalid
+                    | Refusal::WrongSignature
+                    | Refusal::NoKeys => {}
                     Refusal::Malformed
                     | Refusal::UnknownKey
                     | Refusal::OtherEnvironment
@@ -214,7 +246,10 @@ impl Credentials {
                 }
                 metrics::not_authenticated(refusal.as_str());
             }
-            Err(AuthenticateError::Busy(_)) => metrics::not_authenticated("busy"),
+            Err(AuthenticateError::Assertion(_)) => {} // Of assertions.
+            Err(AuthenticateError::Busy(_) | AuthenticateError::Crowded { .. }) => {
+                metrics::not_authenticated("busy");
+            }
             Err(AuthenticateError::Store(_)) => metrics::not_authenticated("store"),
         }
         result
@@ -309,19 +344,38 @@ impl Credentials {
         {
             return Err(unknown());
         }
+        self.live_with(live, proof, Bounds::default(), caller)
+    }
+
+    /// The client that has that proof, if its credential and the proof are live.
+    pub(crate) fn live_with(
+        &self,
+        live: Arc<LiveCredential>,
+        proof: ProofId,
+        bounds: Bounds,
+        caller: &dyn CallerAddress,
+    ) -> Result<AuthenticatedClient, AuthenticateError> {
         let why = match live.check(&proof, self.clock().now()) {
-            Ok(_) => return Ok(AuthenticatedClient { live, proof }),
-            Err(NotLive::NoSuchProof) => return Err(unknown()),
+            Ok(()) => {
+                return Ok(AuthenticatedClient {
+                    live,
+                    proof,
+                    bounds,
+                });
+            }
+            Err(NotLive::NoSuchProof) => {
+                return Err(AuthenticateError::Refused(Refusal::UnknownClient));
+            }
             Err(NotLive::Revoked) => (Refusal::Revoked, RefusalReason::Revoked),
             Err(NotLive::Disabled) => (Refusal::Disabled, RefusalReason::Disabled),
             Err(NotLive::Expired) => (Refusal::Expired, RefusalReason::Expired),
             Err(NotLive::ProofEnded) => (Refusal::Expired, RefusalReason::SecretEnded),
         };
-        Err(self.refuse_known(credential, why, caller))
+        Err(self.refuse_known(&live.credential, why, caller))
     }
 
     /// The client, if its credential may be used from there.
-    fn within_its_networks(
+    pub(crate) fn within_its_networks(
         &self,
         client: AuthenticatedClient,
         caller: &dyn CallerAddress,
@@ -353,7 +407,7 @@ impl Credentials {
 
     /// The same of a caller that claims to be that client. Whether there is such a client is for the store to find
     /// out, at the next flush: a look-up here would show in the time of the answer.
-    fn refuse_claimed(
+    pub(crate) fn refuse_claimed(
         &self,
         claimed: Option<&ClientId>,
         refusal: Refusal,
@@ -364,6 +418,9 @@ impl Credentials {
         if let Some(client) = here {
             let reason = match refusal {
                 Refusal::OtherEnvironment => RefusalReason::OtherEnvironment,
+                Refusal::AssertionInvalid => RefusalReason::AssertionInvalid,
+                Refusal::WrongSignature => RefusalReason::WrongSignature,
+                Refusal::NoKeys => RefusalReason::NoKeys,
                 _ => RefusalReason::WrongSecret,
             };
             let refused = Refused::from(reason).of_address(caller.address());
@@ -416,10 +473,14 @@ impl Credentials {
             self.note_refusal(&live.credential, told(error), None);
         })?;
         let now = self.clock().now();
-        let by_itself = now.saturating_add(live.api_type.token_ttl());
-        let expires_at = live
-            .ends(&client.proof)
-            .map_or(by_itself, |end| end.min(by_itself));
+        let ttl = live.api_type.token_ttl();
+        let ttl = client
+            .bounds
+            .longest
+            .map_or(ttl, |longest| longest.min(ttl));
+        let ends = [live.ends(&client.proof), client.bounds.until];
+        let by_itself = now.saturating_add(ttl);
+        let expires_at = ends.into_iter().flatten().fold(by_itself, Ord::min);
         let micros = expires_at.as_micros().saturating_sub(now.as_micros());
         let expires_in = u64::try_from(micros / 1_000_000).unwrap_or(0);
         if expires_in == 0 {

@@ -14,6 +14,7 @@ use crate::{
     live::{LARGEST_MAX_STALENESS, LiveStates},
     manage::RunningRetries,
     metrics,
+    outbound::{Fetch, KeySets},
     refusal_delay::RefusalDelay,
     refusal_log::RefusalLog,
     secret::{
@@ -53,6 +54,7 @@ pub struct CredentialsBuilder {
     limit: u32,
     max_lifetime: Option<Duration>,
     max_staleness: Duration,
+    fetch: Option<Arc<dyn Fetch>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     cost: HashCost,
@@ -76,6 +78,7 @@ impl CredentialsBuilder {
             limit: 100,
             max_lifetime: None,
             max_staleness: Duration::from_secs(1),
+            fetch: None,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
             cost: HashCost::default(),
@@ -161,6 +164,14 @@ impl CredentialsBuilder {
     #[must_use]
     pub fn max_staleness(mut self, bound: Duration) -> Self {
         self.max_staleness = bound;
+        self
+    }
+
+    /// Lets key sets be fetched by URL, and by the issuer of a trusted workload, and with what. Without it
+    /// nothing that would have to be fetched can be registered, and nothing is fetched.
+    #[must_use]
+    pub fn fetch(mut self, fetch: Arc<dyn Fetch>) -> Self {
+        self.fetch = Some(fetch);
         self
     }
 
@@ -259,6 +270,7 @@ impl CredentialsBuilder {
             verifier: Verifier::new(hasher, self.verifier, &*self.entropy),
             sealer: TokenSealer::new(keyring.clone(), issuer.base(), self.environment),
             token_ids: TokenIds::new(&*self.entropy),
+            key_sets: KeySets::new(self.fetch, Arc::clone(&self.clock)),
             states: LiveStates::new(
                 self.stores.clone(),
                 catalog.clone(),

@@ -26,7 +26,7 @@
 //!
 //! | needed | cases |
 //! | --- | --- |
-//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`], [`answers_end_after_their_time`], [`batch_numbers_are_kept_for_their_time`] |
+//! | a clock that can be moved, or times that can be set back | [`catch_up_forgets_dead_nodes`], [`changes_are_kept_for_their_time`], [`revoked_tokens_are_forgotten_after_their_time`], [`spent_assertions_are_forgotten_after_their_time`], [`answers_end_after_their_time`], [`batch_numbers_are_kept_for_their_time`] |
 //! | a content that can be put back | [`changes_after_a_restore_are_other_changes`] |
 //! | a store that can be closed and opened again | [`all_is_there_after_reopening`], [`trail_goes_on_after_reopening`] |
 //!
@@ -42,6 +42,7 @@
 mod change_log;
 mod credentials;
 mod fixture;
+mod proofs;
 mod reopening;
 mod replays;
 mod tokens;
@@ -50,6 +51,7 @@ mod usage;
 
 pub use change_log::*;
 pub use credentials::*;
+pub use proofs::*;
 pub use reopening::*;
 pub use replays::*;
 pub use tokens::*;
@@ -81,6 +83,7 @@ macro_rules! for_each_credential_case {
             replace_sets_each_part_of_the_settings,
             replace_adds_and_takes_away_secrets,
             replace_leaves_the_hash_and_last_use_of_a_secret,
+            replace_adds_and_takes_away_registrations,
             replace_lets_one_of_two_racing_edits_win,
             replace_refuses_a_revoked_credential,
             replace_refuses_for_the_first_reason,
@@ -94,6 +97,9 @@ macro_rules! for_each_credential_case {
             revoke_is_invisible_across_tenants,
             state_is_found_by_id_and_by_proof,
             state_of_a_stranger_is_none,
+            state_is_found_by_client,
+            an_assertion_is_spent_once,
+            an_assertion_is_spent_once_under_concurrency,
             replace_hash_swaps_only_the_hash_it_knows,
             replace_hash_moves_neither_version_nor_log,
             revoked_tokens_are_in_the_state,
@@ -148,6 +154,7 @@ macro_rules! for_each_usage_case {
         $run! {
             last_use_only_moves_forward,
             last_use_is_of_one_proof,
+            last_use_of_a_registration_stays,
             last_use_takes_a_full_batch,
             last_use_moves_neither_version_nor_log,
             a_batch_counts_once,

@@ -3,13 +3,19 @@
 use std::time::Duration;
 
 mod description;
+mod key_set_url;
 mod name;
 mod networks;
+mod registration;
+mod workload;
 
 pub use self::{
     description::{Description, DescriptionError},
+    key_set_url::{KeySetUrl, UrlFault, is_public},
     name::{CredentialName, NameError},
     networks::{NetworkError, Networks},
+    registration::{Means, Registration},
+    workload::{NewWorkload, WorkloadFault, WorkloadRule},
 };
 use crate::{
     catalog::ApiTypeId,
@@ -78,17 +84,25 @@ pub struct Settings {
     pub disabled_at: Option<Timestamp>,
     /// From where it may be used.
     pub allowed_networks: Networks,
-    /// One or two live secrets, and those that ended in the last [`ENDED_SECRETS_KEPT_FOR`] before the
+    /// At most two live secrets, and those that ended in the last [`ENDED_SECRETS_KEPT_FOR`] before the
     /// latest edit, oldest first. An edit adds secrets, takes them
     /// away and moves their `expires_at`; the hash and the last use of a secret that stays are the
     /// store's.
     pub secrets: Vec<StoredSecret>,
+    /// What proves the client in place of a secret. An edit adds and takes away; the last use of what stays
+    /// is the store's, and nothing else of it ever changes.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub registrations: Vec<Registration>,
 }
 
 impl Settings {
-    /// The proofs that the client has, live or ended.
-    pub fn proofs(&self) -> impl Iterator<Item = ProofId> {
-        self.secrets.iter().map(|secret| secret.selector)
+    /// The proofs that the client has, live or ended: of its secrets, then of its registrations.
+    pub fn proofs(&self) -> impl Iterator<Item = ProofId> + Clone {
+        let secrets = self.secrets.iter().map(|secret| secret.selector);
+        secrets.chain(self.registrations.iter().map(|it| it.proof))
     }
 
     /// Whether admins decided the same. The hash and the last use of a secret are the store's.
@@ -101,6 +115,7 @@ impl Settings {
             disabled_at,
             allowed_networks,
             secrets,
+            registrations,
         } = self;
         *name == other.name
             && *description == other.description
@@ -112,6 +127,10 @@ impl Settings {
                 .iter()
                 .map(StoredSecret::decided)
                 .eq(other.secrets.iter().map(StoredSecret::decided))
+            && registrations
+                .iter()
+                .map(|it| it.proof)
+                .eq(other.registrations.iter().map(|it| it.proof))
     }
 }
 
@@ -156,6 +175,12 @@ impl Credential {
             .secrets
             .iter()
             .filter(move |secret| secret.is_listed(now))
+    }
+
+    /// How many proofs, secrets and others, authenticate at `now`.
+    #[must_use]
+    pub fn live_proofs(&self, now: Timestamp) -> usize {
+        self.live_secrets(now).count() + self.settings.registrations.len()
     }
 
     /// The secret of that selector, live or not.

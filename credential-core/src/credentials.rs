@@ -12,6 +12,7 @@ use crate::{
     live::{LiveStates, shared},
     manage::RunningRetries,
     metrics,
+    outbound::KeySets,
     refusal_delay::RefusalDelay,
     refusal_log::RefusalLog,
     secret::{
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) verifier: Verifier,
     pub(crate) sealer: TokenSealer,
     pub(crate) token_ids: TokenIds,
+    pub(crate) key_sets: KeySets,
     pub(crate) states: LiveStates,
     pub(crate) tokens: TokenCache,
     pub(crate) refusals: RefusalLog,
@@ -108,6 +110,12 @@ impl Credentials {
     #[must_use]
     pub fn catalog(&self) -> &ScopeCatalog {
         &self.0.catalog
+    }
+
+    /// Whether key sets may be registered by URL: there is a [`Fetch`](crate::outbound::Fetch).
+    #[must_use]
+    pub fn may_fetch(&self) -> bool {
+        self.0.key_sets.may_fetch()
     }
 
     /// The environment of this deployment.

@@ -11,6 +11,7 @@
 //! | may this key call that endpoint? | [`catalog`], then [`authorize`] |
 //! | why a client got 401 | [`authenticate`] |
 //! | how secrets are made, kept and checked | [`secret`] |
+//! | how a client proves itself without a secret | [`assertion`], with keys in [`jose`] |
 //! | what a token carries | [`token`] |
 //! | what a store must guarantee | [`store`], then `conformance` (feature `conformance`) |
 //! | what is written down about a change | [`audit`] |
@@ -21,6 +22,7 @@
 //! [`clock::Clock`] and [`entropy::Entropy`].
 
 pub mod actor;
+pub mod assertion;
 pub mod audit;
 pub mod authenticate;
 pub mod authorize;
@@ -37,10 +39,12 @@ pub mod entropy;
 mod flight;
 pub mod id;
 pub mod issuer;
+pub mod jose;
 mod live;
 pub mod log_limit;
 pub mod manage;
 pub mod metrics;
+pub mod outbound;
 mod pacing;
 pub mod percent;
 mod refusal_delay;

@@ -55,7 +55,7 @@ use crate::{
     catalog::ScopeCatalog,
     clock::{Clock, Monotonic},
     credential::Credential,
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     log_limit::LogLimit,
     metrics,
     store::{ANSWER_WITHIN, AsOf, ChangeId, Heartbeat, MAX_CHANGES, NodeId, StoreError, Stores},
@@ -95,15 +95,20 @@ struct Inner {
     cache: StateCache,
     /// A proof belongs to one credential for ever, so this cannot become stale.
     owner: Cache<ProofId, CredentialId>,
+    /// A client id as well.
+    client: Cache<ClientId, CredentialId>,
     uses: UseLog,
     reads: Reads<ReadKey, Believed>,
+    /// By client ids, which anybody may make up: in places of their own, so that nobody else waits for them.
+    strangers: Reads<ReadKey, Believed>,
     catch_ups: CatchUps,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum ReadKey {
     Id(CredentialId),
     Proof(ProofId),
+    Client(ClientId),
 }
 
 impl LiveStates {
@@ -128,8 +133,10 @@ impl LiveStates {
             gate: Gate::new(),
             cache: StateCache::new(capacity),
             owner: Cache::new(capacity),
+            client: Cache::new(capacity),
             uses,
-            reads: Reads::new(),
+            reads: Reads::new(reads::OF_CHECKS),
+            strangers: Reads::new(reads::OF_STRANGERS),
             catch_ups: CatchUps::default(),
         }))
     }
@@ -171,6 +178,20 @@ impl LiveStates {
         }
     }
 
+    /// As [`get`](Self::get), for the credential of a client that has not proven itself.
+    pub(crate) async fn get_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<Option<Arc<LiveCredential>>, Arc<StoreError>> {
+        let found = match self.0.client.get(client) {
+            Some(id) => self.get(id).await,
+            None => self.look_up(None, ReadKey::Client(client.clone())).await,
+        };
+        let live = found?.map(|(live, _)| live);
+        // Of another name only if the store says so of what it found.
+        Ok(live.filter(|live| live.credential.identity.client_id == *client))
+    }
+
     /// Whether what is cached is true as of `check_began`, or of at most `max_staleness` before.
     #[inline]
     fn is_proven(&self, check_began: Monotonic) -> bool {
@@ -191,13 +212,15 @@ impl LiveStates {
         // A read that others began may answer this check only if it saw all that this node knew
         // when the check began.
         let known = self.0.gate.known();
-        let shared = self
-            .0
-            .reads
+        let reads = match key {
+            ReadKey::Id(_) | ReadKey::Proof(_) => &self.0.reads,
+            ReadKey::Client(_) => &self.0.strangers,
+        };
+        let shared = reads
             .run(
-                key,
+                key.clone(),
                 |believed| believed.known.covers(known),
-                || self.clone().read_believed(key),
+                || self.clone().read_believed(key.clone()),
             )
             .await?;
         Ok(shared.state.live.clone().map(|live| (live, None)))
@@ -223,7 +246,7 @@ impl LiveStates {
         for _ in 0..2 {
             let (settled, outcome) = oneshot::channel();
             let ticket = self.0.gate.begin_read();
-            let (upto, read) = self.read_once(key, settled).await?;
+            let (upto, read) = self.read_once(&key, settled).await?;
             let state = Arc::clone(&read.state);
             self.0.gate.offer(ticket, upto, read, &self.0.cache);
             match self.settled(outcome).await? {
@@ -260,13 +283,14 @@ impl LiveStates {
 
     async fn read_once(
         &self,
-        key: ReadKey,
+        key: &ReadKey,
         settled: oneshot::Sender<Settled>,
     ) -> Result<(ChangeId, PendingRead), Arc<StoreError>> {
         let read = async {
             match key {
-                ReadKey::Id(id) => self.0.stores.credentials.state(id).await,
-                ReadKey::Proof(proof) => self.0.stores.credentials.state_by_proof(&proof).await,
+                ReadKey::Id(id) => self.0.stores.credentials.state(*id).await,
+                ReadKey::Proof(proof) => self.0.stores.credentials.state_by_proof(proof).await,
+                ReadKey::Client(client) => self.0.stores.credentials.state_by_client(client).await,
             }
         };
         let AsOf { value, upto } = in_time(read)
@@ -280,10 +304,16 @@ impl LiveStates {
             "read a state"
         );
         let id = match key {
-            ReadKey::Id(id) => Some(id),
+            ReadKey::Id(id) => Some(*id),
             ReadKey::Proof(proof) => {
                 if let Some(id) = owned {
-                    self.0.owner.insert(proof, id);
+                    self.0.owner.insert(*proof, id);
+                }
+                owned
+            }
+            ReadKey::Client(client) => {
+                if let Some(id) = owned {
+                    self.0.client.insert(client.clone(), id);
                 }
                 owned
             }

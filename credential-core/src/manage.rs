@@ -15,6 +15,7 @@ mod idempotency;
 mod lists;
 mod once;
 mod preview;
+mod proofs;
 mod request;
 mod revoke;
 mod revoke_all;
@@ -33,8 +34,8 @@ pub use self::{
     preview::{RemovedScope, ScopePreview},
     request::{
         AllRevoked, Changed, CreateCredential, Created, Expected, Fault, Field, MAX_OVERLAP,
-        ManageError, Page, RevokeAll, RotateSecret, Rotated, ScopeChoice, SetScopes,
-        UpdateCredential,
+        ManageError, NewProof, Page, RevokeAll, RotateSecret, Rotated, ScopeChoice, SetKeys,
+        SetScopes, SetWorkloads, UpdateCredential,
     },
     usage::{MAX_USAGE_DAYS, ScopeCounts, Summary, UNUSED_DAYS, UsageReport, UsedScope},
 };

@@ -11,7 +11,7 @@ use crate::{
     audit::Action,
     catalog::ApiTypeId,
     clock::{Day, Timestamp},
-    credential::{CredentialName, Description, Networks},
+    credential::{CredentialName, Description, Means, Networks},
     id::{ActorId, ClientId, CredentialId, Environment, ProofId, TenantId, parse_hex},
     secret::{hash::SecretHash, keyring::KeyName},
     store::Mark,
@@ -52,6 +52,7 @@ written_as! {
     CredentialName: String = Self::to_string, |it: String| Self::new(&it);
     Description: String = |it| it.as_str().to_owned(), |it: String| Self::new(&it);
     Networks: Vec<String> = |it| it.texts().collect(), |it: Vec<String>| networks(&it);
+    Means: String = Self::to_text, |it: String| Self::from_text(&it).ok_or("not as core writes it");
     SecretHash: (String, KeyName) = |it| (it.phc().to_owned(), it.key().clone()),
         |(phc, key): (String, _)| Self::from_parts(phc, key);
     Mark: String = |it| format!("{:032x}", u128::from_be_bytes(it.0)),

@@ -40,7 +40,7 @@ use crate::{
     audit::Event,
     clock::Timestamp,
     credential::{Credential, CredentialName, CredentialState, RevokedToken, Settings},
-    id::{ActorId, CredentialId, ProofId, TenantId},
+    id::{ActorId, ClientId, CredentialId, ProofId, TenantId},
     secret::{
         hash::SecretHash,
         keyring::{Key, KeyName},
@@ -208,7 +208,7 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     /// `Backend` only.
     async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError>;
 
-    /// As [`state`](Self::state), for the credential that has that proof, live or ended.
+    /// As [`state`](Self::state), for the credential that has that secret, live or ended.
     ///
     /// # Errors
     /// `Backend` only.
@@ -216,6 +216,25 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
         &self,
         proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError>;
+
+    /// As [`state`](Self::state), for the credential of that client id.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError>;
+
+    /// Records that an assertion was used; `false` if its credential has used one of that digest before, and
+    /// it is still remembered: of calls with the same credential and digest, on any node, one gets
+    /// `true`. Remembers it until [`ASSERTIONS_KEPT_FOR`] after its `until`, or after now if that is later, both
+    /// by the store's clock; then forgets it, a bounded number at a time. No change of the log, no event; as
+    /// durable as a commit.
+    ///
+    /// # Errors
+    /// `Backend` only.
+    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError>;
 
     /// Puts a secret's new hash in the place of `old`, or does nothing if it is no longer `old`.
     /// Neither the version nor the change log moves: no check answers differently.
@@ -329,6 +348,17 @@ impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
         (**self).state_by_proof(proof).await
     }
 
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        (**self).state_by_client(client).await
+    }
+
+    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError> {
+        (**self).spend_assertion(spend).await
+    }
+
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
         (**self).replace_hash(change).await
     }
@@ -368,6 +398,11 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// How long after a token has expired by itself the record that it was revoked is kept: the clocks of
 /// nodes may lie so far apart before one still takes a token for live whose record is gone.
 pub const REVOKED_TOKENS_KEPT_FOR: Duration = Duration::from_secs(3600);
+
+/// How long an assertion is remembered after it no longer counts by itself: the clocks of nodes may lie so far
+/// apart before one still accepts an assertion whose record is gone. Longer than any assertion counts, so that a node
+/// by itself never accepts one twice, however wrong its clock is.
+pub const ASSERTIONS_KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// A credential to add.
 #[derive(Debug, Clone)]
@@ -422,8 +457,8 @@ pub struct Edit {
     pub id: CredentialId,
     /// The version that the edit was decided on.
     pub expected_version: u64,
-    /// All settings as they shall be. A secret that the credential has keeps its hash and its last use,
-    /// whatever is said of them here.
+    /// All settings as they shall be. A secret that the credential has keeps its hash and its last use, and
+    /// a registration its last use, whatever is said of them here.
     pub settings: Settings,
     /// Written with it, in this order.
     pub events: Vec<Event>,
@@ -473,6 +508,17 @@ pub struct ReplaceHash {
     pub old: SecretHash,
     /// The new one.
     pub new: SecretHash,
+}
+
+/// The use of one assertion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpendAssertion {
+    /// Whose.
+    pub credential_id: CredentialId,
+    /// SHA-256 of its `jti`.
+    pub digest: [u8; 32],
+    /// Until when it would count.
+    pub until: Timestamp,
 }
 
 /// The revocation of one token.

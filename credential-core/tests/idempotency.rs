@@ -45,7 +45,10 @@ fn overlap(seconds: i64) -> RotateSecret {
 
 fn shown(created: &Created) -> Zeroizing<String> {
     let id = created.credential.identity.client_id.as_str();
-    Zeroizing::new(format!("{id} {}", created.client_secret.expose_secret()))
+    Zeroizing::new(format!(
+        "{id} {}",
+        created.client_secret.as_ref().unwrap().expose_secret()
+    ))
 }
 
 async fn create(

@@ -12,7 +12,7 @@ use credential_core::{
     credential::Status,
     id::{CredentialId, Environment},
     manage::{
-        CreateCredential, Expected, Fault, Field, ManageError, ScopeChoice, SetScopes,
+        CreateCredential, Expected, Fault, Field, ManageError, NewProof, ScopeChoice, SetScopes,
         UpdateCredential,
     },
     store::{AuditQuery, ListQuery, StoredRow},
@@ -55,6 +55,7 @@ async fn every_fault_is_named_at_once() {
             .map(str::to_owned)
             .to_vec()
             .into(),
+        proof: NewProof::Keys(serde_json::json!({})).into(),
         incomplete: true,
     };
     let Err(ManageError::Invalid(faults)) =
@@ -72,6 +73,7 @@ async fn every_fault_is_named_at_once() {
             ("description", "too_long"),
             ("allowed_networks", "host_bits_set"),
             ("allowed_networks", "invalid_network"),
+            ("authentication.jwks", "malformed_key_set"),
         ]
     );
     let empty = CreateCredential::default();

@@ -1,7 +1,7 @@
 //! The content of a store, and the rules that hold within it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use credential_core::{
     audit::{AuditEvent, Event},
     clock::Timestamp,
     credential::{Credential, CredentialState},
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     store::{AsOf, ChangeId, KeyCheck, ListPosition, LoggedChange, Mark, NodeId, StoreError},
 };
 
@@ -24,6 +24,10 @@ pub(crate) struct Data {
     /// Boxed, so that the table's free places, up to half of it, cost little.
     pub(crate) credentials: HashMap<CredentialId, Box<CredentialState>>,
     pub(crate) owner_of_proof: HashMap<ProofId, CredentialId>,
+    pub(crate) owner_of_client: HashMap<ClientId, CredentialId>,
+    /// Assertions that were used, and the same by when they may be forgotten.
+    pub(crate) assertions: HashSet<(CredentialId, [u8; 32])>,
+    pub(crate) assertion_ends: BTreeSet<(Timestamp, CredentialId, [u8; 32])>,
     pub(crate) tenants: HashMap<TenantId, Tenant>,
     /// The latest change.
     pub(crate) latest: ChangeId,
@@ -81,6 +85,9 @@ impl Data {
         Self {
             credentials: HashMap::new(),
             owner_of_proof: HashMap::new(),
+            owner_of_client: HashMap::new(),
+            assertions: HashSet::new(),
+            assertion_ends: BTreeSet::new(),
             tenants: HashMap::new(),
             latest: ChangeId {
                 number: 0,

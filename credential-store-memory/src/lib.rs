@@ -14,19 +14,23 @@ use std::{
 
 use async_trait::async_trait;
 use credential_core::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     credential::{Credential, CredentialName, CredentialState},
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore, Edit, Heartbeat,
-        KeyCheck, ListPosition, ListQuery, MAX_CHANGES, NODE_ALIVE_FOR, NewCredential, ReplaceHash,
-        Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError, Stores,
+        ASSERTIONS_KEPT_FOR, AsOf, CHANGES_KEPT_FOR, Change, Changes, Committed, CredentialStore,
+        Edit, Heartbeat, KeyCheck, ListPosition, ListQuery, MAX_CHANGES, NODE_ALIVE_FOR,
+        NewCredential, ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken,
+        SpendAssertion, StoreError, Stores,
     },
 };
 use tokio::sync::Notify;
 
 use crate::data::{Data, Node, Tenant, fresh_mark};
+
+/// The most assertions that are forgotten at a time.
+const FORGOTTEN_AT_ONCE: usize = 16;
 
 /// Credentials in memory. Clones share them.
 #[derive(Clone)]
@@ -148,6 +152,8 @@ impl CredentialStore for MemoryStore {
         for proof in credential.settings.proofs() {
             data.owner_of_proof.insert(proof, id);
         }
+        let client = credential.identity.client_id.clone();
+        data.owner_of_client.insert(client, id);
         data.credentials.insert(id, Box::new(credential.into()));
         data.replays.keep(&owner, replay, now);
         data.append([event]);
@@ -270,6 +276,39 @@ impl CredentialStore for MemoryStore {
         let data = self.data();
         let owner = data.owner_of_proof.get(proof).copied();
         Ok(data.state(owner))
+    }
+
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        let data = self.data();
+        let owner = data.owner_of_client.get(client).copied();
+        Ok(data.state(owner))
+    }
+
+    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError> {
+        let now = self.shared.clock.now();
+        let forgotten = now.saturating_sub(ASSERTIONS_KEPT_FOR);
+        let mut data = self.data();
+        let old = |(until, ..): &(Timestamp, CredentialId, [u8; 32])| *until < forgotten;
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some((_, id, digest)) = data.assertion_ends.first().copied().filter(old) else {
+                break;
+            };
+            data.assertion_ends.pop_first();
+            data.assertions.remove(&(id, digest));
+        }
+        let SpendAssertion {
+            credential_id: id,
+            digest,
+            until,
+        } = spend;
+        let first = data.assertions.insert((id, digest));
+        if first {
+            data.assertion_ends.insert((until.max(now), id, digest));
+        }
+        Ok(first)
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {

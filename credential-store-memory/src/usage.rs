@@ -1,15 +1,14 @@
 //! Last uses, calls and refusals: no check depends on any of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use credential_core::{
     clock::{Day, Timestamp},
-    id::{ClientId, CredentialId, TenantId},
+    id::{CredentialId, TenantId},
     store::{
         BATCHES_KEPT_FOR, CALLS_KEPT_FOR, CallCount, DayUse, NodeId, REFUSALS_KEPT_FOR,
-        RefusalCount, RefusalNote, RefusedClient, ScopeUse, StoreError, Usage, UsageBatch,
-        UsageStore,
+        RefusalCount, RefusedClient, ScopeUse, StoreError, Usage, UsageBatch, UsageStore,
     },
 };
 
@@ -58,27 +57,6 @@ impl UsageData {
 }
 
 impl Data {
-    /// The credentials of the claimed clients. Found by looking at each credential once: client ids are looked
-    /// up here only, and an index of them would cost every credential its share of memory.
-    fn claimed(&self, notes: &[RefusalNote]) -> HashMap<ClientId, CredentialId> {
-        let claimed: BTreeSet<&str> = notes
-            .iter()
-            .filter_map(|note| match &note.client {
-                RefusedClient::Claimed(client) => Some(client.as_str()),
-                RefusedClient::Proven(_) => None,
-            })
-            .collect();
-        if claimed.is_empty() {
-            return HashMap::new();
-        }
-        self.credentials
-            .values()
-            .map(|row| &row.credential.identity)
-            .filter(|it| claimed.contains(it.client_id.as_str()))
-            .map(|it| (it.client_id.clone(), it.id))
-            .collect()
-    }
-
     fn record(&mut self, batch: &UsageBatch, now: Timestamp) {
         if !self.usage.is_new(batch, now) {
             return;
@@ -93,11 +71,10 @@ impl Data {
                 self.usage.add_calls(count);
             }
         }
-        let clients = self.claimed(&batch.refusals);
         for note in &batch.refusals {
             let id = match &note.client {
                 RefusedClient::Proven(id) => Some(*id),
-                RefusedClient::Claimed(client) => clients.get(client).copied(),
+                RefusedClient::Claimed(client) => self.owner_of_client.get(client).copied(),
             };
             if let Some(id) = id.filter(|id| self.credentials.contains_key(id)) {
                 let of = self.usage.by_credential.entry(id).or_default();

@@ -60,6 +60,13 @@ mod with_a_hand {
     }
 
     #[tokio::test]
+    async fn spent_assertions_are_forgotten_after_their_time() {
+        let (store, clock) = timed();
+        let let_pass = async |time: Duration| clock.advance(time);
+        conformance::spent_assertions_are_forgotten_after_their_time(&store, let_pass).await;
+    }
+
+    #[tokio::test]
     async fn batch_numbers_are_kept_for_their_time() {
         let (store, clock) = timed();
         let let_pass = async |time: Duration| clock.advance(time);

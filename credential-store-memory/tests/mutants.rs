@@ -38,13 +38,13 @@ use credential_core::{
         Credential, CredentialName, CredentialState, Description, Networks, Revocation,
         RevokedToken,
     },
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, CredentialStore,
         Edit, Heartbeat, KeyCheck, ListPosition, ListQuery, LoggedChange, Mark, NewCredential,
-        NodeId, ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
-        StoredRow, TrailPage, TrailStore,
+        NodeId, ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, SpendAssertion,
+        StoreError, StoredRow, TrailPage, TrailStore,
     },
     testing::ManualClock,
 };
@@ -142,6 +142,14 @@ faults! {
     EffectiveNotKept: "an effective time is returned and not kept",
     EffectiveOfAll: "an effective time is kept with every answer",
     OpenedWithoutAnswers: "answers are lost when the store is closed",
+    RegistrationsReversed: "registrations come back in reverse order",
+    RegistrationUseLost: "the use of a registration is not kept",
+    // Assertions.
+    ClientNotFound: "no credential is found by its client id",
+    AssertionAlwaysFirst: "an assertion counts each time",
+    AssertionOfAnyCredential: "the assertions of all credentials are one set",
+    AssertionForgottenByItsEnd: "an assertion that has ended is not remembered",
+    AssertionKeptForEver: "assertions are never forgotten",
     // State.
     SelectorsWithoutCase: "selectors are compared without case",
     TokensNotInState: "the state has no revoked tokens",
@@ -423,6 +431,11 @@ impl Mutant {
                 .secrets
                 .iter_mut()
                 .for_each(|it| it.ended_at = None),
+            Fault::RegistrationsReversed => settings.registrations.reverse(),
+            Fault::RegistrationUseLost => settings
+                .registrations
+                .iter_mut()
+                .for_each(|it| it.last_used_at = None),
             Fault::NoSecretNoCredential if settings.secrets.is_empty() => return None,
             Fault::VersionStands => {
                 credential.version -= memory.edits.get(&id).copied().unwrap_or(0);
@@ -906,6 +919,32 @@ impl CredentialStore for Mutant {
         Ok(self.state_seen(state, true))
     }
 
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        let mut state = self.inner.state_by_client(client).await?;
+        if self.is(Fault::ClientNotFound) {
+            state.value = None;
+        }
+        Ok(self.state_seen(state, false))
+    }
+
+    async fn spend_assertion(&self, mut spend: SpendAssertion) -> Result<bool, StoreError> {
+        match self.fault {
+            Some(Fault::AssertionOfAnyCredential) => {
+                spend.credential_id = CredentialId::from_bytes([0; 16]);
+            }
+            Some(Fault::AssertionForgottenByItsEnd) if spend.until < self.clock.now() => {
+                return Ok(true);
+            }
+            Some(Fault::AssertionKeptForEver) => spend.until = Timestamp::MAX,
+            _ => {}
+        }
+        let first = self.inner.spend_assertion(spend).await?;
+        Ok(first || self.is(Fault::AssertionAlwaysFirst))
+    }
+
     async fn replace_hash(&self, mut change: ReplaceHash) -> Result<(), StoreError> {
         self.count(Fault::HashCounted);
         if self.is(Fault::HashWithoutOld)
@@ -1191,6 +1230,7 @@ fn cases() -> Vec<Case> {
         changes_are_kept_for_their_time,
         revoked_tokens_are_forgotten_after_their_time,
         answers_end_after_their_time,
+        spent_assertions_are_forgotten_after_their_time,
         batch_numbers_are_kept_for_their_time
     );
     let reopened: &[Case] = &reopened!(all_is_there_after_reopening, trail_goes_on_after_reopening);

@@ -14,7 +14,8 @@ use crate::{
     error::store_error,
     replays::keep,
     row::{
-        CredentialRow, HeadRow, Id, Micros, SealedEvents, SecretColumns, bigint, limit, name_key,
+        CredentialRow, HeadRow, Id, Micros, RegistrationColumns, SealedEvents, SecretColumns,
+        bigint, limit, name_key,
     },
 };
 
@@ -36,6 +37,10 @@ macro_rules! credentials {
                 c.tokens_valid_from as "tokens_valid_from?: Micros",
                 c.last_used_at as "last_used_at?: Micros", c.description as "description!",
                 c.disabled_at as "disabled_at?: Micros", c.allowed_networks as "allowed_networks!",
+                c.registration_proof as "registration_proof!",
+                c.registration_means as "registration_means!",
+                c.registration_created_at as "registration_created_at!: Vec<Micros>",
+                u.proof as "used_proof!", u.at as "used_at!: Vec<Micros>",
                 s.selector as "secret_selector!", s.phc as "secret_phc!",
                 s.key_name as "secret_key_name!", s.created_at as "secret_created_at!: Vec<Micros>",
                 s.expires_at as "secret_expires_at!: Vec<Option<Micros>>",
@@ -52,6 +57,11 @@ macro_rules! credentials {
                     coalesce(array_agg(last_used_at order by ordinal), '{}') as last_used_at
                 from "# + $secrets + r#" where credential_id = c.id
             ) as s
+            cross join lateral (
+                select coalesce(array_agg(proof), '{}') as proof,
+                    coalesce(array_agg(last_used_at), '{}') as at
+                from credential_management.registration_use where credential_id = c.id
+            ) as u
             "# + $tail
             $(, $argument)*
         )
@@ -94,6 +104,7 @@ pub(crate) async fn insert(
             ..
         } = &credential;
         let secrets = SecretColumns::of(&settings.secrets);
+        let registrations = RegistrationColumns::of(&settings.registrations);
         let written = sqlx::query!(
             r#"
             with live as (
@@ -105,9 +116,10 @@ pub(crate) async fn insert(
                 insert into credential_management.credential (id, tenant_id, name, name_key,
                     api_type, client_id, environment, scopes, created_at, created_by,
                     expires_at, revoked_at, revoked_by, version, tokens_valid_from,
-                    last_used_at, description, disabled_at, allowed_networks)
+                    last_used_at, description, disabled_at, allowed_networks,
+                    registration_proof, registration_means, registration_created_at)
                 select $1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13, $14, $15, $16, $17,
-                    $36, $37, $38
+                    $36, $37, $38, $40, $41, $42
                 from live where not live.full and not live.taken
                 returning id
             ), secrets as (
@@ -178,6 +190,9 @@ pub(crate) async fn insert(
             settings.disabled_at.map(Micros::from) as _,
             &settings.allowed_networks.texts().collect::<Vec<_>>(),
             secrets.ended_at as _,
+            &registrations.proof,
+            &registrations.means,
+            registrations.created_at as _,
         )
         .fetch_one(call.on())
         .await
@@ -321,14 +336,18 @@ pub(crate) async fn replace(
             disabled_at,
             allowed_networks,
             secrets,
+            registrations,
         } = &edit.settings;
         let secrets = SecretColumns::of(secrets);
+        let registrations = RegistrationColumns::of(registrations);
         let changed = credentials!(
             r#"
             with changed as (
                 update credential_management.credential set
                     version = version + 1, name = $4, name_key = $5, expires_at = $6, scopes = $7,
-                    description = $26, disabled_at = $27, allowed_networks = $28
+                    description = $26, disabled_at = $27, allowed_networks = $28,
+                    registration_proof = $30, registration_means = $31,
+                    registration_created_at = $32
                 where tenant_id = $1 and id = $2 and version = $3 and revoked_at is null
                 returning *
             ), secrets as (
@@ -352,6 +371,9 @@ pub(crate) async fn replace(
             ), gone as (
                 delete from credential_management.secret as s using changed
                 where s.credential_id = changed.id and s.selector <> all ($8)
+            ), unused as (
+                delete from credential_management.registration_use as u using changed
+                where u.credential_id = changed.id and u.proof <> all ($30)
             ), moved as (
                 -- Only what differs: a secret whose use is being written is locked meanwhile.
                 update credential_management.secret as s
@@ -408,6 +430,9 @@ pub(crate) async fn replace(
             disabled_at.map(Micros::from) as _,
             &allowed_networks.texts().collect::<Vec<_>>(),
             secrets.ended_at as _,
+            &registrations.proof,
+            &registrations.means,
+            registrations.created_at as _,
         )
         .fetch_optional(call.on())
         .await;

@@ -58,6 +58,7 @@
 //! `extra_float_digits` unless its `ignore_startup_parameters` lists it: give the pool's options
 //! `extra_float_digits(None)`; nothing here stores a float.
 
+mod assertions;
 mod audit;
 mod call;
 mod catch_up_session;
@@ -90,13 +91,13 @@ use async_trait::async_trait;
 use credential_core::{
     clock::{Day, Timestamp},
     credential::{Credential, CredentialName, CredentialState},
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
         ListQuery, NewCredential, RefusalCount, ReplaceHash, Replay, ReplayQuery, Revoke,
-        RevokeAll, RevokeToken, StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch,
-        UsageStore,
+        RevokeAll, RevokeToken, SpendAssertion, StoreError, Stores, TrailPage, TrailStore, Usage,
+        UsageBatch, UsageStore,
     },
 };
 /// The version that the pool must be of.
@@ -275,6 +276,17 @@ impl CredentialStore for PostgresStore {
         proof: &ProofId,
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
         once_more(&self.pool, || state::state_by_proof(self, proof)).await
+    }
+
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        once_more(&self.pool, || state::state_by_client(self, client)).await
+    }
+
+    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError> {
+        once_more(&self.pool, || assertions::spend(self, spend)).await
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {

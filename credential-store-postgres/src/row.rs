@@ -7,8 +7,8 @@ use credential_core::{
     audit::{AuditEvent, AuditHead, Event},
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, CredentialState, Description, Identity, Networks, Observed,
-        Revocation, RevokedToken, Settings, StoredSecret,
+        Credential, CredentialName, CredentialState, Description, Identity, Means, Networks,
+        Observed, Registration, Revocation, RevokedToken, Settings, StoredSecret,
     },
     id::{ActorId, ClientId, CredentialId, ProofId, TenantId},
     secret::hash::SecretHash,
@@ -162,6 +162,12 @@ pub(crate) struct CredentialRow {
     pub(crate) description: String,
     pub(crate) disabled_at: Option<Micros>,
     pub(crate) allowed_networks: Vec<String>,
+    pub(crate) registration_proof: Vec<String>,
+    pub(crate) registration_means: Vec<String>,
+    pub(crate) registration_created_at: Vec<Micros>,
+    /// Which of these proofs were used, in no order, and when.
+    pub(crate) used_proof: Vec<String>,
+    pub(crate) used_at: Vec<Micros>,
     pub(crate) secret_selector: Vec<String>,
     pub(crate) secret_phc: Vec<String>,
     pub(crate) secret_key_name: Vec<String>,
@@ -198,6 +204,7 @@ impl TryFrom<CredentialRow> for Credential {
                 },
             )
             .collect::<Result<_, StoreError>>()?;
+        let registrations = row.registrations()?;
         Ok(Self {
             identity: Identity {
                 id: CredentialId::from_bytes(row.id.0),
@@ -221,6 +228,7 @@ impl TryFrom<CredentialRow> for Credential {
                 allowed_networks: Networks::parse(&row.allowed_networks)
                     .or_unreadable("credential.allowed_networks")?,
                 secrets,
+                registrations,
             },
             observed: Observed {
                 tokens_valid_from: row.tokens_valid_from.map(Micros::at),
@@ -235,6 +243,49 @@ impl TryFrom<CredentialRow> for Credential {
             },
             version: number(row.version)?,
         })
+    }
+}
+
+impl CredentialRow {
+    fn registrations(&self) -> Result<Vec<Registration>, StoreError> {
+        let used = |proof: &String| {
+            let place = self.used_proof.iter().position(|it| it == proof)?;
+            self.used_at.get(place).map(|at| at.at())
+        };
+        self.registration_proof
+            .iter()
+            .zip(&self.registration_means)
+            .zip(&self.registration_created_at)
+            .map(|((proof, means), created_at)| {
+                Ok(Registration {
+                    proof: ProofId::parse(proof).or_unreadable("credential.registration_proof")?,
+                    means: Means::from_text(means)
+                        .ok_or(())
+                        .or_unreadable("credential.registration_means")?,
+                    created_at: created_at.at(),
+                    last_used_at: used(proof),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Registrations as the columns of a credential.
+#[derive(Debug, Default)]
+pub(crate) struct RegistrationColumns {
+    pub(crate) proof: Vec<String>,
+    pub(crate) means: Vec<String>,
+    pub(crate) created_at: Vec<Micros>,
+}
+
+impl RegistrationColumns {
+    pub(crate) fn of(registrations: &[Registration]) -> Self {
+        let each = registrations.iter();
+        Self {
+            proof: each.clone().map(|it| it.proof.to_string()).collect(),
+            means: each.clone().map(|it| it.means.to_text()).collect(),
+            created_at: each.map(|it| it.created_at.into()).collect(),
+        }
     }
 }
 
@@ -291,6 +342,11 @@ pub(crate) struct StateRow {
     pub(crate) description: Option<String>,
     pub(crate) disabled_at: Option<Micros>,
     pub(crate) allowed_networks: Option<Vec<String>>,
+    pub(crate) registration_proof: Option<Vec<String>>,
+    pub(crate) registration_means: Option<Vec<String>>,
+    pub(crate) registration_created_at: Option<Vec<Micros>>,
+    pub(crate) used_proof: Option<Vec<String>>,
+    pub(crate) used_at: Option<Vec<Micros>>,
     pub(crate) secret_selector: Option<Vec<String>>,
     pub(crate) secret_phc: Option<Vec<String>>,
     pub(crate) secret_key_name: Option<Vec<String>>,
@@ -341,6 +397,11 @@ impl StateRow {
             description: self.description.ok_or_else(missing)?,
             disabled_at: self.disabled_at,
             allowed_networks: self.allowed_networks.ok_or_else(missing)?,
+            registration_proof: self.registration_proof.unwrap_or_default(),
+            registration_means: self.registration_means.unwrap_or_default(),
+            registration_created_at: self.registration_created_at.unwrap_or_default(),
+            used_proof: self.used_proof.unwrap_or_default(),
+            used_at: self.used_at.unwrap_or_default(),
             secret_selector: self.secret_selector.unwrap_or_default(),
             secret_phc: self.secret_phc.unwrap_or_default(),
             secret_key_name: self.secret_key_name.unwrap_or_default(),

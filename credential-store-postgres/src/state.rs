@@ -2,7 +2,7 @@
 
 use credential_core::{
     credential::CredentialState,
-    id::{CredentialId, ProofId},
+    id::{ClientId, CredentialId, ProofId},
     store::{AsOf, StoreError},
 };
 
@@ -29,6 +29,10 @@ macro_rules! state {
                 c.tokens_valid_from as "tokens_valid_from?: Micros",
                 c.last_used_at as "last_used_at?: Micros", c.description as "description?",
                 c.disabled_at as "disabled_at?: Micros", c.allowed_networks as "allowed_networks?",
+                c.registration_proof as "registration_proof?",
+                c.registration_means as "registration_means?",
+                c.registration_created_at as "registration_created_at?: Vec<Micros>",
+                u.proof as "used_proof?", u.at as "used_at?: Vec<Micros>",
                 s.selector as "secret_selector?", s.phc as "secret_phc?",
                 s.key_name as "secret_key_name?", s.created_at as "secret_created_at?: Vec<Micros>",
                 s.expires_at as "secret_expires_at?: Vec<Option<Micros>>",
@@ -48,6 +52,10 @@ macro_rules! state {
                     array_agg(last_used_at order by ordinal) as last_used_at
                 from credential_management.secret where credential_id = c.id
             ) as s on true
+            left join lateral (
+                select array_agg(proof) as proof, array_agg(last_used_at) as at
+                from credential_management.registration_use where credential_id = c.id
+            ) as u on true
             left join lateral (
                 select array_agg(token_id order by token_id) as token_id,
                     array_agg(issued_at order by token_id) as issued_at,
@@ -85,6 +93,25 @@ pub(crate) async fn state_by_proof(
         let row = state!(
             "(select credential_id from credential_management.secret where selector = $1)",
             proof.as_str()
+        )
+        .fetch_one(call.on())
+        .await
+        .map_err(store_error)?;
+        call.end().await?;
+        as_of(row)
+    })
+    .await
+}
+
+pub(crate) async fn state_by_client(
+    store: &PostgresStore,
+    client: &ClientId,
+) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+    in_time(async {
+        let mut call = Call::take(&store.pool).await?;
+        let row = state!(
+            "(select id from credential_management.credential where client_id = $1)",
+            client.as_str()
         )
         .fetch_one(call.on())
         .await

@@ -65,6 +65,18 @@ pub(crate) async fn record(store: &PostgresStore, batch: &UsageBatch) -> Result<
                 order by s.selector for no key update of s
             ),
 
+            registrations as (
+                insert into credential_management.registration_use as r
+                    (credential_id, proof, last_used_at)
+                select u.credential_id, u.selector, u.at from used as u
+                join credential_management.credential as c on c.id = u.credential_id
+                    and u.selector = any (c.registration_proof)
+                where (select count(*) from latest) is not null
+                order by u.credential_id, u.selector
+                on conflict (credential_id, proof) do update set
+                    last_used_at = greatest(r.last_used_at, excluded.last_used_at)
+            ),
+
             -- Calls.
             calls as (
                 insert into credential_management.usage_day as d

@@ -229,6 +229,7 @@ async fn let_pass(fresh: &common::Fresh, time: Duration) {
         update credential_management.usage_batch set at = at - interval '{seconds} seconds';
         update credential_management.replay
             set expires_at = expires_at - interval '{seconds} seconds';
+        update credential_management.spent_assertion set until = until - interval '{seconds} seconds';
         update credential_management.revoked_token
             set expires_at = expires_at - interval '{seconds} seconds'"
     )))
@@ -268,6 +269,13 @@ async fn revoked_tokens_are_forgotten_after_their_time() {
     let fresh = common::fresh().await;
     let let_pass = async |time| let_pass(&fresh, time).await;
     conformance::revoked_tokens_are_forgotten_after_their_time(&fresh.store, let_pass).await;
+}
+
+#[tokio::test]
+async fn spent_assertions_are_forgotten_after_their_time() {
+    let fresh = common::fresh().await;
+    let let_pass = async |time| let_pass(&fresh, time).await;
+    conformance::spent_assertions_are_forgotten_after_their_time(&fresh.store, let_pass).await;
 }
 
 #[tokio::test]

@@ -65,7 +65,12 @@ impl Key {
             .await
             .unwrap();
         let client_id = created.credential.identity.client_id.as_str().to_owned();
-        let secret = created.client_secret.expose_secret().to_owned();
+        let secret = created
+            .client_secret
+            .as_ref()
+            .unwrap()
+            .expose_secret()
+            .to_owned();
         let client = node.authenticate(&client_id, &secret).await.unwrap();
         let issued = node.issue(&client, asked).unwrap();
         Self {

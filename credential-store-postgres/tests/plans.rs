@@ -28,6 +28,11 @@ const MANY: &str = r"
     insert into credential_management.revoked_token (credential_id, token_id, issued_at, expires_at)
         select md5('c' || n)::uuid, md5('t' || n)::uuid, now(), now()
         from generate_series(1, 20000) as n;
+    insert into credential_management.registration_use (credential_id, proof, last_used_at)
+        select md5('c' || n)::uuid, left(md5('r' || n), 16), now() from generate_series(1, 20000) as n;
+    insert into credential_management.spent_assertion (credential_id, digest, until)
+        select md5('c' || n)::uuid, sha256(('a' || n)::bytea), now() + make_interval(secs => n)
+        from generate_series(1, 20000) as n;
     insert into credential_management.audit_event (tenant_id, seq, at, actor, action, credential_id,
             details, key_name, hash)
         select 'tenant-' || n % 1000, 1 + n / 1000, now(), 'dr-lee', 'credential.created',

@@ -24,7 +24,14 @@ async fn create(node: &Credentials, name: &str) -> Result<Answered, ManageError>
     };
     let (admin, key) = (common::admin("alder"), IdempotencyKey::new(KEY).unwrap());
     let manage = node.manage(&admin);
-    let write = |made: &Created| made.client_secret.expose_secret().to_owned().into();
+    let write = |made: &Created| {
+        made.client_secret
+            .as_ref()
+            .unwrap()
+            .expose_secret()
+            .to_owned()
+            .into()
+    };
     manage.create_once(&key, request, write).await
 }
 

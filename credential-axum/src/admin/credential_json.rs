@@ -14,6 +14,8 @@ use credential_core::{credential::Status, id::Environment};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::proof_json::{ShownKey, ShownProofs, ShownWorkload};
+
 /// A credential as admins see it: never a secret, never a hash.
 #[derive(Serialize)]
 #[cfg_attr(
@@ -67,18 +69,9 @@ pub(super) struct ShownCredential<'a> {
     allowed_networks: Vec<String>,
     /// The live secrets, and those that have ended within 30 days.
     secrets: Vec<ShownSecret<'a>>,
-    // Ways to authenticate that this version does not offer: there are none of a credential.
-    jwks_uri: Option<String>,
-    #[cfg_attr(
-        feature = "openapi",
-        schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")
-    )]
-    keys: [(); 0],
-    #[cfg_attr(
-        feature = "openapi",
-        schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")
-    )]
-    workloads: [(); 0],
+    jwks_uri: Option<&'a str>,
+    keys: Vec<ShownKey<'a>>,
+    workloads: Vec<ShownWorkload<'a>>,
 }
 
 /// The words of `status`, the first that applies first.
@@ -92,6 +85,11 @@ const STATUSES: [&str; 4] = [
 
 impl<'a> ShownCredential<'a> {
     pub(super) fn at(now: Timestamp, credential: &'a Credential) -> Self {
+        let ShownProofs {
+            jwks_uri,
+            keys,
+            workloads,
+        } = ShownProofs::of(credential);
         Self {
             id: credential.identity.id.to_string(),
             name: credential.settings.name.as_str(),
@@ -119,9 +117,9 @@ impl<'a> ShownCredential<'a> {
                 .listed_secrets(now)
                 .map(ShownSecret::from)
                 .collect(),
-            jwks_uri: None,
-            keys: [],
-            workloads: [],
+            jwks_uri,
+            keys,
+            workloads,
         }
     }
 }
@@ -220,10 +218,15 @@ impl<'a> ShownChange<'a> {
     }
 }
 
-/// `{"credential":{…},"client_secret":"…"}`.
+/// `{"credential":{…},"client_secret":"…"}`; `null` without a secret.
 pub(super) fn created_body(now: Timestamp, created: &Created) -> Zeroizing<String> {
     let credential = ShownCredential::at(now, &created.credential);
-    with_secret("credential", &credential, &created.client_secret, "}")
+    with_secret(
+        "credential",
+        &credential,
+        created.client_secret.as_ref(),
+        "}",
+    )
 }
 
 /// `{"secret":{…},"client_secret":"…"`, to be ended by [`in_effect_from`].
@@ -231,7 +234,7 @@ pub(super) fn new_secret_body(
     stored: Option<&StoredSecret>,
     secret: &ClientSecret,
 ) -> Zeroizing<String> {
-    with_secret("secret", &stored.map(ShownSecret::from), secret, "")
+    with_secret("secret", &stored.map(ShownSecret::from), Some(secret), "")
 }
 
 /// The body with `,"effective_everywhere_at":"…"}` behind it.
@@ -249,21 +252,21 @@ pub(super) fn in_effect_from(at: Option<Timestamp>, body: &str) -> Zeroizing<Str
 fn with_secret(
     name: &str,
     value: &impl Serialize,
-    secret: &ClientSecret,
+    secret: Option<&ClientSecret>,
     end: &str,
 ) -> Zeroizing<String> {
     const WRITES: &str = "values of these types are JSON, and memory takes them";
     let value = serde_json::to_vec(value).expect(WRITES);
-    let secret = secret.expose_secret();
+    let secret = secret.map(ClientSecret::expose_secret);
     // Why by hand: sized for the worst escaping, the buffer never moves and leaves no copy.
-    let room = name.len() + value.len() + secret.len() * 6 + end.len() + 64;
+    let room = name.len() + value.len() + secret.map_or(0, str::len) * 6 + end.len() + 64;
     let mut body = Zeroizing::new(Vec::with_capacity(room));
     body.extend_from_slice(b"{\"");
     body.extend_from_slice(name.as_bytes());
     body.extend_from_slice(b"\":");
     body.extend_from_slice(&value);
     body.extend_from_slice(b",\"client_secret\":");
-    serde_json::to_writer(&mut *body, secret).expect(WRITES);
+    serde_json::to_writer(&mut *body, &secret).expect(WRITES);
     body.extend_from_slice(end.as_bytes());
     Zeroizing::new(String::from_utf8(std::mem::take(&mut *body)).expect("JSON is UTF-8"))
 }

@@ -25,8 +25,9 @@ use super::{
     extract::{PathId, SignedIn},
     fields::Fields,
     idempotency::OptionalKey,
-    json::{BySecret, Form, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
+    json::{Form, JsonBody, JsonValue, Text, Texts, TimeOrNull, Unchanged, Word},
     paging::{self, Cursor, ListPage},
+    proof_json::Authentication,
     query::{self, OneWord},
 };
 use crate::problem::Problem;
@@ -134,12 +135,6 @@ pub(super) async fn create(
 
 /// The body of `POST /credentials`.
 pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
-    // There is one way, so nothing is to be kept of it.
-    let _: Field<()> = body.optional(
-        "authentication",
-        BySecret,
-        "How the client authenticates: `{\"kind\":\"secret\"}`, which is also the default.",
-    );
     CreateCredential {
         name: body.required("name", NAME, NAME_MEANING),
         api_type: body.required(
@@ -155,6 +150,7 @@ pub(super) fn new_credential(body: &mut Fields<JsonValue>) -> CreateCredential {
         description: body.optional("description", DESCRIPTION, DESCRIPTION_MEANING),
         expires_at: body.optional("expires_at", TimeOrNull, EXPIRY_MEANING),
         allowed_networks: body.optional("allowed_networks", NETWORKS, NETWORKS_MEANING),
+        proof: body.optional("authentication", Authentication, PROOF_MEANING),
         incomplete: body.incomplete(),
     }
 }
@@ -185,6 +181,8 @@ const NETWORKS: Texts = Texts {
 };
 const DESCRIPTION_MEANING: &str = "A note of the admins; line breaks are allowed.";
 const EXPIRY_MEANING: &str = "When it ends, in the future; `null`: never, or after the longest life that `GET /policy` allows.";
+const PROOF_MEANING: &str =
+    "How the client authenticates; by default with a secret, which is made and answered once.";
 const NETWORKS_MEANING: &str = "The networks that it may be used from, in CIDR notation, or single addresses: at most 50. None: \
      from everywhere.";
 

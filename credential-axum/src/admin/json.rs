@@ -247,40 +247,6 @@ impl Kind<JsonValue> for Integer {
     }
 }
 
-/// The object `{"kind":"secret"}`, the one way to authenticate that is offered so far.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BySecret;
-
-impl Kind<JsonValue> for BySecret {
-    type Value = ();
-
-    fn read(self, sent: JsonValue, wrong: &mut dyn FnMut(&'static str, &str)) -> Field<()> {
-        let JsonValue::Object(members) = sent else {
-            wrong("wrong_type", "must be an object");
-            return Field::Unreadable;
-        };
-        match members.as_slice() {
-            [(name, JsonValue::Text(kind))] if name == "kind" && kind == "secret" => {
-                return Field::Value(());
-            }
-            _ => wrong(
-                "unsupported_authentication",
-                "the only way is `{\"kind\":\"secret\"}`",
-            ),
-        }
-        Field::Unreadable
-    }
-
-    fn schema(self) -> serde_json::Value {
-        json!({
-            "type": "object",
-            "properties": {"kind": {"type": "string", "enum": ["secret"]}},
-            "required": ["kind"],
-            "additionalProperties": false,
-        })
-    }
-}
-
 /// The one word that is known so far.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Word {
@@ -306,41 +272,65 @@ impl Kind<JsonValue> for Word {
     }
 }
 
-/// The part of a JSON value that our requests need: an object with texts, whole numbers, and lists and objects of them. Deeper
-/// values are skipped, in constant space.
-///
-/// Unlike `serde_json::Value` it keeps duplicate keys.
+/// A JSON value that keeps repeated members, unlike `serde_json::Value`. What lies deeper than any request of
+/// ours is skipped, in constant space.
 #[derive(Debug)]
 pub(super) enum JsonValue {
     Null,
+    Bool(bool),
     Text(String),
     List(Vec<JsonValue>),
     Object(Vec<(String, JsonValue)>),
     Integer(i64),
-    /// Another number or a boolean, or something too deep.
-    Other,
+    /// Any other number.
+    Number(f64),
+    TooDeep,
+}
+
+/// The deepest that requests go: a rule's key's list of operations.
+const DEEPEST: u8 = 7;
+
+impl JsonValue {
+    /// The value as others read it; `None` if a member is repeated or something is too deep.
+    pub(super) fn plain(self) -> Option<serde_json::Value> {
+        Some(match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(value) => value.into(),
+            Self::Text(text) => text.into(),
+            Self::Integer(number) => number.into(),
+            Self::Number(number) => number.into(),
+            Self::List(entries) => {
+                let entries = entries.into_iter().map(Self::plain);
+                entries.collect::<Option<Vec<_>>>()?.into()
+            }
+            Self::Object(members) => {
+                let mut plain = serde_json::Map::new();
+                for (name, value) in members {
+                    if plain.insert(name, value.plain()?).is_some() {
+                        return None;
+                    }
+                }
+                plain.into()
+            }
+            Self::TooDeep => return None,
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for JsonValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Depth::Body.deserialize(deserializer)
+        Depth(0).deserialize(deserializer)
     }
 }
 
 /// The place of a value in a body.
 #[derive(Debug, Clone, Copy)]
-enum Depth {
-    Body,
-    Field,
-    Entry,
-}
+struct Depth(u8);
 
 impl Depth {
-    fn inside(self) -> Self {
-        match self {
-            Self::Body => Self::Field,
-            Self::Field | Self::Entry => Self::Entry,
-        }
+    /// Of what lies in a list or an object at this depth; `None`: too deep.
+    fn inside(self) -> Option<Self> {
+        (self.0 < DEEPEST).then_some(Self(self.0 + 1))
     }
 }
 
@@ -363,8 +353,8 @@ impl<'de> Visitor<'de> for Depth {
         Ok(JsonValue::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<JsonValue, E> {
-        Ok(JsonValue::Other)
+    fn visit_bool<E>(self, value: bool) -> Result<JsonValue, E> {
+        Ok(JsonValue::Bool(value))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<JsonValue, E> {
@@ -372,14 +362,18 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<JsonValue, E> {
-        Ok(i64::try_from(number).map_or(JsonValue::Other, JsonValue::Integer))
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "no whole number of ours is that large"
+        )]
+        Ok(i64::try_from(number).map_or(JsonValue::Number(number as f64), JsonValue::Integer))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<JsonValue, E> {
         // JSON has one kind of number: 1.0 is as whole as 1. Beyond, not every whole number is one.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if number.fract() != 0.0 || number.abs() > EXACT {
-            return Ok(JsonValue::Other);
+            return Ok(JsonValue::Number(number));
         }
         #[expect(clippy::cast_possible_truncation, reason = "it is whole and fits")]
         Ok(JsonValue::Integer(number as i64))
@@ -390,25 +384,25 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<JsonValue, A::Error> {
-        if !matches!(self, Self::Field) {
+        let Some(inside) = self.inside() else {
             while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(JsonValue::Other);
-        }
+            return Ok(JsonValue::TooDeep);
+        };
         let mut entries = Vec::new();
-        while let Some(entry) = list.next_element_seed(Self::Entry)? {
+        while let Some(entry) = list.next_element_seed(inside)? {
             entries.push(entry);
         }
         Ok(JsonValue::List(entries))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<JsonValue, A::Error> {
-        if matches!(self, Self::Entry) {
+        let Some(inside) = self.inside() else {
             while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(JsonValue::Other);
-        }
+            return Ok(JsonValue::TooDeep);
+        };
         let mut fields = Vec::new();
         while let Some(name) = object.next_key()? {
-            fields.push((name, object.next_value_seed(self.inside())?));
+            fields.push((name, object.next_value_seed(inside)?));
         }
         Ok(JsonValue::Object(fields))
     }

@@ -24,7 +24,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     (CREDENTIALS, "Credentials of the signed-in admin's tenant."),
     (
         SECRETS,
-        "The secrets of a credential: at most two are live.",
+        "What proves a client: secrets, of which at most two are live, public keys and trusted workloads.",
     ),
     (
         USE,
@@ -247,6 +247,28 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "/credentials/{id}/secrets/{selector}",
                 "endSecret",
             )
+        },
+        Operation {
+            tag: SECRETS,
+            summary: "Other public keys",
+            description: "In the place of those that it has. Keys that stay keep their tokens; the tokens of keys \
+                          that go end at once.",
+            body: Some("KeySet"),
+            if_match: IfMatch::Required,
+            headers: &["ETag"],
+            refusals: &["self_service_unavailable", "revoked", "last_proof"],
+            ..operation(M::PUT, "/credentials/{id}/keys", "setKeys")
+        },
+        Operation {
+            tag: SECRETS,
+            summary: "Other trusted workloads",
+            description: "In the place of those that it has. Rules that stay keep their tokens; the tokens of \
+                          rules that go end at once.",
+            body: Some("Workloads"),
+            if_match: IfMatch::Required,
+            headers: &["ETag"],
+            refusals: &["self_service_unavailable", "revoked", "last_proof"],
+            ..operation(M::PUT, "/credentials/{id}/workloads", "setWorkloads")
         },
         Operation {
             tag: USE,

@@ -42,7 +42,7 @@ pub(super) async fn policy(
         limit: credentials.limit_per_tenant(),
         max_lifetime_days: longest.map(|longest| longest.as_secs() / SECONDS_PER_DAY),
         max_overlap_seconds: MAX_OVERLAP.as_secs(),
-        authentication: &["secret"],
+        authentication: &["secret", "public_key", "workload"],
         max_networks: Networks::MAX,
         client_address: client_address(request.extensions(), request.headers()),
     })

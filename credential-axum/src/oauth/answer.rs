@@ -71,15 +71,12 @@ pub(super) struct ServerMetadata<'a> {
     pub(super) authorization_endpoint: Option<&'a str>,
     pub(super) token_endpoint: &'a str,
     pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) token_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) introspection_endpoint: &'a str,
     pub(super) introspection_endpoint_auth_methods_supported: &'a [&'a str],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) introspection_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) revocation_endpoint: &'a str,
     pub(super) revocation_endpoint_auth_methods_supported: &'a [&'a str],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) revocation_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) grant_types_supported: &'a [&'a str],
     /// Required, also where no grant goes through an authorization endpoint.
@@ -108,7 +105,6 @@ pub(super) struct ResourceMetadata<'a> {
 pub(super) struct SmartConfiguration<'a> {
     pub(super) token_endpoint: &'a str,
     pub(super) token_endpoint_auth_methods_supported: &'a [&'a str],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub(super) token_endpoint_auth_signing_alg_values_supported: &'a [&'a str],
     pub(super) introspection_endpoint: &'a str,
     pub(super) revocation_endpoint: &'a str,

@@ -38,6 +38,10 @@ pub(super) enum OAuthError {
         /// A resource server's bearer secret would have been accepted.
         bearer: bool,
     },
+    /// `401 invalid_client` for a signed assertion, with what its sender has to mend.
+    BadAssertion(String),
+    /// `400 invalid_grant`, of an assertion that is the grant.
+    InvalidGrant(String),
     /// `400 unsupported_grant_type`.
     UnsupportedGrantType,
     /// `400 unsupported_response_type` (RFC 6749 §4.1.2.1).
@@ -74,10 +78,14 @@ impl OAuthError {
                 "invalid_client",
                 Some("client authentication failed"),
             ),
+            Self::BadAssertion(why) => (StatusCode::UNAUTHORIZED, "invalid_client", Some(why)),
+            Self::InvalidGrant(why) => (StatusCode::BAD_REQUEST, "invalid_grant", Some(why)),
             Self::UnsupportedGrantType => (
                 StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
-                Some("only client_credentials is supported"),
+                Some(
+                    "supported are client_credentials and urn:ietf:params:oauth:grant-type:jwt-bearer",
+                ),
             ),
             Self::UnsupportedResponseType => (
                 StatusCode::BAD_REQUEST,
@@ -117,6 +125,8 @@ impl IntoResponse for OAuthError {
         let headers = response.headers_mut();
         match self {
             Self::InvalidClient { bearer } => challenge(headers, bearer),
+            // RFC 6749 §5.2 asks for it where the client used the header; others do not mind.
+            Self::BadAssertion(_) => challenge(headers, false),
             Self::MethodNotAllowed(methods) => {
                 headers.insert(ALLOW, HeaderValue::from_static(methods));
             }

@@ -15,6 +15,10 @@ pub(super) struct Form<'a> {
     pub(super) grant_type: Option<Decoded<'a>>,
     pub(super) client_id: Option<Decoded<'a>>,
     pub(super) client_secret: Option<Decoded<'a>>,
+    pub(super) client_assertion_type: Option<Decoded<'a>>,
+    pub(super) client_assertion: Option<Decoded<'a>>,
+    /// Of the grant of RFC 7523 §2.1.
+    pub(super) assertion: Option<Decoded<'a>>,
     pub(super) scope: Option<Decoded<'a>>,
     pub(super) token: Option<Decoded<'a>>,
     /// May be repeated (RFC 8707 §2). An empty one counts: it names nothing.
@@ -74,6 +78,11 @@ impl<'a> Form<'a> {
                 "grant_type" => Some((Known::GrantType, &mut form.grant_type)),
                 "client_id" => Some((Known::ClientId, &mut form.client_id)),
                 "client_secret" => Some((Known::ClientSecret, &mut form.client_secret)),
+                "client_assertion_type" => {
+                    Some((Known::AssertionType, &mut form.client_assertion_type))
+                }
+                "client_assertion" => Some((Known::ClientAssertion, &mut form.client_assertion)),
+                "assertion" => Some((Known::Assertion, &mut form.assertion)),
                 "scope" => Some((Known::Scope, &mut form.scope)),
                 "token" => Some((Known::Token, &mut form.token)),
                 _ => None,
@@ -100,6 +109,9 @@ enum Known {
     ClientSecret = 4,
     Scope = 8,
     Token = 16,
+    AssertionType = 32,
+    ClientAssertion = 64,
+    Assertion = 128,
 }
 
 /// The names that have been read. Allocates for unknown names only.
@@ -139,7 +151,12 @@ pub(super) fn check_query(uri: &Uri) -> Result<(), FormError> {
         name.is_ok_and(|name| {
             matches!(
                 &*name,
-                "client_id" | "client_secret" | "client_assertion" | "access_token" | "token"
+                "client_id"
+                    | "client_secret"
+                    | "client_assertion"
+                    | "assertion"
+                    | "access_token"
+                    | "token"
             )
         })
     };

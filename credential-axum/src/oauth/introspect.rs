@@ -82,10 +82,7 @@ impl Endpoints {
         {
             return Ok(Asks::Holder(access));
         }
-        match presented
-            .authenticate(sender, &self.credentials, form)
-            .await
-        {
+        match presented.authenticate(sender, self, form).await {
             Ok(client) => Ok(Asks::Client(client)),
             Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
                 bearer: self.introspection_secret.is_some()

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
-use credential_core::{Credentials, catalog::ApiType};
+use credential_core::{Credentials, catalog::ApiType, jose::Algorithm};
 
 use super::{
     answer::{ResourceMetadata, ServerMetadata, SmartConfiguration},
     config::{Authorization, OAuthConfig},
     introspect::introspection_scopes,
+    token::JWT_BEARER,
 };
 
 pub(super) const TOKEN_PATH: &str = "/oauth2/token";
@@ -17,13 +18,16 @@ pub(super) const REVOKE_PATH: &str = "/oauth2/revoke";
 /// Served only if the host wants it.
 pub(super) const AUTHORIZE_PATH: &str = "/oauth2/authorize";
 
-const GRANT_TYPES: &[&str] = &["client_credentials"];
+pub(super) const GRANT_TYPES: &[&str] = &["client_credentials", JWT_BEARER];
 /// How a client authenticates, the same at every endpoint.
-const CLIENT_METHODS: &[&str] = &["client_secret_basic", "client_secret_post"];
-/// The algorithms of assertions. RFC 8414 §2 requires them as soon as `CLIENT_METHODS` names a method with assertions.
-const SIGNING_ALGORITHMS: &[&str] = &[];
+const CLIENT_METHODS: &[&str] = &[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+];
 const CAPABILITIES: &[&str] = &[
     "client-confidential-symmetric",
+    "client-confidential-asymmetric",
     "permission-v1",
     "permission-v2",
 ];
@@ -72,13 +76,13 @@ impl<'a> Metadata<'a> {
             authorization_endpoint: self.authorize.as_deref(),
             token_endpoint: &self.token,
             token_endpoint_auth_methods_supported: CLIENT_METHODS,
-            token_endpoint_auth_signing_alg_values_supported: SIGNING_ALGORITHMS,
+            token_endpoint_auth_signing_alg_values_supported: Algorithm::NAMES,
             introspection_endpoint: &self.introspect,
             introspection_endpoint_auth_methods_supported: &self.introspection_methods,
-            introspection_endpoint_auth_signing_alg_values_supported: SIGNING_ALGORITHMS,
+            introspection_endpoint_auth_signing_alg_values_supported: Algorithm::NAMES,
             revocation_endpoint: &self.revoke,
             revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
-            revocation_endpoint_auth_signing_alg_values_supported: SIGNING_ALGORITHMS,
+            revocation_endpoint_auth_signing_alg_values_supported: Algorithm::NAMES,
             grant_types_supported: GRANT_TYPES,
             response_types_supported: match self.authorize {
                 Some(_) => &["code"],
@@ -106,7 +110,7 @@ impl<'a> Metadata<'a> {
         json(&SmartConfiguration {
             token_endpoint: &self.token,
             token_endpoint_auth_methods_supported: CLIENT_METHODS,
-            token_endpoint_auth_signing_alg_values_supported: SIGNING_ALGORITHMS,
+            token_endpoint_auth_signing_alg_values_supported: Algorithm::NAMES,
             introspection_endpoint: &self.introspect,
             revocation_endpoint: &self.revoke,
             grant_types_supported: GRANT_TYPES,

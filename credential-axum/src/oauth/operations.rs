@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{
     answer::{ActiveToken, ResourceMetadata, ServerMetadata, SmartConfiguration, TokenAnswer},
+    client::JWT_BEARER,
     error::ErrorAnswer,
-    metadata::{INTROSPECT_PATH, REVOKE_PATH, TOKEN_PATH},
+    metadata::{GRANT_TYPES, INTROSPECT_PATH, REVOKE_PATH, TOKEN_PATH},
 };
 use crate::{openapi::Schemas, well_known};
 
@@ -14,7 +15,8 @@ use crate::{openapi::Schemas, well_known};
 pub(crate) const TAG: (&str, &str) = (
     "OAuth 2.0",
     "For clients and resource servers. A client authenticates with HTTP Basic (`client_secret_basic`) or with \
-     `client_id` and `client_secret` in the body (`client_secret_post`), not both. Parameters that are not \
+     `client_id` and `client_secret` in the body (`client_secret_post`), or with a signed assertion \
+     (`private_key_jwt`); never with two of them. Parameters that are not \
      known are ignored; repeated ones are refused.",
 );
 
@@ -39,6 +41,7 @@ pub(crate) fn operations(
                 errors: &[
                     "invalid_request",
                     "unsupported_grant_type",
+                    "invalid_grant",
                     "invalid_scope",
                     "invalid_target",
                 ],
@@ -182,6 +185,12 @@ fn form(required: &[&str], mut properties: Value) -> Value {
         "description": "With `client_secret`, unless the client is named in `Authorization`.",
     });
     properties["client_secret"] = json!({"type": "string"});
+    properties["client_assertion_type"] = json!({"type": "string", "enum": [JWT_BEARER]});
+    properties["client_assertion"] = json!({
+        "type": "string",
+        "description": "RFC 7523 §2.2: a JWT that the client signed with a registered key, or the token of a \
+                        trusted workload beside `client_id`.",
+    });
     json!({
         "type": "object",
         "required": required,
@@ -194,7 +203,12 @@ fn token_form() -> Value {
     form(
         &["grant_type"],
         json!({
-            "grant_type": {"type": "string", "enum": ["client_credentials"]},
+            "grant_type": {"type": "string", "enum": GRANT_TYPES},
+            "assertion": {
+                "type": "string",
+                "description": "With the grant type of RFC 7523 §2.1: the token of a trusted workload, whose \
+                                client `client_id` names.",
+            },
             "scope": {
                 "type": "string",
                 "description": "Scopes that the token shall be narrowed to, with a space between them. Without \

@@ -23,7 +23,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, OAuthError> {
     let (parts, body) = read(request).await?;
     let form = parse(&body)?;
-    let client = Presented::client(Caller::of(&parts), &form, &endpoints.credentials).await?;
+    let client = Presented::client(Caller::of(&parts), &form, &endpoints).await?;
     let token = form.token.as_deref().ok_or_else(token_missing)?;
     match endpoints.credentials.revoke_token(&client, token).await {
         Ok(()) => {

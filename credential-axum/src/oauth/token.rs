@@ -19,6 +19,9 @@ use super::{
 };
 use crate::client_address::Caller;
 
+/// The grant type of RFC 7523 §2.1.
+pub(super) const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
 /// `POST /oauth2/token`.
 pub(super) async fn token(
     State(endpoints): Shared,
@@ -26,12 +29,17 @@ pub(super) async fn token(
 ) -> Result<Response, OAuthError> {
     let (parts, body) = read(request).await?;
     let form = parse(&body)?;
-    let client = Presented::client(Caller::of(&parts), &form, &endpoints.credentials).await?;
-    match form.grant_type.as_deref() {
-        Some("client_credentials") => {}
-        Some(_) => return Err(OAuthError::UnsupportedGrantType),
-        None => return Err(OAuthError::invalid_request("grant_type is missing")),
-    }
+    let sender = Caller::of(&parts);
+    let client = if form.grant_type.as_deref() == Some(JWT_BEARER) {
+        endpoints.client_of_grant(sender, &form).await?
+    } else {
+        let client = Presented::client(sender, &form, &endpoints).await?;
+        match form.grant_type.as_deref() {
+            Some("client_credentials") => client,
+            Some(_) => return Err(OAuthError::UnsupportedGrantType),
+            None => return Err(OAuthError::invalid_request("grant_type is missing")),
+        }
+    };
     endpoints.check_resources(&client, &form)?;
     let issued = endpoints
         .credentials

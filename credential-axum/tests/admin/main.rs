@@ -11,6 +11,7 @@ mod faults;
 mod idempotency;
 mod lists;
 mod neighbours;
+mod proofs;
 mod routes;
 mod schemas;
 mod secrets;

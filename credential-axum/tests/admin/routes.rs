@@ -143,6 +143,21 @@ const ROWS: &[Row] = &[
         Stranger::NotFound,
         Off::Works,
     ),
+    row(
+        "PUT",
+        "/credentials/{id}/keys",
+        r#"{"jwks":{"keys":[{"kty":"OKP","crv":"Ed25519",
+            "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}}"#,
+        Stranger::NotFound,
+        Off::Refused,
+    ),
+    row(
+        "PUT",
+        "/credentials/{id}/workloads",
+        r#"{"workloads":[]}"#,
+        Stranger::NotFound,
+        Off::Refused,
+    ),
     row("GET", "/audit-events", "", Stranger::EmptyList, Off::Works),
 ];
 

@@ -84,6 +84,15 @@ impl Platform {
         self.clock.advance(Duration::from_secs(2));
     }
 
+    pub fn admin(tenant: &str) -> TenantAdmin {
+        let actor = Actor {
+            id: "admin".parse().unwrap(),
+            tenant: tenant.parse().unwrap(),
+            role: Role::Admin,
+        };
+        actor.admin().unwrap()
+    }
+
     /// A new key. Its name is its scopes, so a test needs other scopes for another key.
     pub async fn key(&self, tenant: &str, api_type: &str, scopes: &[&str]) -> Key {
         self.key_until(tenant, api_type, scopes, None).await
@@ -96,13 +105,7 @@ impl Platform {
         scopes: &[&str],
         expires_at: Option<Timestamp>,
     ) -> Key {
-        let admin = Actor {
-            id: "admin".parse().unwrap(),
-            tenant: tenant.parse().unwrap(),
-            role: Role::Admin,
-        }
-        .admin()
-        .unwrap();
+        let admin = Self::admin(tenant);
         let request = CreateCredential {
             name: format!("{api_type} {}", scopes.join(" ")).into(),
             api_type: api_type.into(),
@@ -120,7 +123,7 @@ impl Platform {
             .credentials
             .authenticate(
                 created.credential.identity.client_id.as_str(),
-                created.client_secret.expose_secret(),
+                created.client_secret.as_ref().unwrap().expose_secret(),
             )
             .await
             .unwrap();

@@ -5,7 +5,11 @@
 #[path = "../common/oauth.rs"]
 mod common;
 
+#[path = "../../../credential-core/tests/common/signer.rs"]
+mod signer;
+
 mod all;
+mod assertion;
 mod introspection;
 mod metadata;
 mod token;
@@ -41,7 +45,7 @@ fn secret(key: &Key) -> (&str, &str) {
     let created = &key.created;
     (
         created.credential.identity.client_id.as_str(),
-        created.client_secret.expose_secret(),
+        created.client_secret.as_ref().unwrap().expose_secret(),
     )
 }
 

@@ -26,13 +26,24 @@ async fn the_metadata_is_true() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&json).unwrap(), @r#"
     {
       "grant_types_supported": [
-        "client_credentials"
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer"
       ],
       "introspection_endpoint": "https://platform.example/oauth2/introspect",
       "introspection_endpoint_auth_methods_supported": [
         "client_secret_basic",
         "client_secret_post",
+        "private_key_jwt",
         "Bearer"
+      ],
+      "introspection_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "PS256",
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "Ed25519"
       ],
       "issuer": "https://platform.example",
       "response_types_supported": [
@@ -41,13 +52,33 @@ async fn the_metadata_is_true() {
       "revocation_endpoint": "https://platform.example/oauth2/revoke",
       "revocation_endpoint_auth_methods_supported": [
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "revocation_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "PS256",
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "Ed25519"
       ],
       "scopes_supported": null,
       "token_endpoint": "https://platform.example/oauth2/token",
       "token_endpoint_auth_methods_supported": [
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "token_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "PS256",
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "Ed25519"
       ]
     }
     "#);
@@ -66,7 +97,11 @@ async fn the_metadata_is_true() {
     let json = plain.send(Request::get(path), Body::empty()).await.json();
     assert_eq!(
         json["introspection_endpoint_auth_methods_supported"],
-        json!(["client_secret_basic", "client_secret_post"])
+        json!([
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt"
+        ])
     );
 }
 
@@ -310,6 +345,7 @@ async fn fhir_clients_find_the_smart_configuration() {
     {
       "capabilities": [
         "client-confidential-symmetric",
+        "client-confidential-asymmetric",
         "permission-v1",
         "permission-v2"
       ],
@@ -317,7 +353,8 @@ async fn fhir_clients_find_the_smart_configuration() {
         "S256"
       ],
       "grant_types_supported": [
-        "client_credentials"
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer"
       ],
       "introspection_endpoint": "https://platform.example/oauth2/introspect",
       "revocation_endpoint": "https://platform.example/oauth2/revoke",
@@ -325,7 +362,17 @@ async fn fhir_clients_find_the_smart_configuration() {
       "token_endpoint": "https://platform.example/oauth2/token",
       "token_endpoint_auth_methods_supported": [
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "token_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "PS256",
+        "ES256",
+        "ES384",
+        "EdDSA",
+        "Ed25519"
       ]
     }
     "#);

@@ -98,7 +98,6 @@ fn text(value: &Value, pointer: &str) -> String {
 }
 
 /// The life of a credential, from its first secret to its end.
-#[expect(clippy::too_many_lines, reason = "a list")]
 async fn life() -> Map<String, Value> {
     let mut asked = Asked::new();
     let new = json!({
@@ -183,6 +182,23 @@ async fn life() -> Map<String, Value> {
     );
     asked
         .admin("endSecret", one("DELETE", &end), Value::Null)
+        .await;
+    // The key of RFC 8037, appendix A.
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": "2026-01", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let keys = json!({"jwks": {"keys": [key]}});
+    asked
+        .admin("setKeys", one("PUT", "/keys"), keys.clone())
+        .await;
+    let rule = json!({
+        "issuer": "https://token.actions.example.com", "audience": "https://api.example.com",
+        "subject": "repo:acme/*", "claims": {"environment": "production"}, "jwks": keys["jwks"],
+    });
+    asked
+        .admin(
+            "setWorkloads",
+            one("PUT", "/workloads"),
+            json!({"workloads": [rule]}),
+        )
         .await;
     asked
         .admin("disableCredential", one("POST", "/disable"), Value::Null)

@@ -85,6 +85,39 @@ async fn with_used_key(route: &AdminRoute, body: Option<&Value>) -> Option<Answe
     Some(host.send(ask_it().json(&other)).await)
 }
 
+/// The key of RFC 8037, appendix A.
+fn one_key() -> Value {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]})
+}
+
+/// The answer to a request that would leave nothing to prove the client with.
+async fn with_nothing_left(route: &AdminRoute) -> Option<Answer> {
+    let (authentication, nothing) = match route.path.rsplit_once('/')? {
+        (_, "keys") => (
+            json!({"kind": "public_key", "jwks": one_key()}),
+            json!({"jwks": null}),
+        ),
+        (_, "workloads") => (
+            json!({
+                "kind": "workload", "issuer": "https://ci.example.com", "audience": "a", "subject": "s",
+                "jwks": one_key(),
+            }),
+            json!({"workloads": []}),
+        ),
+        _ => return None,
+    };
+    let host = Host::new();
+    let new = json!({"name": "Only", "api_type": "fhir", "authentication": authentication});
+    let made = ask("POST", "/credentials").by(ADMIN).json(&new);
+    let made = host.send(made).await.json();
+    let path = route
+        .path
+        .replace("{id}", made["credential"]["id"].as_str()?);
+    let request = ask(route.method.as_str(), &path).by(ADMIN).if_match("*");
+    Some(host.send(request.json(&nothing)).await)
+}
+
 /// The code of each refusal that a set of odd requests to one route gets, with its status.
 async fn provoked(route: &AdminRoute) -> BTreeSet<(String, String)> {
     let mut seen = BTreeSet::new();
@@ -175,6 +208,9 @@ async fn provoked(route: &AdminRoute) -> BTreeSet<(String, String)> {
         );
     }
     if let Some(answer) = with_used_key(route, body).await {
+        note(answer);
+    }
+    if let Some(answer) = with_nothing_left(route).await {
         note(answer);
     }
     // Where self-service is off.

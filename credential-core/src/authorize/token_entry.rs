@@ -330,6 +330,7 @@ mod tests {
                     disabled_at: None,
                     allowed_networks: Networks::default(),
                     secrets: vec![secret],
+                    registrations: Vec::new(),
                 },
                 observed: Observed {
                     tokens_valid_from,

@@ -7,8 +7,8 @@ use crate::{
     catalog::ApiTypeId,
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, Description, Identity, Networks, Observed, RevokedToken,
-        Settings, StoredSecret,
+        Credential, CredentialName, Description, Identity, Means, Networks, Observed, Registration,
+        RevokedToken, Settings, StoredSecret,
     },
     entropy::{Entropy as _, OsEntropy},
     id::{ActorId, ClientId, ClientIdPrefix, CredentialId, Environment, ProofId, TenantId},
@@ -85,10 +85,29 @@ pub(super) fn credential(owner: &TenantId, name: &str, age: u64) -> Credential {
             disabled_at: Some(NOW.saturating_sub(seconds(1))),
             allowed_networks: Networks::parse(&["192.0.2.0/24", "2001:db8::/32"]).unwrap(),
             secrets: vec![secret()],
+            registrations: vec![registration(KEY), registration(WORKLOAD)],
         },
         observed: Observed::default(),
         revoked: None,
         version: 1,
+    }
+}
+
+/// The key of RFC 7515, appendix A.3.
+const KEY: &str = r#"{"jwk":{"crv":"P-256","kid":"ü 1","kty":"EC",
+    "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}}"#;
+const WORKLOAD: &str = r#"{"workload":{"issuer":"https://ci.example.com","audience":"https://api.example.com",
+    "subject":"repo:acme/*","claims":{"environment":"production","run":7}}}"#;
+/// Another means than those that a credential has from the start.
+pub(super) const KEY_SET_URL: &str = r#"{"jwks_uri":"https://keys.example.com/jwks.json"}"#;
+
+/// A registration that nobody used yet.
+pub(super) fn registration(means: &str) -> Registration {
+    Registration {
+        proof: ProofId::random(&OsEntropy),
+        means: Means::from_text(means).unwrap(),
+        created_at: NOW,
+        last_used_at: None,
     }
 }
 
@@ -137,6 +156,8 @@ pub(super) fn new(credential: &Credential, limit: u32) -> NewCredential {
         scopes: &credential.settings.scopes,
         expires_at: None,
         allowed_networks: Vec::new(),
+        keys: Vec::new(),
+        workloads: Vec::new(),
     };
     NewCredential {
         event: event(credential, &details),

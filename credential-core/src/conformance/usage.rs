@@ -32,7 +32,7 @@ fn batch() -> UsageBatch {
 }
 
 /// Records last uses, as a node that does so for the first time.
-async fn record_uses(store: &impl UsageStore, uses: &[LastUse]) {
+pub(super) async fn record_uses(store: &impl UsageStore, uses: &[LastUse]) {
     let uses = uses.to_vec();
     store.record(&UsageBatch { uses, ..batch() }).await.unwrap();
 }

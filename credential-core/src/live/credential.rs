@@ -22,7 +22,7 @@ pub(crate) struct LiveCredential {
     /// The scopes that these confer.
     pub(crate) rights: ScopeSet,
     pub(crate) revoked_tokens: HashSet<TokenId>,
-    /// Of each secret, in the order of `credential.settings.secrets`.
+    /// Of each secret, in the order of `credential.settings.secrets`, and then of each registration.
     uses: Vec<Arc<ProofUse>>,
 }
 
@@ -49,18 +49,17 @@ impl LiveCredential {
     ///
     /// # Errors
     /// The first rule that refuses.
-    pub(crate) fn check(&self, proof: &ProofId, now: Timestamp) -> Result<&StoredSecret, NotLive> {
+    pub(crate) fn check(&self, proof: &ProofId, now: Timestamp) -> Result<(), NotLive> {
         match self.credential.status(now) {
             Status::Revoked => return Err(NotLive::Revoked),
             Status::Expired => return Err(NotLive::Expired),
             Status::Disabled => return Err(NotLive::Disabled),
             Status::Active => {}
         }
-        let (secret, _) = self.proof(proof).ok_or(NotLive::NoSuchProof)?;
-        if !secret.is_live(now) {
+        if !self.proof(proof).ok_or(NotLive::NoSuchProof)?.is_live(now) {
             return Err(NotLive::ProofEnded);
         }
-        Ok(secret)
+        Ok(())
     }
 
     /// The networks that it may be used from; empty: from everywhere.
@@ -70,7 +69,10 @@ impl LiveCredential {
 
     /// The first moment at which the credential or that proof ends by itself; `None`: never.
     pub(crate) fn ends(&self, proof: &ProofId) -> Option<Timestamp> {
-        let of_proof = self.proof(proof).and_then(|(secret, _)| secret.expires_at);
+        let of_proof = match self.proof(proof) {
+            Some(Proof::Secret(secret)) => secret.expires_at,
+            Some(Proof::Registration) | None => None,
+        };
         let ends = [self.credential.settings.expires_at, of_proof];
         ends.into_iter().flatten().min()
     }
@@ -83,12 +85,39 @@ impl LiveCredential {
 
     /// Where uses of that proof are noted; `None` if the credential no longer has it.
     pub(crate) fn note_of(&self, proof: &ProofId) -> Option<&Arc<ProofUse>> {
-        self.proof(proof).map(|(_, note)| note)
+        let place = self
+            .credential
+            .settings
+            .proofs()
+            .position(|it| it == *proof);
+        self.uses.get(place?)
     }
 
-    fn proof(&self, proof: &ProofId) -> Option<(&StoredSecret, &Arc<ProofUse>)> {
-        let mut secrets = self.credential.settings.secrets.iter().zip(&self.uses);
-        secrets.find(|(secret, _)| secret.selector == *proof)
+    fn proof(&self, proof: &ProofId) -> Option<Proof<'_>> {
+        let registered = || {
+            let registrations = &self.credential.settings.registrations;
+            registrations.iter().any(|it| it.proof == *proof)
+        };
+        match self.credential.secret(proof) {
+            Some(secret) => Some(Proof::Secret(secret)),
+            None => registered().then_some(Proof::Registration),
+        }
+    }
+}
+
+/// A proof of a credential.
+enum Proof<'a> {
+    Secret(&'a StoredSecret),
+    /// It is live for as long as the credential has it.
+    Registration,
+}
+
+impl Proof<'_> {
+    fn is_live(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Secret(secret) => secret.is_live(now),
+            Self::Registration => true,
+        }
     }
 }
 

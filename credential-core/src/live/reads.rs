@@ -17,14 +17,28 @@ use crate::{
     store::{ANSWER_WITHIN, StoreError},
 };
 
-/// Reads of the store that run at the same time: half of PostgreSQL's connections. The tenant is
-/// known only after the read. One tenant cannot occupy all places, because each credential has one
-/// read at a time.
-const READS_AT_ONCE: usize = 8;
+/// How many reads there are at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadLimits {
+    /// That run.
+    at_once: usize,
+    /// That may wait for a place; more are refused with "no answer".
+    waiting: usize,
+}
+
+/// Half of PostgreSQL's connections. The tenant is known only after the read. One tenant cannot occupy all
+/// places, because each credential has one read at a time.
+pub(super) const OF_CHECKS: ReadLimits = ReadLimits {
+    at_once: 8,
+    waiting: 1024,
+};
+/// Of callers that have proven nothing. Two connections, so that a flood of them leaves the others free.
+pub(super) const OF_STRANGERS: ReadLimits = ReadLimits {
+    at_once: 2,
+    waiting: 128,
+};
 /// How long a read may wait for one of those places: as long as the read itself may take.
 const PLACE_WITHIN: Duration = ANSWER_WITHIN;
-/// Reads that may wait for one of those places; more are refused with "no answer".
-const READS_WAITING: usize = 1024;
 
 /// The result of a read, for all callers that wait for it.
 pub(super) type SharedRead<V> = Result<Arc<V>, Arc<StoreError>>;
@@ -40,19 +54,21 @@ pub(super) struct Reads<K, V> {
 struct ReadPlaces {
     free: Semaphore,
     waiting: AtomicUsize,
+    most_waiting: usize,
 }
 
 impl<K, V> Reads<K, V>
 where
-    K: Copy + Eq + Hash + Send + Sync + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limits: ReadLimits) -> Self {
         Self {
             flights: Arc::default(),
             places: Arc::new(ReadPlaces {
-                free: Semaphore::new(READS_AT_ONCE),
+                free: Semaphore::new(limits.at_once),
                 waiting: AtomicUsize::new(0),
+                most_waiting: limits.waiting,
             }),
         }
     }
@@ -80,7 +96,7 @@ where
                 };
                 flight.land(found);
             };
-            let Ok(seat) = Flights::board(&self.flights, key, prepare, fly);
+            let Ok(seat) = Flights::board(&self.flights, key.clone(), prepare, fly);
             let began = seat.began;
             let found = seat.landed().await;
             let found = found.unwrap_or_else(|| Err(no_answer("the read was stopped")));
@@ -95,7 +111,8 @@ where
 
 impl ReadPlaces {
     async fn enter(&self) -> Result<SemaphorePermit<'_>, Arc<StoreError>> {
-        let _waiting = WaitingRead::enter(&self.waiting).ok_or_else(overloaded)?;
+        let waiting = WaitingRead::enter(&self.waiting, self.most_waiting);
+        let _waiting = waiting.ok_or_else(overloaded)?;
         let place = tokio::time::timeout(PLACE_WITHIN, self.free.acquire()).await;
         place.map_err(|_| overloaded())?.map_err(|_| overloaded())
     }
@@ -105,9 +122,9 @@ impl ReadPlaces {
 struct WaitingRead<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingRead<'a> {
-    fn enter(count: &'a AtomicUsize) -> Option<Self> {
+    fn enter(count: &'a AtomicUsize, most: usize) -> Option<Self> {
         let entered = Self(count);
-        (count.fetch_add(1, Ordering::Relaxed) < READS_WAITING).then_some(entered)
+        (count.fetch_add(1, Ordering::Relaxed) < most).then_some(entered)
     }
 }
 

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::{
     CreateCredential, Created, Manage, ManageError,
+    proofs::check_new_proof,
     request::Findings,
     scopes::{check_api_type, check_scopes},
-    settings::{check_description, check_expiry, check_name, check_networks},
+    settings::{
+        check_description, check_expiry, check_name, check_networks, key_notes, workload_notes,
+    },
 };
 use crate::{
     Credentials,
@@ -14,7 +17,8 @@ use crate::{
     catalog::ApiType,
     clock::Timestamp,
     credential::{
-        Credential, CredentialName, Description, Identity, NameError, Networks, Observed, Settings,
+        Credential, CredentialName, Description, Identity, Means, NameError, Networks, Observed,
+        Settings,
     },
     id::{ClientId, CredentialId},
     store::{NewCredential, NewReplay, StoreError},
@@ -22,7 +26,7 @@ use crate::{
 };
 
 impl Manage<'_> {
-    /// Creates a credential with its first secret.
+    /// Creates a credential with its first secret, or with what proves its client in place of one.
     ///
     /// # Errors
     /// `SelfServiceUnavailable`; `Invalid` with every fault; `NameTaken`; `LimitReached`;
@@ -48,6 +52,7 @@ impl Manage<'_> {
             scopes,
             expires_at,
             allowed_networks,
+            means,
         } = Wanted::of(request, host, now)?;
         let limit = host.0.limit;
         let refused = |error| match error {
@@ -60,7 +65,13 @@ impl Manage<'_> {
         let look = host.store().may_insert(tenant, &name, limit);
         self.call(look).await.map_err(refused)?;
 
-        let (client_secret, secret) = self.new_secret().await?;
+        let (client_secret, secret) = if means.is_empty() {
+            let (client_secret, secret) = self.new_secret().await?;
+            (Some(client_secret), Some(secret))
+        } else {
+            (None, None)
+        };
+        let register = |means| host.register(means, now);
         let credential = Credential {
             identity: Identity {
                 id: CredentialId::random(&*host.0.entropy),
@@ -78,7 +89,8 @@ impl Manage<'_> {
                 expires_at,
                 disabled_at: None,
                 allowed_networks,
-                secrets: vec![secret],
+                secrets: secret.into_iter().collect(),
+                registrations: means.into_iter().map(register).collect(),
             },
             observed: Observed::default(),
             revoked: None,
@@ -95,6 +107,8 @@ impl Manage<'_> {
             scopes: &settings.scopes,
             expires_at: settings.expires_at.map(|at| at.to_string()),
             allowed_networks: settings.allowed_networks.texts().collect(),
+            keys: key_notes(settings),
+            workloads: workload_notes(settings),
         };
         let id = identity.id;
         let event = self.event(&credential, &details).await?;
@@ -129,6 +143,8 @@ pub(super) struct Wanted {
     scopes: Vec<String>,
     expires_at: Option<Timestamp>,
     allowed_networks: Networks,
+    /// None: a secret.
+    means: Vec<Means>,
 }
 
 impl Wanted {
@@ -155,6 +171,8 @@ impl Wanted {
         let description = check_description(&description, &mut found).unwrap_or_default();
         let networks = found.optional(request.allowed_networks).unwrap_or_default();
         let allowed_networks = check_networks(&networks, &mut found).unwrap_or_default();
+        let proof = found.optional(request.proof).unwrap_or_default();
+        let means = check_new_proof(proof, host, &mut found);
         match (name, api_type, scopes, found.is_empty()) {
             (Some(name), Some(api_type), Some(scopes), true) => Ok(Self {
                 name,
@@ -163,6 +181,7 @@ impl Wanted {
                 scopes,
                 expires_at,
                 allowed_networks,
+                means,
             }),
             _ => Err(found.into_error()),
         }

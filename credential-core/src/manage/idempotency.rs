@@ -10,14 +10,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
-    CreateCredential, Field, Manage, ManageError, RotateSecret,
+    CreateCredential, Field, Manage, ManageError, NewProof, RotateSecret,
     sealed_answer::{Contents, Unsealed, seal, unseal},
 };
 use crate::{
     clock::Timestamp,
+    credential::NewWorkload,
     id::{CredentialId, ParseIdError},
     log_limit::LogLimit,
     secret::keyring::Key,
@@ -92,6 +94,7 @@ impl Asked {
             scopes,
             expires_at,
             allowed_networks,
+            proof,
             incomplete,
         } = request;
         let mut asked = Self(b"create".to_vec());
@@ -101,6 +104,7 @@ impl Asked {
         asked.field(scopes, |it, texts| it.texts(texts));
         asked.field(expires_at, |it, at| it.time(*at));
         asked.field(allowed_networks, |it, texts| it.texts(texts));
+        asked.field(proof, Self::proof);
         asked.0.push(u8::from(*incomplete));
         asked
     }
@@ -143,6 +147,35 @@ impl Asked {
         self.length(texts.len());
         for text in texts {
             self.text(text);
+        }
+    }
+
+    fn proof(&mut self, proof: &NewProof) {
+        match proof {
+            NewProof::Secret => self.0.push(0),
+            NewProof::Keys(set) => {
+                self.0.push(1);
+                self.text(&set.to_string());
+            }
+            NewProof::KeySetUrl(url) => {
+                self.0.push(2);
+                self.text(url);
+            }
+            NewProof::Workload(rule) => {
+                let NewWorkload {
+                    issuer,
+                    audience,
+                    subject,
+                    claims,
+                    jwks,
+                } = &**rule;
+                self.0.push(3);
+                for text in [issuer, audience, subject] {
+                    self.text(text);
+                }
+                // Its members are sorted.
+                self.text(&json!([claims, jwks]).to_string());
+            }
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::{
     clock::Timestamp,
-    credential::Credential,
+    credential::{Credential, NewWorkload},
     id::ProofId,
     secret::{ClientSecret, verify::VerifyError},
     store::StoreError,
@@ -67,8 +69,44 @@ pub struct CreateCredential {
     pub expires_at: Field<Option<Timestamp>>,
     /// See [`Networks`](crate::credential::Networks); none is allowed and restricts nothing.
     pub allowed_networks: Field<Vec<String>>,
+    /// By default a secret.
+    pub proof: Field<NewProof>,
     /// The request holds more than these fields say, such as an unknown field. Nothing is done; the
     /// fields are judged all the same.
+    pub incomplete: bool,
+}
+
+/// What the client of a new credential is to prove itself with.
+#[derive(Debug, Clone, Default)]
+pub enum NewProof {
+    /// A secret, which is made and shown once.
+    #[default]
+    Secret,
+    /// Keys of its own, as a JWK Set of public keys.
+    Keys(Value),
+    /// The keys that it publishes at a URL.
+    KeySetUrl(String),
+    /// Tokens of a platform that is trusted.
+    Workload(Box<NewWorkload>),
+}
+
+/// A request to put other public keys in the place of those that a credential has: one of the two fields.
+#[derive(Debug, Clone, Default)]
+pub struct SetKeys {
+    /// A JWK Set of public keys; `None` for no keys.
+    pub jwks: Field<Option<Value>>,
+    /// Where the client publishes its keys; `None` for no keys.
+    pub jwks_uri: Field<Option<String>>,
+    /// As in [`CreateCredential`].
+    pub incomplete: bool,
+}
+
+/// A request to put other trusted workloads in the place of those that a credential has.
+#[derive(Debug, Clone, Default)]
+pub struct SetWorkloads {
+    /// Required: all of them, at most [`WorkloadRule::MAX_RULES`](crate::credential::WorkloadRule::MAX_RULES).
+    pub workloads: Field<Vec<NewWorkload>>,
+    /// As in [`CreateCredential`].
     pub incomplete: bool,
 }
 
@@ -77,8 +115,8 @@ pub struct CreateCredential {
 pub struct Created {
     /// The record.
     pub credential: Credential,
-    /// The secret, which can be shown only this once.
-    pub client_secret: ClientSecret,
+    /// The secret, which can be shown only this once; `None` if the client proves itself with something else.
+    pub client_secret: Option<ClientSecret>,
 }
 
 /// The request for a change. Absent fields stay as they are.
@@ -323,7 +361,7 @@ pub enum ManageError {
     TooManySecrets,
     /// Nothing would be left with which the client could authenticate.
     #[error(
-        "the last live secret cannot be ended; revoke or disable the credential, or add a secret first"
+        "nothing would be left for the client to prove itself with; add a secret or a key first, or revoke or disable the credential"
     )]
     LastProof,
     /// The tenant has reached its limit of credentials.

@@ -113,11 +113,8 @@ impl Manage<'_> {
                 return Ok(None);
             }
             let others = before.live_secrets(now);
-            if others
-                .filter(|other| other.selector != secret.selector)
-                .count()
-                == 0
-            {
+            let others = others.filter(|other| other.selector != secret.selector);
+            if others.count() + before.settings.registrations.len() == 0 {
                 return Err(ManageError::LastProof);
             }
             let mut settings = before.settings.clone();

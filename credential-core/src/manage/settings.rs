@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::request::Findings;
 use crate::{
-    audit::{Details, SecretEnd},
+    audit::{Details, KeyNote, SecretEnd, WorkloadNote},
     clock::Timestamp,
     credential::{
-        CredentialName, Description, DescriptionError, NameError, NetworkError, Networks, Settings,
-        StoredSecret,
+        CredentialName, Description, DescriptionError, Means, NameError, NetworkError, Networks,
+        Settings, StoredSecret,
     },
+    jose::{Algorithm, PublicKey},
 };
 
 /// One entry of the trail for each thing that an edit changes, in the order of the settings.
@@ -52,7 +53,53 @@ pub(super) fn differences<'a>(before: &'a Settings, after: &'a Settings) -> Vec<
         });
     }
     found.extend(secret_differences(&before.secrets, &after.secrets));
+    let (keys, keys_before) = (key_notes(after), key_notes(before));
+    if keys != keys_before {
+        found.push(Details::KeysChanged { keys, keys_before });
+    }
+    let (workloads, workloads_before) = (workload_notes(after), workload_notes(before));
+    if workloads != workloads_before {
+        found.push(Details::WorkloadsChanged {
+            workloads,
+            workloads_before,
+        });
+    }
     found
+}
+
+/// What the trail says of the public keys.
+pub(super) fn key_notes(settings: &Settings) -> Vec<KeyNote<'_>> {
+    let registrations = settings.registrations.iter();
+    let notes = registrations.filter_map(|it| match &it.means {
+        Means::Key(key) => Some(KeyNote::Key {
+            kid: key.kid(),
+            alg: key.algorithm().map(Algorithm::as_str),
+            thumbprint: key.thumbprint(),
+        }),
+        Means::KeySetUrl(url) => Some(KeyNote::Url {
+            jwks_uri: url.as_str(),
+        }),
+        Means::Workload(_) => None,
+    });
+    notes.collect()
+}
+
+/// What the trail says of the trusted workloads.
+pub(super) fn workload_notes(settings: &Settings) -> Vec<WorkloadNote<'_>> {
+    let registrations = settings.registrations.iter();
+    let notes = registrations.filter_map(|it| match &it.means {
+        Means::Workload(rule) => Some(WorkloadNote {
+            issuer: rule.issuer(),
+            audience: rule.audience(),
+            subject: rule.subject(),
+            claims: rule.claims(),
+            pinned: rule
+                .keys()
+                .map(|keys| keys.iter().map(PublicKey::thumbprint).collect()),
+        }),
+        Means::Key(_) | Means::KeySetUrl(_) => None,
+    });
+    notes.collect()
 }
 
 /// Secrets that are forgotten long after their end are no difference.

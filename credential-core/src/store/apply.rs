@@ -11,7 +11,7 @@ use super::{
 use crate::{
     audit::Event,
     clock::Timestamp,
-    credential::{Credential, CredentialState, Revocation},
+    credential::{Credential, CredentialState, Revocation, Settings},
     id::{ActorId, TenantId},
     secret::keyring::KeyName,
 };
@@ -49,6 +49,12 @@ impl Edit {
             if let Some(kept) = credential.secret(&secret.selector) {
                 secret.hash = kept.hash.clone();
                 secret.last_used_at = kept.last_used_at;
+            }
+        }
+        for registration in &mut settings.registrations {
+            let mut kept = credential.settings.registrations.iter();
+            if let Some(kept) = kept.find(|it| it.proof == registration.proof) {
+                registration.clone_from(kept);
             }
         }
         credential.settings = settings;
@@ -135,10 +141,17 @@ impl LastUse {
     /// Notes the use, if it is later than those that are known.
     pub fn apply_to(&self, credential: &mut Credential) {
         let at = Some(self.at);
-        let secrets = credential.settings.secrets.iter_mut();
-        let secret = secrets.filter(|it| it.selector == self.proof);
-        let of_it = secret.map(|it| &mut it.last_used_at);
-        for last in of_it.chain([&mut credential.observed.last_used_at]) {
+        let Settings {
+            secrets,
+            registrations,
+            ..
+        } = &mut credential.settings;
+        let secrets = secrets.iter_mut().filter(|it| it.selector == self.proof);
+        let registrations = registrations.iter_mut().filter(|it| it.proof == self.proof);
+        let of_proof = secrets
+            .map(|it| &mut it.last_used_at)
+            .chain(registrations.map(|it| &mut it.last_used_at));
+        for last in of_proof.chain([&mut credential.observed.last_used_at]) {
             *last = (*last).max(at);
         }
     }

@@ -61,16 +61,14 @@ pub async fn token_of(
         ..CreateCredential::default()
     };
     let created = or_panic(credentials.manage(&admin).create(request).await);
-    let (id, secret) = (
-        &created.credential.identity.client_id,
-        &created.client_secret,
-    );
+    let client_secret = or_panic(created.client_secret.ok_or("no secret was made"));
+    let (id, secret) = (&created.credential.identity.client_id, &client_secret);
     let client = credentials.authenticate(id.as_str(), secret.expose_secret());
     let issued = credentials.issue(&or_panic(client.await), None);
     LiveToken {
         access_token: or_panic(issued).access_token,
         credential: created.credential,
-        client_secret: created.client_secret,
+        client_secret,
         admin,
     }
 }

@@ -14,13 +14,13 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     clock::{Day, Timestamp},
     credential::{Credential, CredentialName, CredentialState},
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
         AsOf, AuditQuery, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
         ListQuery, NewCredential, RefusalCount, ReplaceHash, Replay, ReplayQuery, Revoke,
-        RevokeAll, RevokeToken, StoreError, Stores, TrailPage, TrailStore, Usage, UsageBatch,
-        UsageStore,
+        RevokeAll, RevokeToken, SpendAssertion, StoreError, Stores, TrailPage, TrailStore, Usage,
+        UsageBatch, UsageStore,
     },
 };
 
@@ -126,7 +126,7 @@ impl<S: CredentialStore> ProbeStore<S> {
         self.probe.calls_released.add_permits(count);
     }
 
-    /// Calls of `state` and `state_by_proof`.
+    /// Calls of `state`, `state_by_proof` and `state_by_client`.
     #[must_use]
     pub fn reads(&self) -> u64 {
         self.probe.reads.load(Ordering::SeqCst)
@@ -344,6 +344,21 @@ impl<S: CredentialStore> CredentialStore for ProbeStore<S> {
         let state = inner.state_by_proof(proof).await;
         self.after_read().await;
         state
+    }
+
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        let (inner, _running) = self.called().await?;
+        let state = inner.state_by_client(client).await;
+        self.after_read().await;
+        state
+    }
+
+    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError> {
+        let (inner, _running) = self.called().await?;
+        inner.spend_assertion(spend).await
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {

@@ -297,14 +297,16 @@ impl UseLog {
         &self.book.refusals
     }
 
-    /// The notes of a credential's secrets, in their order.
+    /// The notes of a credential's proofs, in their order.
     pub(crate) fn notes_of(&self, credential: &Credential) -> Vec<Arc<ProofUse>> {
         let id = credential.identity.id;
-        let selectors = credential.settings.secrets.iter().map(|it| it.selector);
         let [.., last] = id.as_bytes();
         let mut proofs = lock(&self.proofs[usize::from(*last) % SHARDS]);
         // The credential's counters are found by any of its proofs that was seen before.
-        let mut known = selectors.clone().filter_map(|it| proofs.get(&it));
+        let mut known = credential
+            .settings
+            .proofs()
+            .filter_map(|it| proofs.get(&it));
         let known = known.find(|it| it.credential.id == id);
         let counters = known.map_or_else(
             || {
@@ -331,7 +333,7 @@ impl UseLog {
                 })
             }))
         };
-        selectors.map(&mut note).collect()
+        credential.settings.proofs().map(&mut note).collect()
     }
 
     /// Hands over everything that was counted since the last time, and forgets whom nobody holds any more.

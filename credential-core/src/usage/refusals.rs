@@ -59,6 +59,14 @@ pub enum RefusalReason {
     UnknownScope,
     /// A token was asked for with scopes that may not be held together, or none is held at all.
     ScopeConflict,
+    /// A signed assertion with a header or claims that are not accepted of anybody.
+    AssertionInvalid,
+    /// A signed assertion that was used before.
+    AssertionReplayed,
+    /// A signed assertion that no registered key verifies, or a token that no rule accepts.
+    WrongSignature,
+    /// The keys behind a URL or of an issuer could not be fetched.
+    NoKeys,
 }
 
 impl RefusalReason {
@@ -78,6 +86,10 @@ impl RefusalReason {
             Self::OtherEnvironment => "other_environment",
             Self::UnknownScope => "unknown_scope",
             Self::ScopeConflict => "scope_conflict",
+            Self::AssertionInvalid => "assertion_invalid",
+            Self::AssertionReplayed => "assertion_replayed",
+            Self::WrongSignature => "wrong_signature",
+            Self::NoKeys => "no_keys",
         }
     }
 }

@@ -103,7 +103,7 @@ impl Deployment {
         Key {
             id: credential.identity.id,
             client_id: credential.identity.client_id.as_str().to_owned(),
-            secret: client_secret.expose_secret().to_owned(),
+            secret: client_secret.unwrap().expose_secret().to_owned(),
         }
     }
 

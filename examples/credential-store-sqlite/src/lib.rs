@@ -10,12 +10,13 @@ use credential_core::{
     audit::{AuditEvent, Event},
     clock::{Clock, Timestamp},
     credential::{Credential, CredentialState},
-    id::{CredentialId, ProofId, TenantId},
+    id::{ClientId, CredentialId, ProofId, TenantId},
     secret::keyring::KeyName,
     store::{
-        AsOf, Change, ChangeId, Changes, Committed, CredentialStore, Edit, Heartbeat, KeyCheck,
-        ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, NewReplay, ReplaceHash, Replay,
-        ReplayQuery, Revoke, RevokeAll, RevokeToken, StoreError,
+        ASSERTIONS_KEPT_FOR, AsOf, Change, ChangeId, Changes, Committed, CredentialStore, Edit,
+        Heartbeat, KeyCheck, ListQuery, LoggedChange, NODE_ALIVE_FOR, NewCredential, NewReplay,
+        ReplaceHash, Replay, ReplayQuery, Revoke, RevokeAll, RevokeToken, SpendAssertion,
+        StoreError,
     },
 };
 use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params};
@@ -261,6 +262,26 @@ impl CredentialStore for SqliteStore {
     ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
         let sql = "select document from credential where id = (select credential from proof where id = ?)";
         self.run(|db| db.state(sql, proof.as_str()))
+    }
+
+    async fn state_by_client(
+        &self,
+        client: &ClientId,
+    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
+        let sql = "select document from credential where client_id = ?";
+        self.run(|db| db.state(sql, client.as_str()))
+    }
+
+    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError> {
+        self.run(|db| {
+            let forgotten = db.now.saturating_sub(ASSERTIONS_KEPT_FOR).as_micros();
+            let sql = "delete from spent where rowid in
+                (select rowid from spent where until < ? order by until limit 16)";
+            db.run(sql, [forgotten])?;
+            let (id, until) = (spend.credential_id.to_string(), spend.until.max(db.now));
+            let sql = "insert or ignore into spent values (?, ?, ?)";
+            Ok(db.run(sql, params![id, spend.digest, until.as_micros()])? > 0)
+        })
     }
 
     async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {

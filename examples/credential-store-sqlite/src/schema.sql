@@ -29,6 +29,11 @@ create table if not exists node (
     id blob primary key, max_staleness real not null, issuer text not null, seen_at integer not null
 ) strict, without rowid;
 create table if not exists key_check (name text not null unique, document text not null) strict;
+-- Assertions that were used.
+create table if not exists spent (
+    credential text not null, digest blob not null, until integer not null, unique (credential, digest)
+) strict;
+create index if not exists spent_age on spent (until);
 -- How credentials are used: each node's latest batch, calls by day and scopes, and the newest refusals.
 create table if not exists usage_batch (node blob primary key, number integer not null, at integer not null) strict;
 create table if not exists calls (

@@ -1,0 +1,526 @@
+//! A public key (RFC 7517, RFC 7518 §6), and sets of them.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
+use ring::{
+    agreement::{self, ECDH_P256, ECDH_P384, EphemeralPrivateKey},
+    rand::SystemRandom,
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
+        RSA_PKCS1_2048_8192_SHA384, RSA_PSS_2048_8192_SHA256, RsaParameters,
+        RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+    },
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::Algorithm;
+
+/// The most keys of a registered set.
+pub const MAX_KEYS: usize = 10;
+/// The longest registered set, as JSON without spaces, in bytes.
+pub const MAX_KEY_SET: usize = 16 * 1024;
+/// The longest `kid`, in characters.
+const MAX_KID: usize = 256;
+/// Members of private and symmetric keys (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// The bits of an RSA modulus that are accepted.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// A public key that verifies signatures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    kid: Option<Box<str>>,
+    algorithm: Option<Algorithm>,
+    material: Material,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Material {
+    Rsa {
+        n: Box<[u8]>,
+        e: Box<[u8]>,
+    },
+    /// The uncompressed point.
+    P256(Box<[u8]>),
+    P384(Box<[u8]>),
+    Ed25519(Box<[u8]>),
+}
+
+/// Why a key is not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// Not an object, or a member that a key must have is missing or unreadable.
+    #[error("it is not a JWK: an object with `kty` and that type's members")]
+    Malformed,
+    /// Private or symmetric. Whoever sent it should take it out of use.
+    #[error(
+        "it holds a private or symmetric key: register the public key only, and replace this one"
+    )]
+    Private,
+    /// Of another type or curve.
+    #[error("it must be an RSA key, an EC key on P-256 or P-384, or an OKP key on Ed25519")]
+    Unsupported,
+    /// RSA of an unaccepted size.
+    #[error("an RSA key must have 2048 to 8192 bits and an odd exponent from 3 on")]
+    RsaSize,
+    /// Not a point of its curve.
+    #[error("it is not a point of its curve")]
+    NotOnCurve,
+    /// Its `use` or `key_ops` say that it does not verify signatures.
+    #[error("its `use` must be `sig` and its `key_ops` must hold `verify`, where they are given")]
+    NotForSignatures,
+    /// Its `alg` is unknown, or not one of its type.
+    #[error(
+        "its `alg` must be one of RS256, RS384, PS256, ES256, ES384 and EdDSA that fits the key"
+    )]
+    Algorithm,
+    /// Its `kid` is not a text of 1 to 256 characters.
+    #[error("its `kid` must be a text of 1 to 256 characters")]
+    Kid,
+}
+
+impl KeyFault {
+    /// A word for programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_key",
+            Self::Private => "private_key",
+            Self::Unsupported => "unsupported_key",
+            Self::RsaSize => "key_size",
+            Self::NotOnCurve => "not_on_curve",
+            Self::NotForSignatures => "not_for_signatures",
+            Self::Algorithm => "unsupported_algorithm",
+            Self::Kid => "invalid_kid",
+        }
+    }
+}
+
+/// Why a key set is not registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeySetFault {
+    /// Not an object with a list `keys` of at least one key.
+    #[error("a key set is an object with a list `keys` of 1 to {MAX_KEYS} keys")]
+    Malformed,
+    /// Above [`MAX_KEYS`].
+    #[error("a key set has at most {MAX_KEYS} keys")]
+    TooMany,
+    /// Above [`MAX_KEY_SET`].
+    #[error("a key set has at most {MAX_KEY_SET} bytes")]
+    TooLarge,
+    /// Two keys with one `kid`, by their places: which of them signed would be open.
+    #[error("keys {0} and {1} have the same `kid`")]
+    RepeatedKid(usize, usize),
+    /// Two entries that are the same key.
+    #[error("keys {0} and {1} are the same key")]
+    RepeatedKey(usize, usize),
+    /// One key's fault, with its place, counted from 0.
+    #[error("key {at}: {fault}")]
+    Key {
+        /// Its place.
+        at: usize,
+        /// What is wrong.
+        fault: KeyFault,
+    },
+}
+
+impl KeySetFault {
+    /// A word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed_key_set",
+            Self::TooMany => "too_many",
+            Self::TooLarge => "too_long",
+            Self::RepeatedKid(..) => "duplicate_kid",
+            Self::RepeatedKey(..) => "duplicate_key",
+            Self::Key { fault, .. } => fault.code(),
+        }
+    }
+}
+
+impl PublicKey {
+    /// Reads a JWK. Members that say nothing about verifying are dropped.
+    ///
+    /// # Errors
+    /// [`KeyFault`], the first.
+    pub fn parse(jwk: &Value) -> Result<Self, KeyFault> {
+        let members = jwk.as_object().ok_or(KeyFault::Malformed)?;
+        if PRIVATE.iter().any(|name| members.contains_key(*name))
+            || members.get("kty").is_some_and(|kty| kty == "oct")
+        {
+            return Err(KeyFault::Private);
+        }
+        let kid = match members.get("kid") {
+            None => None,
+            Some(Value::String(kid)) if (1..=MAX_KID).contains(&kid.chars().count()) => {
+                Some(kid.as_str().into())
+            }
+            Some(_) => return Err(KeyFault::Kid),
+        };
+        let for_signatures = members.get("use").is_none_or(|it| it == "sig");
+        let verifies = |it: &Value| {
+            let list = it.as_array();
+            list.is_some_and(|list| list.iter().any(|it| it == "verify"))
+        };
+        if !for_signatures || !members.get("key_ops").is_none_or(verifies) {
+            return Err(KeyFault::NotForSignatures);
+        }
+        let algorithm = match members.get("alg") {
+            None => None,
+            Some(name) => {
+                let known = name.as_str().and_then(Algorithm::named);
+                Some(known.ok_or(KeyFault::Algorithm)?)
+            }
+        };
+        let key = Self {
+            kid,
+            algorithm: None,
+            material: Material::parse(members)?,
+        };
+        if !algorithm.is_none_or(|algorithm| key.fits(algorithm)) {
+            return Err(KeyFault::Algorithm);
+        }
+        Ok(Self { algorithm, ..key })
+    }
+
+    /// What its owner calls it.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The only algorithm that it may be used with; `None`: each that fits its type.
+    #[must_use]
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.algorithm
+    }
+
+    /// `RSA`, `EC` or `OKP`.
+    #[must_use]
+    pub fn kty(&self) -> &'static str {
+        match self.material {
+            Material::Rsa { .. } => "RSA",
+            Material::P256(_) | Material::P384(_) => "EC",
+            Material::Ed25519(_) => "OKP",
+        }
+    }
+
+    /// Its digest with SHA-256 (RFC 7638), in base64url.
+    #[must_use]
+    pub fn thumbprint(&self) -> String {
+        // Sorted by name and without spaces, as the RFC has it.
+        let members = Value::Object(self.material.members()).to_string();
+        URL_SAFE_NO_PAD.encode(Sha256::digest(members))
+    }
+
+    /// The key as a JWK: its material, `kid` and `alg`.
+    #[must_use]
+    pub fn to_jwk(&self) -> Value {
+        let mut members = self.material.members();
+        if let Some(kid) = &self.kid {
+            members.insert("kid".to_owned(), (**kid).into());
+        }
+        if let Some(algorithm) = self.algorithm {
+            members.insert("alg".to_owned(), algorithm.as_str().into());
+        }
+        Value::Object(members)
+    }
+
+    /// Whether it may have signed with that algorithm.
+    pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
+        let of_type = match self.material {
+            Material::Rsa { .. } => matches!(
+                algorithm,
+                Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Ps256
+            ),
+            Material::P256(_) => algorithm == Algorithm::Es256,
+            Material::P384(_) => algorithm == Algorithm::Es384,
+            Material::Ed25519(_) => algorithm == Algorithm::Ed25519,
+        };
+        of_type && self.algorithm.is_none_or(|only| only == algorithm)
+    }
+
+    /// Whether it made that signature.
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        let plain = |algorithm: &'static dyn VerificationAlgorithm, key: &[u8]| {
+            UnparsedPublicKey::new(algorithm, key)
+                .verify(message, signature)
+                .is_ok()
+        };
+        match (&self.material, algorithm) {
+            (Material::Rsa { n, e }, Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Ps256) => {
+                let parameters: &RsaParameters = match algorithm {
+                    Algorithm::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
+                    Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+                    _ => &RSA_PKCS1_2048_8192_SHA256,
+                };
+                let key = RsaPublicKeyComponents { n, e };
+                key.verify(parameters, message, signature).is_ok()
+            }
+            (Material::P256(point), Algorithm::Es256) => plain(&ECDSA_P256_SHA256_FIXED, point),
+            (Material::P384(point), Algorithm::Es384) => plain(&ECDSA_P384_SHA384_FIXED, point),
+            (Material::Ed25519(key), Algorithm::Ed25519) => plain(&ED25519, key),
+            _ => false,
+        }
+    }
+}
+
+impl Material {
+    fn parse(members: &Map<String, Value>) -> Result<Self, KeyFault> {
+        // Only what a key of some type must have: `jsonwebtoken` reads the others as well, and fewer values.
+        let names = ["kty", "crv", "n", "e", "x", "y"];
+        let material = members
+            .iter()
+            .filter(|(name, _)| names.contains(&name.as_str()));
+        let material = material.map(|(name, value)| (name.clone(), value.clone()));
+        let jwk: Jwk = serde_json::from_value(Value::Object(material.collect()))
+            .map_err(|_| unreadable(members))?;
+        let decoded = |text: &str| {
+            let bytes = URL_SAFE_NO_PAD.decode(text);
+            bytes.map_err(|_| KeyFault::Malformed)
+        };
+        match &jwk.algorithm {
+            AlgorithmParameters::RSA(key) => {
+                let (n, e) = (decoded(&key.n)?, decoded(&key.e)?);
+                let (n, e) = (significant(&n), significant(&e));
+                let bits = n
+                    .first()
+                    .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+                let odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+                // At most 33 bits, as ring has it.
+                let exponent = e.len() < 5 || (e.len() == 5 && e.first() == Some(&1));
+                if !RSA_BITS.contains(&bits) || !odd(n) || !odd(e) || e == [1] || !exponent {
+                    return Err(KeyFault::RsaSize);
+                }
+                Ok(Self::Rsa {
+                    n: n.into(),
+                    e: e.into(),
+                })
+            }
+            AlgorithmParameters::EllipticCurve(key) => {
+                let (length, agreement) = match key.curve {
+                    EllipticCurve::P256 => (32, &ECDH_P256),
+                    EllipticCurve::P384 => (48, &ECDH_P384),
+                    _ => return Err(KeyFault::Unsupported),
+                };
+                let (x, y) = (decoded(&key.x)?, decoded(&key.y)?);
+                let point = [&[4], &*x, &*y].concat();
+                if x.len() != length || y.len() != length || !is_on_curve(agreement, &point) {
+                    return Err(KeyFault::NotOnCurve);
+                }
+                let point = point.into();
+                Ok(match key.curve {
+                    EllipticCurve::P256 => Self::P256(point),
+                    _ => Self::P384(point),
+                })
+            }
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                let key = decoded(&key.x)?;
+                if key.len() != 32 {
+                    return Err(KeyFault::NotOnCurve);
+                }
+                Ok(Self::Ed25519(key.into()))
+            }
+            AlgorithmParameters::OctetKeyPair(_) => Err(KeyFault::Unsupported),
+            _ => Err(unreadable(members)),
+        }
+    }
+
+    /// The members that RFC 7638 digests.
+    fn members(&self) -> Map<String, Value> {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let ec = |curve: &str, point: &[u8]| {
+            let (x, y) = point.get(1..).unwrap_or_default().split_at(point.len() / 2);
+            json!({"kty": "EC", "crv": curve, "x": text(x), "y": text(y)})
+        };
+        let members = match self {
+            Self::Rsa { n, e } => json!({"kty": "RSA", "n": text(n), "e": text(e)}),
+            Self::P256(point) => ec("P-256", point),
+            Self::P384(point) => ec("P-384", point),
+            Self::Ed25519(key) => json!({"kty": "OKP", "crv": "Ed25519", "x": text(key)}),
+        };
+        match members {
+            Value::Object(members) => members,
+            _ => Map::new(), // Unreachable: all are objects.
+        }
+    }
+}
+
+/// A known type with members that are wrong, or another type or curve.
+fn unreadable(members: &Map<String, Value>) -> KeyFault {
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    match (text("kty"), text("crv")) {
+        (Some("RSA") | None, _)
+        | (Some("EC"), Some("P-256" | "P-384") | None)
+        | (Some("OKP"), Some("Ed25519") | None) => KeyFault::Malformed,
+        _ => KeyFault::Unsupported,
+    }
+}
+
+/// Without zeros in front: encoders differ in whether they write them.
+fn significant(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+/// ring tells only when it agrees on a key with the point.
+fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let ours = EphemeralPrivateKey::generate(curve, &SystemRandom::new());
+    let theirs = agreement::UnparsedPublicKey::new(curve, point);
+    ours.is_ok_and(|ours| agreement::agree_ephemeral(ours, &theirs, |_| ()).is_ok())
+}
+
+/// Reads a key set that is to be registered.
+///
+/// # Errors
+/// Every fault; of a key the first.
+pub fn parse_key_set(set: &Value) -> Result<Vec<PublicKey>, Vec<KeySetFault>> {
+    let entries = set.get("keys").and_then(Value::as_array);
+    let entries = entries.filter(|entries| !entries.is_empty());
+    let entries = entries.ok_or_else(|| vec![KeySetFault::Malformed])?;
+    if entries.len() > MAX_KEYS {
+        return Err(vec![KeySetFault::TooMany]);
+    }
+    if set.to_string().len() > MAX_KEY_SET {
+        return Err(vec![KeySetFault::TooLarge]);
+    }
+    let mut keys: Vec<(usize, PublicKey)> = Vec::with_capacity(entries.len());
+    let mut faults = Vec::new();
+    for (at, entry) in entries.iter().enumerate() {
+        match PublicKey::parse(entry) {
+            Err(fault) => faults.push(KeySetFault::Key { at, fault }),
+            Ok(key) => {
+                let same_kid = |other: &PublicKey| other.kid.is_some() && other.kid == key.kid;
+                for (before, other) in &keys {
+                    if same_kid(other) {
+                        faults.push(KeySetFault::RepeatedKid(*before, at));
+                    } else if other.material == key.material {
+                        faults.push(KeySetFault::RepeatedKey(*before, at));
+                    }
+                }
+                keys.push((at, key));
+            }
+        }
+    }
+    if faults.is_empty() {
+        Ok(keys.into_iter().map(|(_, key)| key).collect())
+    } else {
+        Err(faults)
+    }
+}
+
+/// The keys of a set that somebody else publishes that verify signatures here, at most `most`. Others may be among
+/// them: for encryption, or of newer kinds.
+pub(crate) fn usable_keys(set: &[u8], most: usize) -> Option<Vec<PublicKey>> {
+    let set = super::json::parse_object(set)?;
+    let entries = set.get("keys")?.as_array()?;
+    let usable = entries
+        .iter()
+        .filter_map(|entry| PublicKey::parse(entry).ok());
+    Some(usable.take(most).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(jwk: &Value) -> PublicKey {
+        PublicKey::parse(jwk).unwrap()
+    }
+
+    fn signed(text: &str) -> (&str, Vec<u8>) {
+        let (message, signature) = text.rsplit_once('.').unwrap();
+        (message, URL_SAFE_NO_PAD.decode(signature).unwrap())
+    }
+
+    /// RFC 7515 appendix A.3, RFC 8037 appendix A.4 and RFC 7638 §3.1.
+    #[test]
+    fn examples_of_the_rfcs() {
+        let es256 = key(&json!({
+            "kty": "EC", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        }));
+        let (message, signature) = signed(
+            "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxl\
+             LmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSA\
+             pmWQxfKTUJqPP3-Kg6NU1Q",
+        );
+        assert!(es256.verifies(Algorithm::Es256, message.as_bytes(), &signature));
+        let ed = key(&json!({
+            "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        }));
+        let (message, signature) = signed(
+            "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3\
+             AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+        );
+        assert!(ed.verifies(Algorithm::Ed25519, message.as_bytes(), &signature));
+        assert_eq!(
+            ed.thumbprint(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+        let rsa = key(&json!({
+            "kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWK\
+                  RXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaS\
+                  qzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHa\
+                  Q-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        }));
+        assert_eq!(
+            rsa.thumbprint(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+    }
+
+    #[test]
+    fn a_changed_bit_is_another_signature() {
+        let ed = key(&json!({
+            "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+        }));
+        let (message, signature) = signed(
+            "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3\
+             AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg",
+        );
+        for bit in 0..signature.len() * 8 {
+            let mut other = signature.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                !ed.verifies(Algorithm::Ed25519, message.as_bytes(), &other),
+                "{bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_is_the_same_when_it_was_stored() {
+        for jwk in [
+            json!({
+                "kty": "EC", "crv": "P-256", "kid": "é", "alg": "ES256", "use": "sig", "ext": true,
+                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+            }),
+            json!({
+                "kty": "OKP", "crv": "Ed25519", "alg": "Ed25519",
+                "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+            }),
+        ] {
+            let key = key(&jwk);
+            assert_eq!(PublicKey::parse(&key.to_jwk()), Ok(key));
+        }
+    }
+
+    #[test]
+    fn of_a_foreign_set_what_can_be_used_is_taken() {
+        let set = br#"{"keys":[{"kty":"RSA","use":"enc","n":"AQAB","e":"AQAB"},{"kty":"AKP","alg":"ML-DSA-44","pub":"x"},
+            {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+            {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"2"}]}"#;
+        assert_eq!(usable_keys(set, 30).unwrap().len(), 2);
+        assert_eq!(usable_keys(set, 1).unwrap().len(), 1);
+        assert_eq!(usable_keys(b"{\"keys\":[]}", 30), Some(Vec::new()));
+        for no_set in ["", "[]", "{}", "{\"keys\":{}}", "{\"keys\":[],\"keys\":[]}"] {
+            assert_eq!(usable_keys(no_set.as_bytes(), 30), None, "{no_set}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Documents that are fetched from other servers: key sets, and what tells where an issuer's keys are.
+//!
+//! This crate makes no request itself. A host that allows them gives a [`Fetch`] to the
+//! [builder](crate::CredentialsBuilder::fetch); without one, nothing that needs one can be registered.
+
+use std::{
+    fmt::Debug,
+    num::NonZero,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use quick_cache::sync::Cache;
+use tokio::time::timeout;
+
+use crate::{
+    clock::{Clock, Monotonic},
+    credential::KeySetUrl,
+    id::TenantId,
+    jose::{PublicKey, usable_keys},
+    log_limit::LogLimit,
+    tenant_share::{Limits, Places},
+};
+
+/// The largest document, in bytes.
+pub const MAX_DOCUMENT: usize = 64 * 1024;
+/// How long a document may take, from the look-up of the host's name to the last byte.
+pub const FETCH_WITHIN: Duration = Duration::from_secs(3);
+
+/// How far apart two fetches of one key set lie at least, failed ones included.
+const FETCH_PAUSE: Duration = Duration::from_secs(60);
+/// How long a key set is used if its server does not say.
+const DEFAULT_AGE: Duration = Duration::from_secs(5 * 60);
+/// The longest that one is used, whatever its server says.
+const LONGEST_AGE: Duration = Duration::from_secs(24 * 3600);
+/// The most keys of a fetched set that are used.
+const MAX_FETCHED_KEYS: usize = 30;
+/// How many key sets are remembered.
+const REMEMBERED: NonZero<usize> = NonZero::new(4_096).unwrap();
+/// Fetches that run at the same time. One tenant's slow servers leave room for other tenants.
+const FETCHES: Limits = Limits {
+    at_once: 8,
+    each: 2,
+    waiting: 64,
+    typical: Duration::from_millis(200),
+};
+
+/// Fetches documents of JSON from the public Internet.
+#[async_trait]
+pub trait Fetch: Debug + Send + Sync + 'static {
+    /// The document at an https URL that an admin entered, so it may lead anywhere. An implementation
+    ///
+    /// - asks [`is_public`](crate::credential::is_public) of the address that it is about to connect to, not of an
+    ///   earlier look-up;
+    /// - follows no redirect, and takes only a 200 whose `Content-Type` is JSON;
+    /// - reads at most [`MAX_DOCUMENT`], and gives up after [`FETCH_WITHIN`];
+    /// - sends nothing that tells who asks: no cookie, no credentials.
+    ///
+    /// # Errors
+    /// Why there is no document, for the log.
+    async fn fetch(&self, url: &str) -> Result<Document, FetchError>;
+}
+
+/// A document that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// How long it may be used (`Cache-Control`); `None` if the server does not say.
+    pub max_age: Option<Duration>,
+}
+
+/// Why a document could not be had. Never holds what a server sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FetchError(pub Box<dyn std::error::Error + Send + Sync>);
+
+impl FetchError {
+    fn because(why: &'static str) -> Self {
+        Self(why.into())
+    }
+}
+
+/// Whose keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum KeySource {
+    /// A JWK Set.
+    Set(KeySetUrl),
+    /// The JWK Set that an issuer's discovery document names (`OpenID` Connect Discovery §4).
+    Issuer(Box<str>),
+}
+
+/// No keys can be had from there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoKeys;
+
+/// The key sets that were fetched, each no longer than it may be used.
+#[derive(Debug)]
+pub(crate) struct KeySets {
+    fetch: Option<Arc<dyn Fetch>>,
+    clock: Arc<dyn Clock>,
+    sets: Cache<KeySource, Arc<KeySet>>,
+    places: Arc<Places<TenantId>>,
+}
+
+#[derive(Debug, Default)]
+struct KeySet {
+    state: Mutex<State>,
+    /// Held by the fetch that runs.
+    fetching: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: Arc<[PublicKey]>,
+    /// Until when the keys may be used.
+    fresh_until: Option<Monotonic>,
+    /// From when another fetch may run.
+    next_fetch: Option<Monotonic>,
+}
+
+static FAILED: LogLimit = LogLimit::new();
+
+impl KeySets {
+    pub(crate) fn new(fetch: Option<Arc<dyn Fetch>>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            fetch,
+            clock,
+            sets: Cache::new(REMEMBERED.get()),
+            places: Places::new(FETCHES),
+        }
+    }
+
+    /// Whether anything is fetched at all.
+    pub(crate) fn may_fetch(&self) -> bool {
+        self.fetch.is_some()
+    }
+
+    /// The keys from there. Fetched for that tenant if they are not known, no longer usable, or none of
+    /// them is `wanted`; but at most once a minute.
+    ///
+    /// # Errors
+    /// If there are none now.
+    pub(crate) async fn get(
+        &self,
+        tenant: &TenantId,
+        source: &KeySource,
+        wanted: impl Fn(&PublicKey) -> bool,
+    ) -> Result<Arc<[PublicKey]>, NoKeys> {
+        let fetch = self.fetch.as_ref().ok_or(NoKeys)?;
+        let set = self
+            .sets
+            .get_or_insert_with(source, || Ok::<_, NoKeys>(Arc::default()))?;
+        if let Some(known) = set.known(self.clock.monotonic(), &wanted) {
+            return known;
+        }
+        // First, so that no tenant waits for another's turn.
+        let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
+        let place = place
+            .permit_within(FETCH_WITHIN)
+            .await
+            .map_err(|_| NoKeys)?;
+        let turn = Arc::clone(&set.fetching).lock_owned().await;
+        if let Some(known) = set.known(self.clock.monotonic(), &wanted) {
+            return known;
+        }
+        let task = {
+            let (set, fetch) = (Arc::clone(&set), Arc::clone(fetch));
+            let (source, clock) = (source.clone(), Arc::clone(&self.clock));
+            // Why a task: a caller that hangs up would end the fetch, and the next one would begin another.
+            tokio::spawn(async move {
+                let _held = (place, turn);
+                let outcome = keys_of(&*fetch, &source).await;
+                set.record(outcome, clock.monotonic());
+            })
+        };
+        task.await.map_err(|_| NoKeys)?;
+        set.known(self.clock.monotonic(), |_| true).ok_or(NoKeys)?
+    }
+}
+
+impl KeySet {
+    /// The answer without a fetch; `None`: there must be one.
+    fn known(
+        &self,
+        now: Monotonic,
+        wanted: impl Fn(&PublicKey) -> bool,
+    ) -> Option<Result<Arc<[PublicKey]>, NoKeys>> {
+        let state = lock(&self.state);
+        let fresh = state.fresh_until.is_some_and(|until| now < until);
+        let paused = state.next_fetch.is_some_and(|at| now < at);
+        if fresh && (paused || state.keys.iter().any(wanted)) {
+            return Some(Ok(Arc::clone(&state.keys)));
+        }
+        paused.then_some(Err(NoKeys))
+    }
+
+    fn record(&self, outcome: Result<(Vec<PublicKey>, Duration), FetchError>, now: Monotonic) {
+        let mut state = lock(&self.state);
+        state.next_fetch = Some(now.saturating_add(FETCH_PAUSE));
+        match outcome {
+            Ok((keys, age)) => {
+                state.keys = keys.into();
+                state.fresh_until = Some(now.saturating_add(age));
+            }
+            // What is known stays until its time is over.
+            Err(error) => {
+                if let Some(unlogged) = FAILED.is_due() {
+                    tracing::warn!(%error, unlogged, "a key set could not be fetched");
+                }
+            }
+        }
+    }
+}
+
+/// The usable keys, and for how long.
+async fn keys_of(
+    fetch: &dyn Fetch,
+    source: &KeySource,
+) -> Result<(Vec<PublicKey>, Duration), FetchError> {
+    let document = match source {
+        KeySource::Set(url) => get(fetch, url.as_str()).await?,
+        KeySource::Issuer(issuer) => {
+            let issuer = &**issuer;
+            let path = "/.well-known/openid-configuration";
+            let found = get(fetch, &format!("{}{path}", issuer.trim_end_matches('/'))).await?;
+            let found: Discovery = serde_json::from_slice(&found.body)
+                .map_err(|_| FetchError::because("the discovery document cannot be read"))?;
+            if found.issuer != issuer {
+                return Err(FetchError::because(
+                    "the discovery document names another issuer",
+                ));
+            }
+            let url =
+                KeySetUrl::parse(&found.jwks_uri).map_err(|fault| FetchError(fault.into()))?;
+            get(fetch, url.as_str()).await?
+        }
+    };
+    let keys = usable_keys(&document.body, MAX_FETCHED_KEYS)
+        .ok_or_else(|| FetchError::because("not a key set"))?;
+    let age = document.max_age.unwrap_or(DEFAULT_AGE);
+    Ok((keys, age.clamp(FETCH_PAUSE, LONGEST_AGE)))
+}
+
+/// The same bounds again, whatever the implementation does.
+async fn get(fetch: &dyn Fetch, url: &str) -> Result<Document, FetchError> {
+    let document = timeout(FETCH_WITHIN, fetch.fetch(url)).await;
+    let document = document.map_err(|_| FetchError::because("it took too long"))??;
+    if document.body.len() > MAX_DOCUMENT {
+        return Err(FetchError::because("the document is too large"));
+    }
+    Ok(document)
+}
+
+#[derive(serde::Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
