@@ -1,6 +1,6 @@
 //! `Idempotency-Key` on the requests that make a secret.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use credential_core::{
     entropy::OsEntropy,
@@ -9,8 +9,12 @@ use credential_core::{
 };
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
-use crate::common::{ADMIN, Answer, Ask, Host, OTHER_ADMIN, STAFF, ask};
+use crate::common::{ADMIN, Answer, Ask, BASE, Host, OTHER_ADMIN, STAFF, ask};
 
 fn lab() -> Value {
     json!({"name": "Lab", "api_type": "apiv2", "scopes": ["system/patients.read"]})
@@ -90,7 +94,7 @@ async fn a_repeated_rotation_gets_the_first_answer_to_the_byte() {
     assert!(shown["client_secret"].is_string());
     assert!(shown["effective_everywhere_at"].is_string());
     for _ in 0..2 {
-        host.clock.advance(std::time::Duration::from_secs(90));
+        host.clock.advance(Duration::from_secs(90));
         let again = host
             .send(rotate(&path, "k").raw(r#"{ "overlap_seconds": 60 }"#))
             .await;
@@ -325,4 +329,99 @@ async fn what_still_runs_is_said_to() {
     refused(&second, 409, "idempotency_in_progress");
     host.store.release_calls(100);
     assert_eq!(first.await.unwrap().status, StatusCode::CREATED);
+}
+
+/// What a client of one connection reads of the answer: `wanted` bytes, and then it is gone; or all.
+async fn read(address: SocketAddr, request: &str, wanted: Option<usize>) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; wanted.unwrap_or_default()];
+    match wanted {
+        Some(_) => _ = stream.read_exact(&mut answer).await.unwrap(),
+        None => _ = stream.read_to_end(&mut answer).await.unwrap(),
+    }
+    // Nothing is left to be delivered: the connection is reset.
+    stream.set_zero_linger().unwrap();
+    answer
+}
+
+/// The body of an answer, as far as it came.
+fn body_of(answer: &[u8]) -> &[u8] {
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n");
+    end.map_or(b"", |end| &answer[end + 4..])
+}
+
+/// The connection is cut at every byte of the answer, also before the first: the retry gets the same answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_cut_anywhere_comes_again() {
+    let host = Host::with(|builder| builder.limit_per_tenant(10_000));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, host.router.clone()).into_future());
+    let path = host.created_path("Rotated").await;
+    for (path, what) in [
+        ("/credentials".to_owned(), "create"),
+        (format!("{path}/secrets"), "rotate"),
+    ] {
+        let request = |n: usize| {
+            let body = match what {
+                "create" => json!({"name": format!("key {n:05}"), "api_type": "apiv2"}),
+                _ => json!({"overlap_seconds": 0}),
+            };
+            let body = body.to_string();
+            format!(
+                "POST {BASE}{path} HTTP/1.1\r\nhost: api\r\nx-test-actor: {ADMIN}\r\n\
+                content-type: application/json\r\nidempotency-key: {what}-{n}\r\n\
+                content-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let whole = read(address, &request(99_999), None).await.len();
+        assert!(whole > 400, "{whole}");
+        for n in 0..whole {
+            // Not so many requests at once.
+            host.clock.advance(Duration::from_secs(1));
+            let cut = read(address, &request(n), Some(n)).await;
+            let again = loop {
+                let again = read(address, &request(n), None).await;
+                // Cut before it was carried out, and not given up yet.
+                if !again.starts_with(b"HTTP/1.1 409") {
+                    break again;
+                }
+            };
+            assert!(
+                again.starts_with(b"HTTP/1.1 201 Created\r\n"),
+                "{what} cut at {n}"
+            );
+            assert!(
+                body_of(&again).starts_with(body_of(&cut)),
+                "{what} cut at {n}"
+            );
+            let third = read(address, &request(n), None).await;
+            assert_eq!(body_of(&third), body_of(&again), "{what} cut at {n}");
+        }
+        // The first of all, the whole one, and one for each cut: each was carried out once.
+        let made = match what {
+            "create" => all(&host).await,
+            _ => host.get(path.trim_end_matches("/secrets")).await.json()["version"].as_u64(),
+        };
+        assert_eq!(made, Some(whole as u64 + 2), "{what}");
+    }
+}
+
+/// How many credentials there are.
+async fn all(host: &Host) -> Option<u64> {
+    let mut count = 0;
+    let mut cursor = String::new();
+    loop {
+        let page = host
+            .get(&format!("/credentials?limit=100{cursor}"))
+            .await
+            .json();
+        count += page["items"].as_array().unwrap().len() as u64;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Some(count),
+        }
+    }
 }
