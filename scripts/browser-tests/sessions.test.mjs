@@ -3,11 +3,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { API, button, dialog, makeKey, person, record } from "./harness.mjs";
-import { fillCreate, focused, onServer, open, scopesOf, server } from "./steps.mjs";
+import { SECRET, fillCreate, focused, onServer, open, openKey, scopesOf, server, tokenFor } from "./steps.mjs";
 
 const signIn = (someone, user) => someone.context.request.post(`${server.base}/sign-in`, { form: { user } });
 const keysOf = async (someone) =>
   (await (await someone.context.request.get(`${server.base}/api-access/v1/credentials`)).json()).items.map(({ name }) => name);
+
+/** What the dialog with a secret shows under that name. */
+const shown = (made, name) => made.getByRole("group", { name }).locator("code").innerText();
 
 describe("another practice signed in, in another tab", () => {
   onServer();
@@ -115,7 +118,82 @@ describe("an answer that is lost", () => {
     return route.abort();
   });
 
-  it("of a create: the orphan is found, deleted and made again", async () => {
+  /** From now on the server sees other keys of requests than it saw before. */
+  const forget = (page) => page.route(`${API}/credentials`, (route) => {
+    if (route.request().method() !== "POST") return route.fallback();
+    return route.continue({ headers: { ...route.request().headers(), "idempotency-key": `later-${Math.random()}` } });
+  });
+
+  /** As if cut: the server does the first `times` of these, and none of their answers arrives. */
+  const cut = async (page, path, times) => {
+    let left = times;
+    const keys = [];
+    await page.route(`${API}${path}`, async (route) => {
+      if (route.request().method() !== "POST") return route.fallback();
+      keys.push(route.request().headers()["idempotency-key"]);
+      if (left === 0) return route.fallback();
+      left -= 1;
+      await route.fetch();
+      return route.abort();
+    });
+    return keys;
+  };
+
+  it("of a create or a rotation comes when it is asked for again: the same secret, made once", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"] });
+    const { page } = admin;
+    await open(admin);
+    for (const times of [1, 3]) {
+      const name = `Cut ${times}`;
+      const keys = await cut(page, "/credentials", times);
+      await button(await fillCreate(page, name), "Create").click();
+      const made = dialog(page, "API Key Created");
+      // The secret is right: a key without scopes gets no token, and a wrong secret gets 401.
+      await tokenFor(admin, await shown(made, "Client ID"), await shown(made, "Client Secret"), 400);
+      assert.equal(keys.length, times + 1);
+      assert.equal(new Set(keys).size, 1);
+      await made.getByRole("checkbox").check();
+      await button(made, "Done").click();
+      await page.unrouteAll();
+    }
+    assert.deepEqual((await keysOf(admin)).filter((name) => name.startsWith("Cut")).sort(), ["Cut 1", "Cut 3"]);
+
+    const { credential, client_secret: old } = await makeKey(admin, server, "Cut and rotated", { scopes: ["system/patients.read"] });
+    await open(admin);
+    await openKey(admin, credential);
+    const keys = await cut(page, `/credentials/${credential.id}/secrets`, 2);
+    await button(page, "Rotate secret").click();
+    await button(dialog(page, "Rotate secret"), "Rotate").click();
+    const made = dialog(page, "New Secret Created");
+    const secret = await shown(made, "Client Secret");
+    assert.notEqual(secret, old);
+    await tokenFor(admin, credential.client_id, secret);
+    assert.equal(new Set(keys).size, 1);
+    const { secrets } = await (await admin.context.request.get(`${server.base}/api-access/v1/credentials/${credential.id}`)).json();
+    assert.equal(secrets.length, 2, "the old one and one new one");
+    await made.getByRole("checkbox").check();
+    await button(made, "Done").click();
+    await admin.leave();
+  });
+
+  it("of a create, time and again: pressed once more, Create shows the secret", async () => {
+    const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED"] });
+    const { page } = admin;
+    await open(admin);
+    const create = await fillCreate(page, "Cut for good");
+    await lose(page, "POST");
+    await button(create, "Create").click();
+    await create.getByText("“Cut for good” was created, but the answer with its secret was lost. Create once more to have it shown.").waitFor();
+    await page.unroute(`${API}/credentials`);
+    await button(create, "Create").click();
+    const made = dialog(page, "API Key Created");
+    assert.match(await shown(made, "Client Secret"), SECRET);
+    await made.getByRole("checkbox").check();
+    await button(made, "Done").click();
+    await admin.leave();
+  });
+
+  it("of a create that cannot be had again: the orphan is found, deleted and made again", async () => {
     const admin = await person(server, "alder-admin", { expectStatus: ["net::ERR_FAILED", 409, 503] });
     const { page } = admin;
     await open(admin);
@@ -125,6 +203,8 @@ describe("an answer that is lost", () => {
     await create.getByText("“Lost and found” was created, but the answer with its secret was lost.").waitFor();
     await record(page, "25-create-orphan");
     await page.unroute(`${API}/credentials`);
+    // As after ten minutes: the key of the request is forgotten.
+    await forget(page);
     await button(create, "Create").click();
     await create.getByText("“Lost and found” was created, but").waitFor();
     assert.equal(await create.getByText("Another key has this name").count(), 0, "the explanation stays");
@@ -138,7 +218,7 @@ describe("an answer that is lost", () => {
     const made = dialog(page, "API Key Created");
     await made.getByRole("checkbox").check();
     await button(made, "Done").click();
-    assert.deepEqual(await keysOf(admin), ["Lost and found"]);
+    assert.deepEqual((await keysOf(admin)).filter((name) => !name.startsWith("Cut")), ["Lost and found"]);
     assert.equal(await button(page, "Scopes of Lost and found").count(), 1);
     await admin.leave();
   });

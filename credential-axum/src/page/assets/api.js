@@ -3,6 +3,8 @@
 import { clock } from "./ui.js";
 
 const PATIENCE_MS = 30_000;
+/** Between the attempts of a request with a key of its own. */
+const PAUSES_MS = [250, 750, 2000];
 /** `Date` knows whole seconds only, and an answer takes its time. */
 const CLOCK_PRECISION_MS = 5000;
 
@@ -25,6 +27,25 @@ const secondsLeft = (response, { effective_everywhere_at: at }) => {
   const left = (Date.parse(at) - Date.parse(response.headers.get("Date"))) / 1000;
   // The header knows whole seconds only, so less than two may be none.
   return left >= 2 ? Math.ceil(left) : 0;
+};
+
+/** Sends a request with a key of its own again while no answer comes: it is carried out once, and each attempt gets the first answer. */
+const insist = async (send) => {
+  const end = Date.now() + PATIENCE_MS;
+  let unsure = false;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await send();
+    } catch (error) {
+      unsure ||= error.unsure;
+      if (attempt === PAUSES_MS.length || Date.now() > end || !(error.unsure || error.code === "idempotency_in_progress")) {
+        // A refusal says nothing of an attempt before it.
+        error.unsure = unsure;
+        throw error;
+      }
+    }
+    await new Promise((over) => setTimeout(over, PAUSES_MS[attempt]));
+  }
 };
 
 const is = (id) => ({ credential }) => credential?.id === id;
@@ -100,13 +121,13 @@ export function connect(base, expectedTenant) {
     refusals: (id) => call("GET", `${at(id)}/refusals`, isList),
     events: (id, limit, cursor) => call("GET", `/audit-events${query({ credential_id: id, limit, cursor })}`, isList),
     preview: (id, scopes) => call("POST", `${at(id)}/scopes/preview`, ({ removed, unused_30d: unused }) => Array.isArray(removed) && Array.isArray(unused), { body: { scopes }, changes: false }),
-    create: (body, idempotencyKey) => call("POST", "/credentials",
-      (made) => typeof made.credential?.id === "string" && typeof made.client_secret === "string", { body, idempotencyKey }),
+    create: (body, idempotencyKey) => insist(() => call("POST", "/credentials",
+      (made) => typeof made.credential?.id === "string" && typeof made.client_secret === "string", { body, idempotencyKey })),
     edit: (id, version, changes) => call("PATCH", at(id), (key) => key.id === id && Object.keys(changes).every((name) => name in key), { body: changes, version }),
     setScopes: (id, version, scopes) => call("PUT", `${at(id)}/scopes`,
       (made) => is(id)(made) && sameScopes(made.credential.scopes, scopes), { body: { scopes }, version }),
-    addSecret: (id, overlap, idempotencyKey) => call("POST", `${at(id)}/secrets`,
-      (made) => typeof made.secret?.selector === "string" && typeof made.client_secret === "string", { body: { overlap_seconds: overlap }, idempotencyKey }),
+    addSecret: (id, overlap, idempotencyKey) => insist(() => call("POST", `${at(id)}/secrets`,
+      (made) => typeof made.secret?.selector === "string" && typeof made.client_secret === "string", { body: { overlap_seconds: overlap }, idempotencyKey })),
     endSecret: (id, selector) => call("DELETE", `${at(id)}/secrets/${encodeURIComponent(selector)}`, hasEnded(id, selector)),
     disable: (id) => call("POST", `${at(id)}/disable`, (answer) => is(id)(answer) && Boolean(answer.credential.disabled_at)),
     enable: (id) => call("POST", `${at(id)}/enable`, (answer) => is(id)(answer) && answer.credential.disabled_at === null),

@@ -73,7 +73,7 @@ export class Create extends Working {
     }
   }
 
-  /** The answer got lost. Whether the key is there decides what can be done. */
+  /** Every attempt's answer got lost. Whether the key is there decides what can be done. The same wish again is answered as it was, for ten minutes. */
   async lookForOrphan(error, name) {
     let orphan;
     try {
@@ -83,7 +83,7 @@ export class Create extends Working {
       return;
     }
     if (orphan) {
-      this.alert(note("danger", h("p", {}, t("create.orphan", { name: bdi(name) })),
+      this.alert(note("danger", h("p", {}, t("create.orphan", { name: bdi(name) }), " ", t("create.orphan.repeat")),
         h("div", { class: "inline" }, button({ class: "small again", onclick: () => this.work(() => this.replace(orphan, name)) }, t("create.orphan.again")))), ".again");
     } else if (error.code === "name_taken") {
       this.setState({ nameFault: t("fault.name.taken") }, () => focusFault(this.base));

@@ -42,7 +42,7 @@ export class Rotate extends Working {
     }
   }
 
-  /** The answer got lost. Whether there is a new secret decides what can be done. */
+  /** Every attempt's answer got lost. Whether there is a new secret decides what can be done. The same again is answered as it was, for ten minutes. */
   async lookForLost(error) {
     this.isLost = true;
     let lost;
@@ -53,7 +53,7 @@ export class Rotate extends Working {
       return;
     }
     if (lost) {
-      this.alert(note("danger", h("p", {}, t("rotate.lost", { last: h("code", { translate: false }, lost.selector.slice(-4)) })),
+      this.alert(note("danger", h("p", {}, t("rotate.lost", { last: h("code", { translate: false }, lost.selector.slice(-4)) }), " ", t("rotate.lost.repeat")),
         h("div", { class: "inline" }, button({ class: "small again", onclick: () => this.work(() => this.replace(lost)) }, t("rotate.again")))), ".again");
     } else {
       this.setState({ alert: explain(error, h("p", {}, t("rotate.absent"))) });
