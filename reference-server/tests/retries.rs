@@ -137,9 +137,9 @@ fn two_nodes_make_one_of_many_equal_requests() {
             .collect();
         sent.into_iter().map(|it| it.join().unwrap()).collect()
     });
-    let (made, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 201);
-    assert!(!made.is_empty());
-    for answer in refused {
+    let (done, others): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 201);
+    assert!(!done.is_empty());
+    for answer in others {
         assert_eq!(
             (answer.status, &*answer.text("/code")),
             (409, "idempotency_in_progress")
@@ -148,7 +148,7 @@ fn two_nodes_make_one_of_many_equal_requests() {
     for admin in &admins {
         let again = create(admin, "Lab");
         assert_eq!(again.status, 201);
-        assert!(made.iter().all(|it| it.body == again.body));
+        assert!(done.iter().all(|it| it.body == again.body));
         works(admin, &again);
         let other = json!({"name": "Lab", "api_type": "fhir"});
         let reused = admin.json("POST", CREDENTIALS, &[("idempotency-key", "Lab")], &other);
