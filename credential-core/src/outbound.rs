@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::{
     clock::{Clock, Monotonic},
     credential::KeySetUrl,
+    flight::Flights,
     id::TenantId,
     jose::{PublicKey, usable_keys},
     log_limit::LogLimit,
@@ -102,14 +103,12 @@ pub(crate) struct KeySets {
     clock: Arc<dyn Clock>,
     sets: Cache<KeySource, Arc<KeySet>>,
     places: Arc<Places<TenantId>>,
+    /// The fetches that run, whichever tenants' they are.
+    fetching: Arc<Flights<KeySource, ()>>,
 }
 
 #[derive(Debug, Default)]
-struct KeySet {
-    state: Mutex<State>,
-    /// Held by the fetch that runs.
-    fetching: Arc<tokio::sync::Mutex<()>>,
-}
+struct KeySet(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -129,6 +128,7 @@ impl KeySets {
             clock,
             sets: Cache::new(REMEMBERED.get()),
             places: Places::new(FETCHES),
+            fetching: Arc::default(),
         }
     }
 
@@ -155,27 +155,38 @@ impl KeySets {
         if let Some(known) = set.known(self.clock.monotonic(), &wanted) {
             return known;
         }
-        // First, so that no tenant waits for another's turn.
-        let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
-        let place = place
-            .permit_within(FETCH_WITHIN)
-            .await
-            .map_err(|_| NoKeys)?;
-        let turn = Arc::clone(&set.fetching).lock_owned().await;
-        if let Some(known) = set.known(self.clock.monotonic(), &wanted) {
-            return known;
-        }
-        let task = {
-            let (set, fetch) = (Arc::clone(&set), Arc::clone(fetch));
-            let (source, clock) = (source.clone(), Arc::clone(&self.clock));
-            // Why a task: a caller that hangs up would end the fetch, and the next one would begin another.
-            tokio::spawn(async move {
-                let _held = (place, turn);
-                let outcome = keys_of(&*fetch, &source).await;
-                set.record(outcome, clock.monotonic());
-            })
+        let running = match self.fetching.join(source) {
+            Some(running) => running,
+            None => {
+                // First, so that nobody waits for a fetch that waits for another tenant's place.
+                let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
+                let place = place.permit_within(FETCH_WITHIN).await;
+                let place = place.map_err(|_| NoKeys)?;
+                let due = || match set.known(self.clock.monotonic(), &wanted) {
+                    None => Ok(((), place)),
+                    Some(known) => Err(known),
+                };
+                let (set, fetch) = (Arc::clone(&set), Arc::clone(fetch));
+                let clock = Arc::clone(&self.clock);
+                let begun = Flights::board(
+                    &self.fetching,
+                    source.clone(),
+                    due,
+                    |flight, place| async move {
+                        let began = clock.monotonic();
+                        let outcome = keys_of(&*fetch, flight.key()).await;
+                        set.record(outcome, began);
+                        drop(place);
+                        flight.land(());
+                    },
+                );
+                match begun {
+                    Ok(begun) => begun,
+                    Err(known) => return known,
+                }
+            }
         };
-        task.await.map_err(|_| NoKeys)?;
+        running.landed().await.ok_or(NoKeys)?;
         set.known(self.clock.monotonic(), |_| true).ok_or(NoKeys)?
     }
 }
@@ -187,7 +198,7 @@ impl KeySet {
         now: Monotonic,
         wanted: impl Fn(&PublicKey) -> bool,
     ) -> Option<Result<Arc<[PublicKey]>, NoKeys>> {
-        let state = lock(&self.state);
+        let state = lock(&self.0);
         let fresh = state.fresh_until.is_some_and(|until| now < until);
         let paused = state.next_fetch.is_some_and(|at| now < at);
         if fresh && (paused || state.keys.iter().any(wanted)) {
@@ -196,13 +207,14 @@ impl KeySet {
         paused.then_some(Err(NoKeys))
     }
 
-    fn record(&self, outcome: Result<(Vec<PublicKey>, Duration), FetchError>, now: Monotonic) {
-        let mut state = lock(&self.state);
-        state.next_fetch = Some(now.saturating_add(FETCH_PAUSE));
+    /// What a fetch found that began at that time. Ages count from there: the answer may have been made then.
+    fn record(&self, outcome: Result<(Vec<PublicKey>, Duration), FetchError>, began: Monotonic) {
+        let mut state = lock(&self.0);
+        state.next_fetch = Some(began.saturating_add(FETCH_PAUSE));
         match outcome {
             Ok((keys, age)) => {
                 state.keys = keys.into();
-                state.fresh_until = Some(now.saturating_add(age));
+                state.fresh_until = Some(began.saturating_add(age));
             }
             // What is known stays until its time is over.
             Err(error) => {
