@@ -13,15 +13,16 @@ use std::{
 use async_trait::async_trait;
 use quick_cache::sync::Cache;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::{
     clock::{Clock, Monotonic},
     credential::KeySetUrl,
-    flight::Flights,
+    flight::{Flights, Seat},
     id::TenantId,
     jose::{PublicKey, usable_keys},
     log_limit::LogLimit,
-    tenant_share::{Limits, Places},
+    tenant_share::{Limits, Permit, Place, Places},
 };
 
 /// The largest document, in bytes.
@@ -152,7 +153,15 @@ impl KeySets {
         let set = self
             .sets
             .get_or_insert_with(source, || Ok::<_, NoKeys>(Arc::default()))?;
-        if let Some(known) = set.known(self.clock.monotonic(), &wanted) {
+        let now = self.clock.monotonic();
+        if let Some(known) = set.known(now, &wanted) {
+            if set.ends_soon(now)
+                && let Ok(Place::Given(place)) = Places::enter(&self.places, tenant)
+            {
+                // Nobody waits for it: a server that fails for a moment leaves time for another fetch.
+                let done = |now| (!set.ends_soon(now)).then_some(());
+                _ = self.begin(fetch, source, &set, place, done);
+            }
             return known;
         }
         let running = match self.fetching.join(source) {
@@ -162,25 +171,8 @@ impl KeySets {
                 let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
                 let place = place.permit_within(FETCH_WITHIN).await;
                 let place = place.map_err(|_| NoKeys)?;
-                let due = || match set.known(self.clock.monotonic(), &wanted) {
-                    None => Ok(((), place)),
-                    Some(known) => Err(known),
-                };
-                let (set, fetch) = (Arc::clone(&set), Arc::clone(fetch));
-                let clock = Arc::clone(&self.clock);
-                let begun = Flights::board(
-                    &self.fetching,
-                    source.clone(),
-                    due,
-                    |flight, place| async move {
-                        let began = clock.monotonic();
-                        let outcome = keys_of(&*fetch, flight.key()).await;
-                        set.record(outcome, began);
-                        drop(place);
-                        flight.land(());
-                    },
-                );
-                match begun {
+                let done = |now| set.known(now, &wanted);
+                match self.begin(fetch, source, &set, place, done) {
                     Ok(begun) => begun,
                     Err(known) => return known,
                 }
@@ -188,6 +180,37 @@ impl KeySets {
         };
         running.landed().await.ok_or(NoKeys)?;
         set.known(self.clock.monotonic(), |_| true).ok_or(NoKeys)?
+    }
+
+    /// A fetch, or the one that runs already. It goes on if all who wait for it hang up: otherwise the next one
+    /// would begin another.
+    ///
+    /// # Errors
+    /// With what `done` gives: then another has ended since the caller looked.
+    fn begin<E>(
+        &self,
+        fetch: &Arc<dyn Fetch>,
+        source: &KeySource,
+        set: &Arc<KeySet>,
+        place: Permit<TenantId>,
+        done: impl FnOnce(Monotonic) -> Option<E>,
+    ) -> Result<Seat<()>, E> {
+        let (fetch, set) = (Arc::clone(fetch), Arc::clone(set));
+        let clock = Arc::clone(&self.clock);
+        let began = clock.monotonic();
+        let prepare = || done(began).map_or(Ok(((), place)), Err);
+        Flights::board(
+            &self.fetching,
+            source.clone(),
+            prepare,
+            |flight, place| async move {
+                let found = keys_of(&*fetch, flight.key()).await;
+                let found = found.map_err(|error| log(flight.key(), &error));
+                set.record(found.ok(), began);
+                drop(place);
+                flight.land(());
+            },
+        )
     }
 }
 
@@ -207,22 +230,36 @@ impl KeySet {
         paused.then_some(Err(NoKeys))
     }
 
+    /// Whether to fetch it before it may not be used any more.
+    fn ends_soon(&self, now: Monotonic) -> bool {
+        let state = lock(&self.0);
+        let soon = now.saturating_add(FETCH_PAUSE);
+        state.fresh_until.is_some_and(|until| until <= soon)
+            && state.next_fetch.is_none_or(|at| at <= now)
+    }
+
     /// What a fetch found that began at that time. Ages count from there: the answer may have been made then.
-    fn record(&self, outcome: Result<(Vec<PublicKey>, Duration), FetchError>, began: Monotonic) {
+    fn record(&self, found: Option<(Vec<PublicKey>, Duration)>, began: Monotonic) {
         let mut state = lock(&self.0);
         state.next_fetch = Some(began.saturating_add(FETCH_PAUSE));
-        match outcome {
-            Ok((keys, age)) => {
-                state.keys = keys.into();
-                state.fresh_until = Some(began.saturating_add(age));
-            }
-            // What is known stays until its time is over.
-            Err(error) => {
-                if let Some(unlogged) = FAILED.is_due() {
-                    tracing::warn!(%error, unlogged, "a key set could not be fetched");
-                }
-            }
+        // Otherwise what is known stays until its time is over.
+        if let Some((keys, age)) = found {
+            state.keys = keys.into();
+            state.fresh_until = Some(began.saturating_add(age));
         }
+    }
+}
+
+/// The rest of a URL may be meant for few eyes.
+fn log(source: &KeySource, error: &FetchError) {
+    let url = match source {
+        KeySource::Set(url) => url.as_str(),
+        KeySource::Issuer(issuer) => issuer,
+    };
+    if let Some(unlogged) = FAILED.is_due() {
+        let url = Url::parse(url).ok();
+        let host = url.as_ref().and_then(Url::host_str);
+        tracing::warn!(%error, host, unlogged, "a key set could not be fetched");
     }
 }
 
@@ -274,3 +311,6 @@ struct Discovery {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,7 @@ pub struct Config {
     pub database: Option<Database>,
     pub environment: Environment,
     pub self_service: Option<bool>,
+    pub outbound: bool,
     pub keyring: Keyring,
     pub catalog: ScopeCatalog,
     pub max_staleness: Duration,
@@ -94,8 +95,9 @@ impl Config {
             self_service: options
                 .self_service
                 .as_deref()
-                .map(value::on_or_off)
+                .map(|text| value::on_or_off("--self-service", text))
                 .transpose()?,
+            outbound: value::on_or_off("--outbound", &options.outbound)?,
             keyring: match options.keyring.map(Zeroizing::new) {
                 Some(keys) => value::keyring(keys)?,
                 None if database.is_none() => Keyring::generate(&OsEntropy),

@@ -1,12 +1,13 @@
 //! Puts the parts together and runs until it is told to stop.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use credential_axum::{Stop, serve};
 use credential_core::{
     BuildError, Credentials, id::ClientIdPrefix, issuer::Issuer, secret::verify::VerifierConfig,
     store::StoreError,
 };
+use credential_fetch::HttpsFetch;
 use credential_store_memory::MemoryStore;
 use tokio::net::TcpSocket;
 
@@ -132,6 +133,9 @@ fn credentials(store: &Store, config: &Config, base: &str) -> Result<Credentials
     }
     if let Some(on) = config.self_service {
         builder = builder.self_service(on);
+    }
+    if config.outbound {
+        builder = builder.fetch(Arc::new(HttpsFetch::new()));
     }
     Ok(builder.build()?)
 }

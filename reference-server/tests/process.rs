@@ -21,6 +21,7 @@ const BAD: &[&[&str]] = &[
     &["--listen", "0.0.0.0:0"],
     &["--environment", "staging"],
     &["--self-service", "maybe"],
+    &["--outbound", "maybe"],
     &["--max-staleness", "100ms"],
     &["--max-lifetime", "1y"],
     &["--issuer", "ftp://example.com"],
@@ -264,6 +265,53 @@ fn production_is_read_only_until_the_host_says_otherwise() {
             .json("POST", "/api-access/v1/credentials", &[], &create);
     assert_eq!(created.status, 201, "{}", created.body);
     assert!(created.text("/client_secret").contains("_production_"));
+}
+
+/// Where nothing can be fetched, nothing is registered that would have to be.
+#[test]
+fn keys_of_other_servers_are_refused_until_the_host_lets_them_be_fetched() {
+    let refused = |options: &[&str], authentication: serde_json::Value| {
+        let server = Server::start(options);
+        let body = serde_json::json!({
+            "name": "Lab", "api_type": "apiv2", "scopes": ["system/patients.read"],
+            "authentication": authentication,
+        });
+        let admin = server.signed_in("alder-admin");
+        let answer = admin.json("POST", common::CREDENTIALS, &[], &body);
+        let fault = |of: &str| answer.text(&format!("/errors/0/{of}"));
+        (answer.status, fault("field"), fault("code"))
+    };
+    let by_url = |url: &str| serde_json::json!({"kind": "public_key", "jwks_uri": url});
+    let by_issuer = serde_json::json!({
+        "kind": "workload", "issuer": "https://token.example.com", "audience": "us", "subject": "job:1",
+    });
+    let field = |name: &str| format!("authentication.{name}");
+    let public = "https://keys.example.com/jwks.json";
+    for options in [&[][..], &["--outbound", "off"]] {
+        assert_eq!(
+            refused(options, by_url(public)),
+            (422, field("jwks_uri"), "outbound_off".to_owned())
+        );
+        assert_eq!(
+            refused(options, by_issuer.clone()),
+            (422, field("issuer"), "outbound_off".to_owned())
+        );
+    }
+    let on = &["--outbound", "on"][..];
+    for private in ["https://10.0.0.1/jwks.json", "https://[::1]/jwks.json"] {
+        assert_eq!(
+            refused(on, by_url(private)),
+            (422, field("jwks_uri"), "private_address".to_owned())
+        );
+    }
+    let server = Server::start(on);
+    let body = serde_json::json!({
+        "name": "Lab", "api_type": "apiv2", "authentication": by_url(public),
+    });
+    let admin = server.signed_in("alder-admin");
+    let made = admin.json("POST", common::CREDENTIALS, &[], &body);
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.text("/credential/jwks_uri"), public);
 }
 
 #[test]

@@ -108,6 +108,16 @@ pub struct Options {
     #[arg(long, env = "CREDENTIAL_SELF_SERVICE", value_name = "on|off")]
     pub(super) self_service: Option<String>,
 
+    /// `on` or `off`: whether clients may be registered by the URL of their keys, and workloads by their issuer.
+    /// Both are then fetched from public addresses, over https.
+    #[arg(
+        long,
+        env = "CREDENTIAL_OUTBOUND",
+        value_name = "on|off",
+        default_value = "off"
+    )]
+    pub(super) outbound: String,
+
     /// Root keys, `name:base64[:tag],…`, or `@path` of a file with them; `keygen` makes an entry.
     /// Required with PostgreSQL. With the in-memory store, drawn at start by default.
     #[arg(

@@ -50,11 +50,11 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     }
 }
 
-pub(super) fn on_or_off(text: &str) -> Result<bool, ConfigError> {
+pub(super) fn on_or_off(option: &'static str, text: &str) -> Result<bool, ConfigError> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        other => Err(unknown("--self-service", other, "`on` or `off`")),
+        other => Err(unknown(option, other, "`on` or `off`")),
     }
 }
 
