@@ -7,9 +7,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use toml::{Table, Value};
 
-const LIBRARIES: [&str; 4] = [
+const LIBRARIES: [&str; 5] = [
     "credential-axum",
     "credential-core",
+    "credential-fetch",
     "credential-store-memory",
     "credential-store-postgres",
 ];
