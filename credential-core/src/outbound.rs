@@ -164,18 +164,17 @@ impl KeySets {
             }
             return known;
         }
-        let running = match self.fetching.join(source) {
-            Some(running) => running,
-            None => {
-                // First, so that nobody waits for a fetch that waits for another tenant's place.
-                let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
-                let place = place.permit_within(FETCH_WITHIN).await;
-                let place = place.map_err(|_| NoKeys)?;
-                let done = |now| set.known(now, &wanted);
-                match self.begin(fetch, source, &set, place, done) {
-                    Ok(begun) => begun,
-                    Err(known) => return known,
-                }
+        let running = if let Some(running) = self.fetching.join(source) {
+            running
+        } else {
+            // First, so that nobody waits for a fetch that waits for another tenant's place.
+            let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
+            let place = place.permit_within(FETCH_WITHIN).await;
+            let place = place.map_err(|_| NoKeys)?;
+            let done = |now| set.known(now, &wanted);
+            match self.begin(fetch, source, &set, place, done) {
+                Ok(begun) => begun,
+                Err(known) => return known,
             }
         };
         running.landed().await.ok_or(NoKeys)?;

@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::{io::ErrorKind, sync::atomic::Ordering, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use credential_core::outbound::{Document, FETCH_WITHIN, Fetch as _, MAX_DOCUMENT};
 use tokio::{task::yield_now, time::Instant};
@@ -116,7 +116,7 @@ async fn the_request_tells_nothing() {
         ]
     );
     let connected = seen.connected.lock().unwrap();
-    let ports: Vec<_> = connected.iter().map(|it| it.port()).collect();
+    let ports: Vec<_> = connected.iter().map(SocketAddr::port).collect();
     assert_eq!(ports, [443, 8443, 443]);
 }
 

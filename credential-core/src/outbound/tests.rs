@@ -130,6 +130,10 @@ fn set(url: &str) -> KeySource {
     KeySource::Set(KeySetUrl::parse(url).unwrap())
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it is compared with what callers get"
+)]
 fn found(kid: &str) -> Found {
     Ok(vec![kid.to_owned()])
 }
@@ -384,11 +388,11 @@ async fn a_discovery_document_leads_to_no_other_place() {
     ] {
         let test = Test::new();
         test.servers.publish(URL, "a", None);
-        let text = document.to_string();
-        test.servers.answer(DISCOVERY, &text, None);
+        let said = document.to_string();
+        test.servers.answer(DISCOVERY, &said, None);
         let issuer = KeySource::Issuer(ISSUER.into());
-        assert_eq!(test.of(&issuer, "a").await, Err(NoKeys), "{text}");
-        assert_eq!(test.servers.fetched(), [DISCOVERY], "{text}");
+        assert_eq!(test.of(&issuer, "a").await, Err(NoKeys), "{said}");
+        assert_eq!(test.servers.fetched(), [DISCOVERY], "{said}");
     }
     let test = Test::new();
     let large = format!("{}{}", " ".repeat(MAX_DOCUMENT), said(ISSUER, URL));

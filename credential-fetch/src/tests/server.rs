@@ -102,12 +102,12 @@ impl TestNetwork {
         let (known, unknown) = (authority(), authority());
         let mut roots = RootCertStore::empty();
         roots.add(known.der().clone()).unwrap();
-        let signer = if certificate.unknown { unknown } else { known };
+        let issuer = if certificate.unknown { unknown } else { known };
         let names = certificate.names.iter().map(ToString::to_string);
         let mut params = CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
         params.not_after = date_time_ymd(certificate.year_of_end, 1, 1);
         let key = KeyPair::generate().unwrap();
-        let signed = params.signed_by(&key, &signer).unwrap();
+        let signed = params.signed_by(&key, &issuer).unwrap();
         let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
