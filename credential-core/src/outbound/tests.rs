@@ -276,18 +276,25 @@ async fn many_callers_share_one_fetch() {
     let test = Test::new();
     test.servers.publish(URL, "a", None);
     let permits = test.servers.slow(URL);
+    // One tenant has no place left beside that fetch.
+    let other = "https://other.example.com/jwks.json";
+    let others = test.servers.slow(other);
+    let busy = test.call("alder", other);
+    settle().await;
     // More than may wait for a place, and of many tenants.
     let tenants = ["alder", "birch", "cedar", "elm"];
     let callers: Vec<_> = (0..400)
         .map(|at| test.call(tenants[at % tenants.len()], URL))
         .collect();
     settle().await;
-    assert_eq!(test.servers.count(), 1);
+    assert_eq!(test.servers.count(), 2);
     permits.add_permits(1);
     for caller in callers {
         assert_eq!(caller.await.unwrap(), found("a"));
     }
-    assert_eq!(test.servers.count(), 1);
+    assert_eq!(test.servers.count(), 2);
+    others.add_permits(1);
+    assert_eq!(busy.await.unwrap(), Err(NoKeys));
     assert_eq!(test.sets.places.running(), 0);
     assert_eq!(test.sets.fetching.count(), 0);
 }
