@@ -232,7 +232,7 @@ describe("in a made-up language", () => {
     await press(".networks li button");
     await look("networks, none left");
 
-    for (const [button, name] of [["#rename", "rename"], ["#describe", "describe"], ["#change-end", "expiry"], ["#toggle", "disable"], ["#delete", "delete"], ["#rotate", "rotate"]]) {
+    for (const [button, name] of [["#rename", "rename"], ["#describe", "describe"], ["#change-end", "expiry"], ["#toggle", "disable"], ["#delete", "delete"], ["#rotate", "rotate"], ["#add-keys", "add keys"], ["#add-workload", "add a workload"]]) {
       await press(button);
       await page.locator("dialog").waitFor();
       await look(name);
@@ -293,7 +293,7 @@ describe("in a made-up language", () => {
     // What traffic and time make of it.
     const ago = (hours) => new Date(Date.now() - hours * 3_600_000).toISOString();
     await page.route(at("/usage*"), (route) => route.fulfill({ json: { last_used_at: ago(1), scopes: [], days: [{ date: ago(1).slice(0, 10), allowed: 5, denied: 2 }] } }));
-    const reasons = ["scope_missing", "address_not_allowed", "expired", "disabled", "revoked", "secret_ended", "wrong_secret", "unknown_scope", "other_api_type", "tenant_suspended", "something_new"];
+    const reasons = ["scope_missing", "address_not_allowed", "expired", "disabled", "revoked", "secret_ended", "wrong_secret", "unknown_scope", "other_api_type", "tenant_suspended", "assertion_invalid", "assertion_replayed", "wrong_signature", "no_keys", "something_new"];
     const refusals = reasons.map((reason, hours) => ({ at: ago(hours + 1), last_at: ago(hours), count: hours + 1, reason, needed_scope: hours ? null : "system/bills.read", method: "GET", address: "192.0.2.1" }));
     await page.route(at("/refusals"), (route) => route.fulfill({ json: { items: refusals } }));
     await page.route(at("/scopes/preview"), (route) => {
@@ -302,7 +302,8 @@ describe("in a made-up language", () => {
     });
     const secrets = [[ago(300), null, ago(30)], [ago(400), new Date(Date.now() + 9e7).toISOString(), ago(3)], [ago(500), null, ago(50)], [ago(501), null, null], [ago(600), ago(20), ago(22)]]
       .map(([created_at, expires_at, last_used_at], number) => ({ selector: `${number}`.repeat(16), created_at, expires_at, last_used_at }));
-    const changes = { last_used_at: ago(1), description: "1", secrets, keys: [{}] };
+    const changes = { last_used_at: ago(1), description: "1", secrets, keys: [{ kid: "1", kty: "", alg: null, thumbprint: "1", created_at: ago(3), last_used_at: ago(2) }, { kid: null, kty: "", alg: null, thumbprint: "2".repeat(43), created_at: ago(3), last_used_at: null }],
+      workloads: [{ id: "1", issuer: "1", audience: "1", subject: "1", claims: { 1: 2 }, jwks: { keys: [] }, created_at: ago(3), last_used_at: ago(2) }] };
     await page.route(at(""), async (route) => (route.request().method() === "GET" ? route.fulfill({ json: { ...(await (await route.fetch()).json()), ...changes } }) : route.continue()));
     const actions = ["renamed", "description_changed", "expiry_changed", "scopes_changed", "networks_changed", "secret_added", "secret_ended", "disabled", "enabled", "revoked", "keys_changed", "workloads_changed", "exploded", "created"];
     const details = { name: "1", name_before: "2", scopes: ["system/bills.read"], scopes_before: ["system/bills.write", ...Array(9).fill().map((_, number) => `${number}`)], allowed_networks: ["192.0.2.1/32"], allowed_networks_before: [], selector: "1".repeat(16), ends: [{ selector: "2".repeat(16), expires_at: ago(-9) }] };
@@ -323,6 +324,34 @@ describe("in a made-up language", () => {
     await press("#part-activity .more button:last-child");
     await page.locator("#part-activity [role=status]:not(:empty)").waitFor();
     await look("exported");
+    await press("summary");
+    await look("keys and workloads");
+    for (const button of ["#remove-1", "#part-proofs [role=group]:nth-of-type(2) li button"]) {
+      await press(button);
+      await page.locator("dialog").waitFor();
+      await look(button);
+      await escape();
+    }
+    for (const [button, box] of [["#add-keys", "dialog textarea"], ["#add-workload", null]]) {
+      await press(button);
+      await page.locator("dialog").waitFor();
+      await press("dialog .primary");
+      await page.locator("dialog .error svg").first().waitFor();
+      await look(`${button}, with faults`);
+      if (!box) await press("dialog details summary");
+      else for (const text of ["1", "https://1", "PRIVATE KEY"]) {
+        await page.locator(box).fill(text);
+        await look(`${button}, ${text}`);
+      }
+      await look(`${button}, all of it`);
+      await escape();
+    }
+    await page.route(at("/keys"), (route) => route.fulfill({ status: 409, json: { code: "last_proof" } }));
+    await press("#remove-1");
+    await press("dialog .danger.primary");
+    await page.locator("dialog .alerts .note").waitFor();
+    await look("the last way in");
+    await escape();
     for (const selector of ["1", "2", "3"]) {
       await press(`#end-${selector.repeat(16)}`);
       await page.locator("dialog").waitFor();

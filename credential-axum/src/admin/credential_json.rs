@@ -131,11 +131,13 @@ impl<'a> ShownCredential<'a> {
         let api_type = catalog.api_type(credential.identity.api_type.as_str());
         let full = api_type.and_then(|api_type| api_type.full_access());
         let full = full.is_some_and(|full| credential.settings.scopes.contains(&full.name));
+        let whole = Self::at(now, &summary.credential);
         Self {
             scopes: None,
             scope_counts: Some(summary.scopes.into()),
             full_access: Some(full),
-            ..Self::at(now, &summary.credential)
+            keys: whole.keys.into_iter().map(ShownKey::in_a_list).collect(),
+            ..whole
         }
     }
 }

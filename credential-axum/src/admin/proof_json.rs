@@ -301,6 +301,12 @@ pub(super) struct ShownKey<'a> {
     kty: &'static str,
     alg: Option<&'static str>,
     thumbprint: String,
+    /// The key itself, for an edit that keeps it; `null` in a list with `view=summary`.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<serde_json::Map<String, Value>>")
+    )]
+    jwk: Option<Value>,
     created_at: String,
     last_used_at: Option<String>,
 }
@@ -312,9 +318,14 @@ impl<'a> ShownKey<'a> {
             kty: key.kty(),
             alg: key.algorithm().map(Algorithm::as_str),
             thumbprint: key.thumbprint(),
+            jwk: Some(key.to_jwk()),
             created_at: registration.created_at.to_string(),
             last_used_at: text(registration.last_used_at),
         }
+    }
+
+    pub(super) fn in_a_list(self) -> Self {
+        Self { jwk: None, ..self }
     }
 }
 

@@ -57,9 +57,16 @@ async fn a_key_without_a_secret() {
     assert_eq!(credential["jwks_uri"], Value::Null);
     let shown = json!([{
         "kid": "k1", "kty": "EC", "alg": null, "thumbprint": "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U",
-        "created_at": "2026-01-01T00:00:00Z", "last_used_at": null,
+        "jwk": key("k1"), "created_at": "2026-01-01T00:00:00Z", "last_used_at": null,
     }]);
     assert_eq!(credential["keys"], shown);
+    let list = host.get("/credentials?view=summary").await.json();
+    assert_eq!(list["items"][0]["keys"][0]["kid"], "k1");
+    assert_eq!(
+        list["items"][0]["keys"][0]["jwk"],
+        Value::Null,
+        "a list stays short"
+    );
     assert_eq!(credential["workloads"], json!([]));
     let path = format!("/credentials/{}", credential["id"].as_str().unwrap());
     // Another key in its place; the same set again changes nothing.

@@ -54,6 +54,7 @@ const isList = ({ items }) => Array.isArray(items);
 /** The secret is gone from the list, or ends no later than the change holds everywhere. */
 const hasEnded = (id, selector) => (answer) => is(id)(answer) && (answer.credential.secrets ?? [])
   .every((secret) => secret.selector !== selector || (secret.expires_at && Date.parse(secret.expires_at) <= Date.parse(answer.effective_everywhere_at)));
+const hasKeys = ({ keys, jwks_uri: uri }, { jwks, jwks_uri: wanted = null }) => keys?.length === (jwks?.keys.length ?? 0) && uri === wanted;
 const sameScopes = (a, b) => Array.isArray(a) && a.length === b.length && a.every((scope) => b.includes(scope));
 
 export function connect(base, expectedTenant) {
@@ -122,10 +123,13 @@ export function connect(base, expectedTenant) {
     events: (id, limit, cursor) => call("GET", `/audit-events${query({ credential_id: id, limit, cursor })}`, isList),
     preview: (id, scopes) => call("POST", `${at(id)}/scopes/preview`, ({ removed, unused_30d: unused }) => Array.isArray(removed) && Array.isArray(unused), { body: { scopes }, changes: false }),
     create: (body, idempotencyKey) => insist(() => call("POST", "/credentials",
-      (made) => typeof made.credential?.id === "string" && typeof made.client_secret === "string", { body, idempotencyKey })),
+      (made) => typeof made.credential?.id === "string" && (body.authentication ? made.client_secret === null : typeof made.client_secret === "string"), { body, idempotencyKey })),
     edit: (id, version, changes) => call("PATCH", at(id), (key) => key.id === id && Object.keys(changes).every((name) => name in key), { body: changes, version }),
     setScopes: (id, version, scopes) => call("PUT", `${at(id)}/scopes`,
       (made) => is(id)(made) && sameScopes(made.credential.scopes, scopes), { body: { scopes }, version }),
+    setKeys: (id, version, body) => call("PUT", `${at(id)}/keys`, (made) => is(id)(made) && hasKeys(made.credential, body), { body, version }),
+    setWorkloads: (id, version, workloads) => call("PUT", `${at(id)}/workloads`,
+      (made) => is(id)(made) && made.credential.workloads?.length === workloads.length, { body: { workloads }, version }),
     addSecret: (id, overlap, idempotencyKey) => insist(() => call("POST", `${at(id)}/secrets`,
       (made) => typeof made.secret?.selector === "string" && typeof made.client_secret === "string", { body: { overlap_seconds: overlap }, idempotencyKey })),
     endSecret: (id, selector) => call("DELETE", `${at(id)}/secrets/${encodeURIComponent(selector)}`, hasEnded(id, selector)),

@@ -1,18 +1,19 @@
 // The secrets of a key: which are there, what each did, and whether one can be ended.
 
-import { DAY_MS, ago, button, day, h, isLive, now, t, time } from "./ui.js";
+import { DAY_MS, ago, button, day, h, isLive, now, settings, t, time } from "./ui.js";
+import { proofRows } from "./key-proofs.js";
 
 export function secretsView({ key, end }) {
   const secrets = [...key.secrets].sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
   const live = secrets.filter(isLive);
-  const others = (key.keys?.length ?? 0) + (key.workloads?.length ?? 0) + (key.jwks_uri ? 1 : 0);
-  if (!secrets.length) return h("p", { class: "muted" }, t(others ? "secrets.none.others" : "secrets.none"));
+  const others = proofRows(key);
+  if (!secrets.length && !others.length) return h("p", { class: "muted" }, t("secrets.none"));
   // The last way in can only be closed together with the key.
-  const mayEnd = end && live.length + others > 1;
+  const mayEnd = end && live.length + others.length > 1;
   return [
-    h("ul", { class: "secrets" }, secrets.map((secret) => secretView(secret, { isLive: isLive(secret), newest: live[0], mayEnd, end }))),
-    end && live.length === 1 && !others && h("p", { class: "muted fine" }, t("secrets.only")),
-    others > 0 && h("p", { class: "muted fine" }, t("secrets.others")),
+    h("ul", { class: "secrets" }, secrets.map((secret) => secretView(secret, { isLive: isLive(secret), newest: live[0], mayEnd, end })), others),
+    end && live.length === 1 && !others.length && h("p", { class: "muted fine" }, t("secrets.only")),
+    end && settings.selfService && !live.length && h("p", { class: "muted fine" }, t("secrets.none.others")),
   ];
 }
 

@@ -66,7 +66,7 @@ function chart(days) {
 }
 
 /** The API's reasons that have words of their own. */
-const REASONS = new Set(["scope_missing", "address_not_allowed", "expired", "disabled", "revoked", "secret_ended", "wrong_secret", "unknown_scope", "scope_conflict", "token_expired", "token_revoked", "other_environment", "other_api_type", "tenant_suspended"]);
+const REASONS = new Set(["scope_missing", "address_not_allowed", "expired", "disabled", "revoked", "secret_ended", "wrong_secret", "unknown_scope", "scope_conflict", "token_expired", "token_revoked", "other_environment", "other_api_type", "tenant_suspended", "assertion_invalid", "assertion_replayed", "wrong_signature", "no_keys"]);
 
 function refusalView({ at, last_at: last, count = 1, reason, needed_scope: scope, method, address }, index) {
   const name = scope ? bdi(index?.scopes.get(scope)?.name ?? scope) : "";

@@ -4,6 +4,7 @@ import { App, start } from "./app.js";
 import { Copy, bdi, button, explain, h, icon, settings, t, time } from "./ui.js";
 import { Activity } from "./key-activity.js";
 import { Networks } from "./key-networks.js";
+import { proofGroups } from "./key-proofs.js";
 import { secretsView } from "./key-secrets.js";
 import { useView } from "./key-use.js";
 import { held } from "./selection.js";
@@ -181,6 +182,26 @@ class Key extends App {
       onEnded: ({ credential, seconds }) => this.changed(credential, this.done("end.done", seconds, { last: h("code", { translate: false }, secret.selector.slice(-4)) }), "rotate") }), `end-${secret.selector}`);
   }
 
+  /** Keys or workloads: adds one by a dialog. */
+  addProof(name, focus) {
+    this.ask(() => import("./add-proof.js"), ({ [name]: Add }, props) => h(Add, { ...props, onAdded: (answer) => this.proofsChanged(answer, focus) }), focus);
+  }
+
+  removeProof(kind, entry) {
+    const focus = `remove-${entry.uri ? "address" : entry.thumbprint ?? entry.id}`;
+    this.ask(() => import("./question.js"), ({ RemoveProof }, props) => h(RemoveProof, { ...props, kind, entry,
+      onRefused: (error) => {
+        props.onRefused(error);
+        // What stays is sent with its removal, so it must be what is there.
+        if (error.code === "stale_version") this.refresh();
+      },
+      onRemoved: (answer) => this.proofsChanged(answer, kind === "keys" ? "add-keys" : "add-workload") }), focus);
+  }
+
+  proofsChanged({ credential, seconds }, focus) {
+    this.changed(credential, this.done("proofs.done", seconds, this.named()), focus);
+  }
+
   /** The editor; `without` are scopes that it unticks to begin with. */
   scopes(without = []) {
     const focus = without.length ? "review" : "scopes";
@@ -251,6 +272,7 @@ class Key extends App {
         this.section("proofs", mayEdit && button({ class: "small", id: "rotate", onclick: () => this.rotate() }, icon("rotate"), t("rotate")),
           secretsView({ key, end: isThere && ((secret) => this.end(secret)) }),
           isThere && h("details", { class: "advanced" }, h("summary", {}, t("advanced")),
+            proofGroups({ key, policy, mayEdit, addKeys: () => this.addProof("AddKeys", "add-keys"), addWorkload: () => this.addProof("AddWorkload", "add-workload"), remove: (kind, entry) => this.removeProof(kind, entry) }),
             h(Networks, { api: this.api, apiKey: key, policy, mayEdit, onRefused: (error) => this.refused(error), onChanged: (newer, note) => this.show(newer, { note }), onSaid: (newer) => this.say("ok", t(newer.allowed_networks.length ? "networks.done" : "networks.done.everywhere", this.named(newer))) }))),
         this.section("activity", null, this.drawn(parts.events, ({ items, next_cursor: more }) => h(Activity, { api: this.api, id: this.id, name: key.name, items, more, index: apiType?.index, onRefused: (error) => this.refused(error) })))),
     ];

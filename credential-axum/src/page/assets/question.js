@@ -3,6 +3,7 @@
 import { DAY_MS, ago, bdi, exact, explain, h, note, now, t } from "./ui.js";
 import { Dialog, Working, lastUse } from "./dialog.js";
 import { idsOf } from "./form.js";
+import { keyName } from "./key-proofs.js";
 
 /**
  * Asks, and does it: `run()` is the call, `done(answer)` is told what the server said. `unsure` is said where it is
@@ -88,6 +89,25 @@ export const EndSecret = ({ api, apiKey, secret, onRefused, onClose, onEnded }) 
       h("p", {}, t("end.effect")),
     ],
     confirm: t("end.now"), busyText: t("end.busy"), unsure: "end.unsure", run: () => api.endSecret(apiKey.id, secret.selector), done: onEnded,
+  });
+};
+
+/** A public key, the address of some, or a trusted workload; the others stay. */
+export const RemoveProof = ({ api, apiKey, kind, entry, onRefused, onClose, onRemoved }) => {
+  const { last_used_at: at } = entry;
+  const isRecent = at && now() - new Date(at) < DAY_MS;
+  const run = () => (kind === "workloads"
+    ? api.setWorkloads(apiKey.id, apiKey.version, apiKey.workloads.filter(({ id }) => id !== entry.id).map(({ issuer, audience, subject, claims, jwks }) => ({ issuer, audience, subject, claims, ...(jwks && { jwks }) })))
+    : api.setKeys(apiKey.id, apiKey.version, { jwks: entry.uri || apiKey.keys.length === 1 ? null : { keys: apiKey.keys.filter(({ thumbprint }) => thumbprint !== entry.thumbprint).map(({ jwk }) => jwk) } }));
+  return h(Question, {
+    title: t(entry.uri ? "proofs.remove.address" : `${kind}.remove`), lead: [h("strong", {}, bdi(apiKey.name)), " · ", h("code", { translate: false }, entry.uri ?? entry.subject ?? keyName(entry))], onRefused, onClose,
+    about: [
+      isRecent ? note("danger", h("p", {}, h("strong", {}, t("end.recent", { ago: ago(at) })), " ", h("span", { class: "muted" }, `(${exact(at)})`), " ", t("end.recent.rest")))
+        : !entry.uri && h("p", {}, at ? t("end.last", { ago: ago(at) }) : t("end.never")),
+      h("p", {}, t("proofs.remove.effect")),
+    ],
+    explain: (error) => error.code === "last_proof" && note("danger", h("p", {}, t("proofs.last"))),
+    confirm: t("proofs.remove"), busyText: t("proofs.remove.busy"), unsure: "proofs.unsure", run, done: onRemoved,
   });
 };
 

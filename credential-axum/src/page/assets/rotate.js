@@ -12,6 +12,8 @@ export class Rotate extends Working {
     super(props);
     this.state = { ends: "day" };
     this.ids = idsOf("group", "hint", "fault", "form");
+    // A key that signs in by other means gets a first one.
+    this.isFirst = !(props.apiKey.secrets ?? []).some(isLive);
     // Two work at the same time at most, so a third takes the place of both.
     this.isFull = (props.apiKey.secrets ?? []).filter(isLive).length > 1;
     // One per intended secret: the same attempt repeated must not make two.
@@ -29,7 +31,7 @@ export class Rotate extends Working {
 
   async rotate() {
     const { api, apiKey, onRefused, onRotated } = this.props;
-    const { chosen: of } = this.ends();
+    const of = this.isFirst ? "now" : this.ends().chosen;
     if (this.attempt.of !== of) this.attempt = { of, key: randomText() };
     try {
       // Which are there now tells a secret apart whose answer is lost.
@@ -82,18 +84,18 @@ export class Rotate extends Working {
     const warning = `rotate.${this.isFull ? "full" : "now"}.${recent ? "used" : "unused"}`;
     return h(Dialog, {
       title: t("rotate"), className: "narrow", lead: bdi(apiKey.name), alert: this.alerts(state), leave: () => this.leave(),
-      opened: (dialog) => dialog.querySelector("input:checked").focus(),
+      opened: (dialog) => (dialog.querySelector("input:checked") ?? dialog.querySelector("h2")).focus(),
       actions: [
         this.action({ onclick: () => this.leave() }, t("cancel")),
         this.action({ type: "submit", class: "primary", form: ids.form }, t(state.busy ? "rotate.busy" : "rotate.confirm")),
       ],
     },
-    h("p", {}, t(this.isFull ? "rotate.about.full" : "rotate.about")),
+    h("p", {}, t(this.isFirst ? "rotate.about.first" : this.isFull ? "rotate.about.full" : "rotate.about")),
     h("form", { id: ids.form, novalidate: true, onsubmit: (event) => {
       event.preventDefault();
       this.work(() => this.rotate());
-    } }, radios({ ids, legend: t("rotate.ends"), chosen, className: "short", choose: (ends) => this.setState({ ends }),
+    } }, !this.isFirst && radios({ ids, legend: t("rotate.ends"), chosen, className: "short", choose: (ends) => this.setState({ ends }),
       options: offered.map((value) => ({ value, label: t(`rotate.${value}`) })) })),
-    chosen === "now" && note(recent ? "danger" : "warn", h("p", {}, t(warning, { ago: recent ? ago(recent) : "" }))));
+    chosen === "now" && !this.isFirst && note(recent ? "danger" : "warn", h("p", {}, t(warning, { ago: recent ? ago(recent) : "" }))));
   }
 }

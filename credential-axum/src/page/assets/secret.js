@@ -9,7 +9,8 @@ import { idsOf } from "./form.js";
 export class Secret extends Working {
   constructor(props) {
     super(props);
-    this.state = { saved: false, secret: props.secret };
+    // Without a secret nothing has to be saved.
+    this.state = { saved: props.secret === null, secret: props.secret };
     this.ids = idsOf("saved", "warning", "id", "secret");
   }
 
@@ -38,7 +39,7 @@ export class Secret extends Working {
       h("div", { id, class: "label" }, label),
       h("div", { class: "line" }, h("code", { translate: false }, text), h(Copy, { what: label, text: () => text, labelled: true })));
     return h(Dialog, {
-      title, className: "narrow secret", lead: bdi(credential.name), describedBy: ids.warning, alert, outside: true,
+      title, className: "narrow secret", lead: bdi(credential.name), describedBy: secret === null ? undefined : ids.warning, alert, outside: true,
       leave: () => this.leave(),
       opened: (dialog) => {
         dialog.querySelector("h2").focus();
@@ -49,13 +50,13 @@ export class Secret extends Working {
         canEdit && button({ class: "primary", disabled: !saved, onclick: () => this.leave(true) }, t("created.edit")),
       ],
     },
-    h("div", { id: ids.warning }, note("warn", h("p", {}, h("strong", {}, t("created.warning")), " ", t("created.warning.rest")))),
+    secret !== null && h("div", { id: ids.warning }, note("warn", h("p", {}, h("strong", {}, t("created.warning")), " ", t("created.warning.rest")))),
     value(t("created.client_id"), ids.id, credential.client_id),
-    value(t("created.secret"), ids.secret, secret),
+    secret === null ? h("p", {}, t("created.no_secret")) : [value(t("created.secret"), ids.secret, secret),
     button({ class: "wide", onclick: () => secret && save(credential, secret) }, icon("download"), t("created.download")),
     h("div", { class: "choice gate" },
       h("input", { type: "checkbox", id: ids.saved, checked: saved, onchange: ({ currentTarget }) => this.setState({ saved: currentTarget.checked, alert: currentTarget.checked ? null : alert }) }),
-      h("label", { for: ids.saved }, t("created.saved"))));
+      h("label", { for: ids.saved }, t("created.saved")))]);
   }
 }
 
