@@ -3,10 +3,15 @@
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "../../credential-core/tests/common/signer.rs"]
+mod signer;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{CREDENTIALS, Server};
 use oauth2::{ClientId, ClientSecret, Scope, TokenResponse as _, TokenUrl, basic::BasicClient};
 use serde_json::json;
+use signer::Signer;
 
 /// Refused tokens are logged by reason, however many there are, and never the tokens.
 #[test]
@@ -191,6 +196,13 @@ fn every_change_is_in_the_next_answer_and_no_secret_leaks() {
     );
 }
 
+fn http(request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, ureq::Error> {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    let response = ureq::Agent::from(config.build()).run(request)?;
+    let (parts, mut body) = response.into_parts();
+    Ok(oauth2::HttpResponse::from_parts(parts, body.read_to_vec()?))
+}
+
 /// A client library from the field, with both ways of client authentication, at the address of the metadata and at
 /// Elation's. `scripts/client-tests` has those of other languages.
 #[test]
@@ -209,16 +221,6 @@ fn a_generic_oauth_client_gets_tokens() {
         created.json()["credential"]["scopes"],
         json!(["system/Patient.read"])
     );
-    let http = |request: oauth2::HttpRequest| -> Result<oauth2::HttpResponse, ureq::Error> {
-        let response = ureq::Agent::from(
-            ureq::Agent::config_builder()
-                .http_status_as_error(false)
-                .build(),
-        )
-        .run(request)?;
-        let (parts, mut body) = response.into_parts();
-        Ok(oauth2::HttpResponse::from_parts(parts, body.read_to_vec()?))
-    };
     let metadata = admin.get("/.well-known/oauth-authorization-server", &[]);
     let published = metadata.text("/token_endpoint");
     let elations = format!("{}/api/2.0/oauth2/token/", server.base);
@@ -261,6 +263,54 @@ fn a_generic_oauth_client_gets_tokens() {
             oauth2::basic::BasicErrorResponseType::InvalidClient
         );
     }
+}
+
+/// With a key in place of a secret. To this library an assertion is a parameter like any other.
+#[test]
+fn a_generic_oauth_client_proves_itself_with_a_key() {
+    let server = Server::start(&[]);
+    let admin = server.signed_in("alder-admin");
+    let signer = Signer::with_kid("ES256", "k1");
+    let request = json!({
+        "name": "Signing app",
+        "api_type": "fhir",
+        "scopes": ["system/Patient.read"],
+        "authentication": {"kind": "public_key", "jwks": signer.key_set()},
+    });
+    let created = admin.json("POST", CREDENTIALS, &[], &request);
+    assert_eq!(created.status, 201, "{}", created.body);
+    assert_eq!(created.json()["client_secret"], json!(null));
+    let client_id = created.text("/credential/client_id");
+    let metadata = admin.get("/.well-known/oauth-authorization-server", &[]);
+    let endpoint = metadata.text("/token_endpoint");
+    let ask = |jti: &str| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let assertion = signer.sign(&json!({
+            "iss": client_id,
+            "sub": client_id,
+            "aud": endpoint,
+            "exp": now.as_secs() + 60,
+            "jti": jti,
+        }));
+        BasicClient::new(ClientId::new(client_id.clone()))
+            .set_token_uri(TokenUrl::new(endpoint.clone()).unwrap())
+            .set_auth_type(oauth2::AuthType::RequestBody)
+            .exchange_client_credentials()
+            .add_extra_param(
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            )
+            .add_extra_param("client_assertion", assertion)
+            .request(&http)
+    };
+    let token = ask("1").unwrap();
+    let call = || admin.call("GET", "/fhir/r4/Patient/1", token.access_token().secret());
+    assert_eq!(call().status, 200);
+    assert!(ask("1").is_err(), "an assertion counts once");
+    let revoked = admin.send("DELETE", created.header("location"), &[], None);
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    assert_eq!(call().status, 401);
+    assert!(ask("2").is_err());
 }
 
 /// The other practice's admin and the staff get nothing; the guard's facts are the caller's.
