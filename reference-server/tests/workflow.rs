@@ -6,9 +6,8 @@ mod common;
 #[path = "../../credential-core/tests/common/signer.rs"]
 mod signer;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use common::{CREDENTIALS, Server};
+use credential_core::clock::{Clock as _, SystemClock};
 use oauth2::{ClientId, ClientSecret, Scope, TokenResponse as _, TokenUrl, basic::BasicClient};
 use serde_json::json;
 use signer::Signer;
@@ -284,12 +283,12 @@ fn a_generic_oauth_client_proves_itself_with_a_key() {
     let metadata = admin.get("/.well-known/oauth-authorization-server", &[]);
     let endpoint = metadata.text("/token_endpoint");
     let ask = |jti: &str| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = SystemClock.now().as_micros() / 1_000_000;
         let assertion = signer.sign(&json!({
             "iss": client_id,
             "sub": client_id,
             "aud": endpoint,
-            "exp": now.as_secs() + 60,
+            "exp": now + 60,
             "jti": jti,
         }));
         BasicClient::new(ClientId::new(client_id.clone()))
