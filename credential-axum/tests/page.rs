@@ -197,7 +197,7 @@ async fn every_address_in_the_page_works_however_it_is_mounted() {
     ];
     let pages = mounts.into_iter().flat_map(|(router, path)| {
         let key = format!("{}/keys/0123456789abcdef", path.trim_end_matches('/'));
-        [(router.clone(), path.to_owned(), 11), (router, key, 17)]
+        [(router.clone(), path.to_owned(), 11), (router, key, 18)]
     });
     for (router, path, files) in pages {
         let (status, _, html) = ask(&router, &path, &admin).await;
