@@ -33,6 +33,9 @@ const MANY: &str = r"
     insert into credential_management.spent_assertion (credential_id, digest, until)
         select md5('c' || n)::uuid, sha256(('a' || n)::bytea), now() + make_interval(secs => n)
         from generate_series(1, 20000) as n;
+    insert into credential_management.replay (tenant_id, id, key_name, request, sealed, expires_at)
+        select 'tenant-' || n % 1000, sha256(('i' || n)::bytea), 'k1', sha256(''), '', now() + make_interval(secs => n)
+        from generate_series(1, 20000) as n;
     insert into credential_management.audit_event (tenant_id, seq, at, actor, action, credential_id,
             details, key_name, hash)
         select 'tenant-' || n % 1000, 1 + n / 1000, now(), 'dr-lee', 'credential.created',
