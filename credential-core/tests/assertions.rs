@@ -719,3 +719,37 @@ async fn a_keys_algorithm_counts() {
         .await
         .unwrap();
 }
+
+/// Reads by made-up client ids have places of their own: others' first uses find theirs free.
+#[tokio::test]
+async fn made_up_clients_keep_nobody_else_waiting() {
+    let deployment = deployment();
+    let signer = Signer::new("ES256");
+    let key = client(&deployment, "apiv2", &[&signer]).await;
+    let by_secret = deployment.key("Secret", "apiv2", READ).await;
+    let node = second_node(&deployment);
+    node.catch_up().await.unwrap();
+    deployment.store.hold_reads();
+    let mut strangers = tokio::task::JoinSet::new();
+    for n in 0..50 {
+        let mut claims = claims(&deployment, &key);
+        let name = format!("{}{n:02}", &key.client_id[..key.client_id.len() - 2]);
+        claims["iss"] = name.as_str().into();
+        claims["sub"] = name.as_str().into();
+        let (node, text) = (node.clone(), signer.sign(&claims));
+        strangers.spawn(async move { refusal(&node, &text).await });
+    }
+    deployment.store.read_is_held().await;
+    deployment.store.read_is_held().await;
+    let known = {
+        let (node, key) = (node.clone(), by_secret);
+        tokio::spawn(async move { node.authenticate(&key.client_id, &key.secret).await })
+    };
+    // The third read that runs is not one of theirs.
+    deployment.store.read_is_held().await;
+    deployment.store.release(1_000);
+    known.await.unwrap().unwrap();
+    for outcome in strangers.join_all().await {
+        assert_eq!(outcome, Refusal::UnknownClient);
+    }
+}

@@ -25,9 +25,15 @@ pub(crate) async fn spend(
             ), gone as (
                 delete from credential_management.spent_assertion as s using old
                 where s.credential_id = old.credential_id and s.digest = old.digest
+            ), durable as materialized (
+                -- As for changes: a crash must not bring the assertion back.
+                select set_config('synchronous_commit',
+                    case when current_setting('synchronous_commit') in ('off', 'local')
+                        then 'on' else current_setting('synchronous_commit') end,
+                    true)
             )
             insert into credential_management.spent_assertion (credential_id, digest, until)
-            values ($1, $2, greatest($3, now()))
+            select $1, $2, greatest($3, now()) from durable
             on conflict (credential_id, digest) do nothing
             returning true as "first!"
             "#,
