@@ -110,18 +110,20 @@ where
     }
     router = router
         .merge(endpoint(INTROSPECT_PATH, &mut taken, || post(introspect)))
-        .merge(endpoint(REVOKE_PATH, &mut taken, || post(revoke)))
-        .merge(endpoint(TOKEN_PATH, &mut taken, || post(token)));
+        .merge(endpoint(REVOKE_PATH, &mut taken, || post(revoke)));
+    let others = taken.clone();
+    router = router.merge(endpoint(TOKEN_PATH, &mut taken, || post(token)));
     for alias in &config.token_path_aliases {
         router = router.merge(endpoint(alias, &mut taken, || post(token)));
     }
     let router = router.layer(map_response(no_sniff));
     let issuer = credentials.issuer().trim_end_matches('/');
-    let addresses = taken.iter().map(|path| format!("{issuer}{path}")).collect();
+    let token_paths = taken.difference(&others);
+    let token_addresses = token_paths.map(|path| format!("{issuer}{path}")).collect();
     router.with_state(Arc::new(Endpoints {
         credentials: credentials.clone(),
         introspection_secret: config.introspection_secret,
-        addresses,
+        token_addresses,
     }))
 }
 

@@ -38,8 +38,8 @@ pub struct Assertion<'a> {
     pub text: &'a str,
     /// The `client_id` beside it. A client's own assertion names the client itself; a workload's token does not.
     pub client_id: Option<&'a str>,
-    /// The addresses of the endpoints that take it, which its `aud` may name in place of the issuer.
-    pub endpoints: &'a [String],
+    /// The addresses of the token endpoint, which its `aud` may name in place of the issuer.
+    pub token_addresses: &'a [String],
 }
 
 /// What is wrong with an assertion, whoever sent it. Says nothing about any client, so it may be answered.
@@ -151,7 +151,7 @@ impl Credentials {
         *claimed = Some(client_id.clone());
         if own.is_some() {
             let issuer = self.issuer();
-            claims.check_own(jws.typ.as_deref(), issuer, assertion.endpoints, now)?;
+            claims.check_own(jws.typ.as_deref(), issuer, assertion.token_addresses, now)?;
         } else {
             claims.check_workload(jws.typ.as_deref(), now)?;
         }

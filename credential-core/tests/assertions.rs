@@ -89,7 +89,7 @@ async fn present(node: &Credentials, text: &str) -> Result<AuthenticatedClient, 
     let assertion = Assertion {
         text,
         client_id: None,
-        endpoints: &[TOKEN_URL.to_owned()],
+        token_addresses: &[TOKEN_URL.to_owned()],
     };
     node.authenticate_assertion(assertion, &None::<IpAddr>)
         .await
@@ -509,7 +509,7 @@ async fn states_and_networks_count_as_for_secrets() {
         let assertion = Assertion {
             text: &text,
             client_id: Some(&key.client_id),
-            endpoints: &endpoints,
+            token_addresses: &endpoints,
         };
         let address: IpAddr = address.parse().unwrap();
         async move { node.authenticate_assertion(assertion, &address).await }
@@ -551,7 +551,7 @@ async fn a_client_id_beside_it_must_be_the_same() {
         let assertion = Assertion {
             text: &text,
             client_id: Some(client_id),
-            endpoints: &[],
+            token_addresses: &[],
         };
         let outcome = deployment
             .node

@@ -108,7 +108,7 @@ impl Test {
         let assertion = Assertion {
             text,
             client_id,
-            endpoints: &[TOKEN_URL.to_owned()],
+            token_addresses: &[TOKEN_URL.to_owned()],
         };
         let node = &self.deployment.node;
         node.authenticate_assertion(assertion, &None::<IpAddr>)

@@ -115,7 +115,7 @@ async fn present(
     let assertion = Assertion {
         text,
         client_id,
-        endpoints: &[],
+        token_addresses: &[],
     };
     node.authenticate_assertion(assertion, &None::<IpAddr>)
         .await

@@ -207,7 +207,7 @@ impl Endpoints {
         let assertion = Assertion {
             text,
             client_id: form.client_id.as_deref(),
-            endpoints: &self.addresses,
+            token_addresses: &self.token_addresses,
         };
         self.credentials
             .authenticate_assertion(assertion, &sender)

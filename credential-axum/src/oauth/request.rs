@@ -20,8 +20,8 @@ use crate::body::{BodyError, is_form, read_body};
 pub(super) struct Endpoints {
     pub(super) credentials: Credentials,
     pub(super) introspection_secret: Option<IntrospectionSecret>,
-    /// Of these endpoints, which the `aud` of an assertion may name.
-    pub(super) addresses: Vec<String>,
+    /// Of the token endpoint, which the `aud` of an assertion may name.
+    pub(super) token_addresses: Vec<String>,
 }
 
 pub(super) type Shared = State<Arc<Endpoints>>;

@@ -131,7 +131,7 @@ async fn a_signed_assertion_gets_a_token() {
     }
 }
 
-/// It authenticates at the other endpoints as well, each address of theirs a possible `aud`.
+/// It authenticates at the other endpoints as well, with the same audiences.
 #[tokio::test]
 async fn every_endpoint_takes_an_assertion() {
     let platform = platform();
@@ -156,6 +156,16 @@ async fn every_endpoint_takes_an_assertion() {
     }
     let mut claims = platform.claims(&client, "i");
     claims["aud"] = format!("{ISSUER}{INTROSPECT}").into();
+    let form = format!(
+        "{JWT}&client_assertion={}&token={token}",
+        client.signer.sign(&claims)
+    );
+    refused(
+        &platform.send(post(INTROSPECT), form).await,
+        401,
+        "invalid_client",
+    );
+    claims["aud"] = ISSUER.into();
     let form = format!(
         "{JWT}&client_assertion={}&token={token}",
         client.signer.sign(&claims)

@@ -169,11 +169,11 @@ pub struct Options {
     pub(super) introspection_secret: Option<String>,
 
     /// Authorization endpoint to publish, for clients that insist on one, such as those of MCP: the URL of an
-    /// interactive server of your own, or `stub` for an address here that refuses in words. None by default.
+    /// interactive server of your own, `stub` (default) for an address here that refuses in words, or `none`.
     #[arg(
         long,
         env = "CREDENTIAL_AUTHORIZATION_ENDPOINT",
-        value_name = "URL|stub"
+        value_name = "URL|stub|none"
     )]
     pub(super) authorization_endpoint: Option<String>,
 

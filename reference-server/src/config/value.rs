@@ -198,10 +198,10 @@ pub(super) fn introspection_secret(
 pub(super) fn authorization_endpoint(text: Option<&str>) -> Result<OAuthConfig, ConfigError> {
     let config = OAuthConfig::default();
     match text {
-        None => Ok(config),
-        Some("stub") => Ok(config.refusing_authorization_endpoint()),
+        Some("none") => Ok(config),
+        None | Some("stub") => Ok(config.refusing_authorization_endpoint()),
         Some(url) => config.authorization_endpoint(url).map_err(|error| {
-            let accepted = "an absolute http or https URL without fragment, or `stub`";
+            let accepted = "an absolute http or https URL without fragment, `stub` or `none`";
             ConfigError::new("--authorization-endpoint", error, accepted)
         }),
     }
