@@ -22,9 +22,21 @@ use crate::{
     live::LiveCredential,
     metrics,
     outbound::{KeySource, NoKeys},
-    store::SpendAssertion,
+    store::{ANSWER_WITHIN, SpendAssertion},
     store_work::{CallError, Side},
-    usage::RefusalReason,
+    tenant_share::{Limits, Places, Refused},
+    usage::{RefusalReason, neighbourhood},
+};
+
+/// The most keys that are tried for one assertion, of all registrations together: each costs a verification.
+const MAX_TRIES: usize = 10;
+
+/// Turns to look up clients that a node has not met, for each address that asks.
+pub(crate) const STRANGERS: Limits = Limits {
+    at_once: 2,
+    each: 1,
+    waiting: 128,
+    typical: Duration::from_millis(2),
 };
 
 /// The longest life of tokens that were got with a key, for API types with FHIR rules (SMART Backend Services
@@ -158,11 +170,7 @@ impl Credentials {
         if client_id.environment() != self.environment() {
             return Err(AuthenticateError::Refused(Refusal::OtherEnvironment));
         }
-        let live = self.0.states.get_by_client(&client_id).await;
-        let live = live
-            .map_err(AuthenticateError::Store)?
-            .filter(|live| live.credential.identity.environment == self.environment())
-            .ok_or(AuthenticateError::Refused(Refusal::UnknownClient))?;
+        let live = self.claimed_client(&client_id, caller).await?;
         let proof = self.proof_of(&live, &jws, own.is_some()).await;
         let proof = proof.map_err(AuthenticateError::Refused)?;
         let bounds = Bounds {
@@ -173,6 +181,11 @@ impl Credentials {
                 _ => None,
             },
         };
+        // Read again, because keys may have been fetched meanwhile, and a change since then counts.
+        let live = self.0.states.get(live.credential.identity.id).await;
+        let (live, _) = live
+            .map_err(AuthenticateError::Store)?
+            .ok_or(AuthenticateError::Refused(Refusal::UnknownClient))?;
         let client = self.live_with(live, proof, bounds, caller)?;
         let client = self.within_its_networks(client, caller)?;
         self.before_signing()
@@ -182,6 +195,27 @@ impl Credentials {
             self.spend(&client, &claims).await?;
         }
         Ok(client)
+    }
+
+    /// The credential of a client that has proven nothing yet. Those that are not known here are looked up in
+    /// turns of the addresses that ask, so that one that makes names up keeps nobody but itself waiting.
+    async fn claimed_client(
+        &self,
+        client_id: &ClientId,
+        caller: &dyn CallerAddress,
+    ) -> Result<Arc<LiveCredential>, AuthenticateError> {
+        let _turn = if self.0.states.knows_client(client_id) {
+            None
+        } else {
+            let crowded = |Refused { retry_after }| AuthenticateError::Crowded { retry_after };
+            let from = caller.address().map(neighbourhood);
+            let turn = Places::enter(&self.0.strangers, &from).map_err(crowded)?;
+            Some(turn.permit_within(ANSWER_WITHIN).await.map_err(crowded)?)
+        };
+        let live = self.0.states.get_by_client(client_id).await;
+        live.map_err(AuthenticateError::Store)?
+            .filter(|live| live.credential.identity.environment == self.environment())
+            .ok_or(AuthenticateError::Refused(Refusal::UnknownClient))
     }
 
     /// The proof whose key signed: one of the client's own, or of a platform whose token a rule accepts.
@@ -202,6 +236,7 @@ impl Credentials {
             }
         }
         let mut why = Refusal::WrongSignature;
+        let mut tries = MAX_TRIES;
         for registration in registrations {
             let keys = match &registration.means {
                 Means::Key(key) if own => Keys::Known(std::slice::from_ref(key)),
@@ -212,7 +247,7 @@ impl Credentials {
                 },
                 _ => continue,
             };
-            match self.signed_by(live, jws, keys).await {
+            match self.signed_by(live, jws, keys, &mut tries).await {
                 Ok(true) => return Ok(registration.proof),
                 Ok(false) => {}
                 Err(NoKeys) => why = Refusal::NoKeys,
@@ -227,6 +262,7 @@ impl Credentials {
         live: &LiveCredential,
         jws: &Jws<'_>,
         keys: Keys<'_>,
+        tries: &mut usize,
     ) -> Result<bool, NoKeys> {
         let wanted = |key: &PublicKey| may_have_signed(jws, key);
         let fetched;
@@ -238,8 +274,11 @@ impl Credentials {
                 &*fetched
             }
         };
-        let mut fitting = keys.iter().filter(|key| wanted(key));
-        Ok(fitting.any(|key| key.verifies(jws.algorithm, jws.message, &jws.signature)))
+        let fitting = keys.iter().filter(|key| wanted(key)).take(*tries);
+        let signed = fitting
+            .inspect(|_| *tries -= 1)
+            .any(|key| key.verifies(jws.algorithm, jws.message, &jws.signature));
+        Ok(signed)
     }
 
     /// Uses the assertion up. Of those with one `jti`, on any node, one is accepted.
@@ -256,7 +295,7 @@ impl Credentials {
         };
         let first = self.store().spend_assertion(used);
         let store_work = &self.0.store_work;
-        let first = store_work.call_again(client.tenant(), Side::Clients, first);
+        let first = store_work.call(client.tenant(), Side::Clients, first);
         match first.await {
             Ok(true) => Ok(()),
             Ok(false) => {

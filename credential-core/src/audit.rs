@@ -278,9 +278,9 @@ pub(crate) struct WorkloadNote<'a> {
     pub(crate) audience: &'a str,
     pub(crate) subject: &'a str,
     pub(crate) claims: &'a BTreeMap<String, Value>,
-    /// The digests of pinned keys.
+    /// The keys that are pinned.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pinned: Option<Vec<String>>,
+    pub(crate) pinned: Option<Vec<KeyNote<'a>>>,
 }
 
 /// A secret, by its selector, and when it ends.

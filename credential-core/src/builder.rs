@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     Credentials,
+    assertion::STRANGERS,
     authorize::token_cache::TokenCache,
     catalog::ScopeCatalog,
     clock::{Clock, SystemClock},
@@ -25,6 +26,7 @@ use crate::{
     },
     store::{NodeId, Stores},
     store_work::StoreWork,
+    tenant_share::Places,
     token::{TokenIds, TokenSealer},
 };
 
@@ -270,6 +272,7 @@ impl CredentialsBuilder {
             verifier: Verifier::new(hasher, self.verifier, &*self.entropy),
             sealer: TokenSealer::new(keyring.clone(), issuer.base(), self.environment),
             token_ids: TokenIds::new(&*self.entropy),
+            strangers: Places::new(STRANGERS),
             key_sets: KeySets::new(self.fetch, Arc::clone(&self.clock)),
             states: LiveStates::new(
                 self.stores.clone(),

@@ -1,6 +1,6 @@
 //! [`Credentials`], the façade that a host holds.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     authorize::token_cache::TokenCache,
@@ -22,6 +22,7 @@ use crate::{
     },
     store::{CredentialStore, StoreError, Stores, TrailStore},
     store_work::StoreWork,
+    tenant_share::Places,
     token::{TokenIds, TokenSealer},
 };
 
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) sealer: TokenSealer,
     pub(crate) token_ids: TokenIds,
     pub(crate) key_sets: KeySets,
+    pub(crate) strangers: Arc<Places<Option<IpAddr>>>,
     pub(crate) states: LiveStates,
     pub(crate) tokens: TokenCache,
     pub(crate) refusals: RefusalLog,

@@ -14,6 +14,6 @@ pub use self::{
     jwk::{KeyFault, KeySetFault, MAX_KEY_SET, MAX_KEYS, PublicKey, parse_key_set},
 };
 pub(crate) use self::{
-    jwk::usable_keys,
+    jwk::{stored_key_set, usable_keys},
     jws::{Jws, JwsFault},
 };

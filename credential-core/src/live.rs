@@ -54,7 +54,7 @@ pub(crate) use self::{
 use crate::{
     catalog::ScopeCatalog,
     clock::{Clock, Monotonic},
-    credential::Credential,
+    credential::{Credential, CredentialState, Identity},
     id::{ClientId, CredentialId, ProofId, TenantId},
     log_limit::LogLimit,
     metrics,
@@ -178,6 +178,11 @@ impl LiveStates {
         }
     }
 
+    /// Whether [`get_by_client`](Self::get_by_client) needs no look-up of the name.
+    pub(crate) fn knows_client(&self, client: &ClientId) -> bool {
+        self.0.client.get(client).is_some()
+    }
+
     /// As [`get`](Self::get), for the credential of a client that has not proven itself.
     pub(crate) async fn get_by_client(
         &self,
@@ -298,6 +303,12 @@ impl LiveStates {
             .inspect(|_| metrics::state_read(true))
             .inspect_err(|_| metrics::state_read(false))?;
         let owned = value.as_ref().map(|state| state.credential.identity.id);
+        if let Some(CredentialState { credential, .. }) = &value
+            && !credential.settings.registrations.is_empty()
+        {
+            let Identity { client_id, id, .. } = &credential.identity;
+            self.0.client.insert(client_id.clone(), *id);
+        }
         tracing::debug!(
             credential = owned.map(tracing::field::display),
             upto = upto.number,
@@ -311,12 +322,7 @@ impl LiveStates {
                 }
                 owned
             }
-            ReadKey::Client(client) => {
-                if let Some(id) = owned {
-                    self.0.client.insert(client.clone(), id);
-                }
-                owned
-            }
+            ReadKey::Client(_) => owned,
         };
         let live = value
             .and_then(|state| LiveCredential::resolve(state, &self.0.catalog, &self.0.uses))

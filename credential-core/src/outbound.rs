@@ -203,7 +203,9 @@ impl KeySets {
             source.clone(),
             prepare,
             |flight, place| async move {
-                let found = keys_of(&*fetch, flight.key()).await;
+                // A discovery document and its set together: whose place this is, others wait for it.
+                let found = timeout(FETCH_WITHIN, keys_of(&*fetch, flight.key())).await;
+                let found = found.unwrap_or_else(|_| Err(FetchError::because("it took too long")));
                 let found = found.map_err(|error| log(flight.key(), &error));
                 set.record(found.ok(), began);
                 drop(place);

@@ -26,6 +26,6 @@ pub(crate) use self::{
     flush::{Flushed, prune},
     needed::ScopeRef,
     notes::{NEVER, ProofUse, UseLog, is_later, needed_by},
-    refusals::{Method, Refused},
+    refusals::{Method, Refused, neighbourhood},
     slot::Slot,
 };

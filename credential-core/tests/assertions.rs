@@ -720,7 +720,7 @@ async fn a_keys_algorithm_counts() {
         .unwrap();
 }
 
-/// Reads by made-up client ids have places of their own: others' first uses find theirs free.
+/// Reads by made-up client ids have places of their own, one for each address: others' first uses find theirs free.
 #[tokio::test]
 async fn made_up_clients_keep_nobody_else_waiting() {
     let deployment = deployment();
@@ -740,15 +740,28 @@ async fn made_up_clients_keep_nobody_else_waiting() {
         strangers.spawn(async move { refusal(&node, &text).await });
     }
     deployment.store.read_is_held().await;
-    deployment.store.read_is_held().await;
-    let known = {
+    let with_a_secret = {
         let (node, key) = (node.clone(), by_secret);
         tokio::spawn(async move { node.authenticate(&key.client_id, &key.secret).await })
     };
-    // The third read that runs is not one of theirs.
+    let with_a_key = {
+        let (node, text) = (node.clone(), signer.sign(&claims(&deployment, &key)));
+        tokio::spawn(async move {
+            let assertion = Assertion {
+                text: &text,
+                client_id: None,
+                token_addresses: &[TOKEN_URL.to_owned()],
+            };
+            let elsewhere: IpAddr = "198.51.100.7".parse().unwrap();
+            node.authenticate_assertion(assertion, &elsewhere).await
+        })
+    };
+    // The next two reads that run are not theirs.
+    deployment.store.read_is_held().await;
     deployment.store.read_is_held().await;
     deployment.store.release(1_000);
-    known.await.unwrap().unwrap();
+    with_a_secret.await.unwrap().unwrap();
+    with_a_key.await.unwrap().unwrap();
     for outcome in strangers.join_all().await {
         assert_eq!(outcome, Refusal::UnknownClient);
     }

@@ -11,7 +11,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,7 @@ use credential_core::{
 };
 use serde_json::{Map, Value, json};
 use signer::Signer;
+use tokio::sync::Notify;
 
 const TOKEN_URL: &str = "https://id.example.com/oauth2/token";
 const KEYS: &str = "https://keys.example.com/jwks.json";
@@ -40,7 +41,15 @@ const READ: &[&str] = &["system/patients.read"];
 
 /// What other servers publish.
 #[derive(Debug, Default)]
-struct Web(Mutex<HashMap<&'static str, Value>>);
+struct Web(Mutex<HashMap<&'static str, Value>>, Slow);
+
+/// Holds fetches back, if it is told to.
+#[derive(Debug, Default)]
+struct Slow {
+    holding: AtomicBool,
+    held: Notify,
+    released: Notify,
+}
 
 impl Web {
     fn publish(&self, url: &'static str, document: Value) {
@@ -57,6 +66,15 @@ impl Fetch for Web {
     async fn fetch(&self, url: &str) -> Result<Document, FetchError> {
         let document = self.0.lock().unwrap().get(url).cloned();
         let document = document.ok_or_else(|| FetchError("404".into()))?;
+        let Slow {
+            holding,
+            held,
+            released,
+        } = &self.1;
+        if holding.load(Ordering::SeqCst) {
+            held.notify_one();
+            released.notified().await;
+        }
         Ok(Document {
             body: document.to_string().into(),
             max_age: Some(Duration::from_secs(600)),
@@ -323,4 +341,29 @@ async fn urls_that_lead_inside_are_refused_when_they_are_registered() {
         let fault = (faults[0].field.as_str(), faults[0].code);
         assert_eq!(fault, ("authentication.jwks_uri", code), "{url}");
     }
+}
+
+/// What was changed while keys were fetched counts, as while a secret is hashed.
+#[tokio::test]
+async fn a_change_during_a_fetch_counts() {
+    let test = Test::new();
+    let signer = Signer::with_kid("ES256", "1");
+    test.web.publish(KEYS, signer.key_set());
+    let key = test
+        .create(NewProof::KeySetUrl(KEYS.to_owned()))
+        .await
+        .unwrap();
+    let Slow {
+        holding,
+        held,
+        released,
+    } = &test.web.1;
+    holding.store(true, Ordering::SeqCst);
+    let changed = async {
+        held.notified().await;
+        test.deployment.revoke(&key).await;
+        released.notify_one();
+    };
+    let (refusal, ()) = tokio::join!(test.own(&key, &signer), changed);
+    assert_eq!(refusal, Some(Refusal::Revoked));
 }

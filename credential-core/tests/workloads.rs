@@ -276,6 +276,35 @@ async fn a_rule_that_goes_ends_its_tokens_and_no_others() {
     );
 }
 
+/// Each try costs a verification, and nothing is proven before one succeeds.
+#[tokio::test]
+async fn ten_keys_are_tried_and_no_more() {
+    let deployment = Deployment::new();
+    let node = &deployment.node;
+    let platform = Signer::new("EdDSA");
+    let [forge, ..] = rules(&platform);
+    let pinned = |own: bool, count: usize, subject: &str| {
+        let mut keys: Vec<Value> = (0..count).map(|_| Signer::new("EdDSA").jwk()).collect();
+        if own {
+            keys.push(platform.jwk());
+        }
+        NewWorkload {
+            subject: subject.to_owned(),
+            jwks: Some(json!({ "keys": keys })),
+            ..forge.clone()
+        }
+    };
+    let key = created(&deployment, forge.clone()).await;
+    let [claims, ..] = tokens(&deployment);
+    let text = platform.sign(&claims);
+    let tenth = vec![pinned(false, 5, "repo:*"), pinned(true, 4, "repo:acme/*")];
+    set(node, &key, tenth).await.unwrap();
+    present(node, Some(&key.client_id), &text).await.unwrap();
+    let eleventh = vec![pinned(false, 5, "repo:*"), pinned(true, 5, "repo:acme/*")];
+    set(node, &key, eleventh).await.unwrap();
+    assert!(present(node, Some(&key.client_id), &text).await.is_err());
+}
+
 #[tokio::test]
 async fn rules_are_judged_with_every_fault() {
     let deployment = Deployment::new();

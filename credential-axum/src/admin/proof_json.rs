@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use credential_core::{
-    credential::{Credential, Means, NewWorkload, Registration},
+    credential::{Credential, Means, NewWorkload, Registration, WorkloadRule},
     jose::{Algorithm, MAX_KEYS, PublicKey},
     manage::{Field, NewProof},
 };
@@ -73,7 +73,9 @@ impl Kind<JsonValue> for Workloads {
             wrong("wrong_type", "must be a list of rules");
             return Field::Unreadable;
         };
-        let rules = entries.into_iter().map(|entry| {
+        // One too many is refused as such; how long an answer is must have a bound.
+        let entries = entries.into_iter().take(WorkloadRule::MAX_RULES + 1);
+        let rules = entries.map(|entry| {
             if let JsonValue::Object(members) = entry {
                 return workload(members, wrong);
             }
@@ -89,7 +91,7 @@ impl Kind<JsonValue> for Workloads {
     fn schema(self) -> Value {
         json!({
             "type": "array",
-            "maxItems": credential_core::credential::WorkloadRule::MAX_RULES,
+            "maxItems": WorkloadRule::MAX_RULES,
             "items": {
                 "type": "object",
                 "properties": workload_properties(),
@@ -178,7 +180,7 @@ fn key_set_schema() -> Value {
 
 fn workload_properties() -> Value {
     let text = |meaning: &str| {
-        let most = credential_core::credential::WorkloadRule::MAX_TEXT;
+        let most = WorkloadRule::MAX_TEXT;
         json!({"type": "string", "minLength": 1, "maxLength": most, "description": meaning})
     };
     json!({
@@ -187,7 +189,7 @@ fn workload_properties() -> Value {
         "subject": text("`sub` of the tokens; it may end in a `*` right after a `:` or `/`."),
         "claims": {
             "type": "object",
-            "maxProperties": credential_core::credential::WorkloadRule::MAX_CLAIMS,
+            "maxProperties": WorkloadRule::MAX_CLAIMS,
             "additionalProperties": {"type": ["string", "number", "boolean"]},
             "description": "Further claims, which must be equal.",
         },

@@ -66,7 +66,8 @@ impl Endpoints {
         form: &Form<'_>,
     ) -> Result<Asks, OAuthError> {
         // Two valid ways at once: neither is a left-over.
-        if let (Presented::Post { .. }, Some(secret)) = (&presented, &self.introspection_secret)
+        if let (Presented::Post { .. } | Presented::Assertion(_), Some(secret)) =
+            (&presented, &self.introspection_secret)
             && let Authorization::One { value, .. } = Authorization::of(sender.headers)
             && secret.matches(value)
         {

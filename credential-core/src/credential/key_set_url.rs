@@ -129,7 +129,9 @@ const NOT_PUBLIC: [&str; 28] = [
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     let address = address.to_canonical();
-    if address.is_multicast() {
+    // Of IPv6, what is in use is in 2000::/3, of which the list takes away.
+    let unassigned = matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xe000 != 0x2000);
+    if unassigned || address.is_multicast() {
         return false;
     }
     let networks = NOT_PUBLIC.iter().filter_map(|it| it.parse::<IpNet>().ok());
@@ -221,6 +223,8 @@ mod tests {
             "fe80::1",
             "fec0::1",
             "ff02::1",
+            "::ffff:0:10.0.0.1",
+            "4000::1",
         ] {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }

@@ -52,7 +52,7 @@ impl Means {
         };
         let (kind, value) = members.iter().next()?;
         Some(match kind.as_str() {
-            "jwk" => Self::Key(PublicKey::parse(value).ok()?),
+            "jwk" => Self::Key(PublicKey::read(value).ok()?),
             "jwks_uri" => Self::KeySetUrl(KeySetUrl::stored(value.as_str()?)),
             "workload" => Self::Workload(WorkloadRule::stored(value)?),
             _ => return None,

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use super::{UrlFault, key_set_url::check_https};
-use crate::jose::{KeySetFault, PublicKey, parse_key_set};
+use crate::jose::{KeySetFault, PublicKey, parse_key_set, stored_key_set};
 
 /// A rule: the tokens of one issuer, for one audience, about one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +128,11 @@ impl WorkloadRule {
         if new.claims.len() > Self::MAX_CLAIMS {
             faults.push(WorkloadFault::TooManyClaims);
         }
-        for (name, value) in &new.claims {
+        for (name, value) in new.claims.iter().take(Self::MAX_CLAIMS) {
             if !is_claim(name, value) {
-                let shown: String = name.chars().take(64).collect();
-                faults.push(WorkloadFault::Claim(shown));
+                // A longer one may be a secret that was pasted into the wrong place.
+                let shown = if name.len() <= 64 { name } else { "…" };
+                faults.push(WorkloadFault::Claim(shown.to_owned()));
             }
         }
         let keys = new.jwks.map(|set| parse_key_set(&set)).transpose();
@@ -225,7 +226,7 @@ impl WorkloadRule {
         let text = |name: &str| Some(rule.get(name)?.as_str()?.into());
         let claims = rule.get("claims")?.as_object()?.clone();
         let keys = match rule.get("jwks") {
-            Some(set) => Some(parse_key_set(set).ok()?),
+            Some(set) => Some(stored_key_set(set)?),
             None => None,
         };
         Some(Self {
@@ -254,16 +255,29 @@ fn is_claim(name: &str, value: &Value) -> bool {
     let registered = ["iss", "aud", "sub", "exp", "nbf", "iat", "jti"];
     let fits = match value {
         Value::String(text) => text.len() <= WorkloadRule::MAX_TEXT,
-        Value::Number(_) | Value::Bool(_) => true,
+        Value::Number(number) => is_exact(number),
+        Value::Bool(_) => true,
         _ => false,
     };
     fits && (1..=WorkloadRule::MAX_TEXT).contains(&name.len()) && !registered.contains(&name)
 }
 
-/// JSON has one kind of number: `1` and `1.0` are the same.
+/// JSON has one kind of number: `1` and `1.0` are the same. Above 2^53 a fraction may stand for several whole
+/// numbers, and is none of them.
 fn equal(claim: &Value, wanted: &Value) -> bool {
-    claim == wanted
-        || matches!((claim.as_f64(), wanted.as_f64()), (Some(one), Some(other)) if one.total_cmp(&other).is_eq())
+    let same = |one: &Number, other: &Number| {
+        one == other || is_exact(one) && is_exact(other) && one.as_f64() == other.as_f64()
+    };
+    match (claim, wanted) {
+        (Value::Number(one), Value::Number(other)) => same(one, other),
+        _ => claim == wanted,
+    }
+}
+
+/// Whether a number is as it was written, however it is read.
+fn is_exact(number: &Number) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    number.as_f64().is_some_and(|it| it.abs() < EXACT)
 }
 
 #[cfg(test)]
@@ -334,6 +348,8 @@ mod tests {
             ["malformed_key_set"]
         );
         for claim in [
+            json!(9_007_199_254_740_993_u64),
+            json!(1e300),
             json!(null),
             json!([1]),
             json!({"a": 1}),
@@ -384,6 +400,7 @@ mod tests {
             ("sub", json!(["repo:acme/site"])),
             ("environment", json!("staging")),
             ("environment", json!(["production"])),
+            ("run", json!(9_007_199_254_740_993_u64)),
             ("run", json!("7")),
             ("run", json!(true)),
         ] {

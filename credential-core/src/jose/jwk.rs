@@ -25,7 +25,9 @@ const MAX_KID: usize = 256;
 /// Members of private and symmetric keys (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// The bits of an RSA modulus that are accepted.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+/// The longest RSA exponent, in bytes: a longer one makes each verification cost many times as much.
+const RSA_EXPONENT: usize = 4;
 
 /// A public key that verifies signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +64,9 @@ pub enum KeyFault {
     #[error("it must be an RSA key, an EC key on P-256 or P-384, or an OKP key on Ed25519")]
     Unsupported,
     /// RSA of an unaccepted size.
-    #[error("an RSA key must have 2048 to 8192 bits and an odd exponent from 3 on")]
+    #[error(
+        "an RSA key must have 2048 to 4096 bits and an odd exponent from 3 on, of 4 bytes at most"
+    )]
     RsaSize,
     /// Not a point of its curve.
     #[error("it is not a point of its curve")]
@@ -146,6 +150,18 @@ impl PublicKey {
     /// # Errors
     /// [`KeyFault`], the first.
     pub fn parse(jwk: &Value) -> Result<Self, KeyFault> {
+        let key = Self::read(jwk)?;
+        // Last, because it costs the most.
+        if key.material.is_on_curve() {
+            Ok(key)
+        } else {
+            Err(KeyFault::NotOnCurve)
+        }
+    }
+
+    /// As [`parse`](Self::parse), without the check of a point, which costs as much as a verification: for keys
+    /// that were checked when they were registered, and for those of which no more than one verification depends.
+    pub(crate) fn read(jwk: &Value) -> Result<Self, KeyFault> {
         let members = jwk.as_object().ok_or(KeyFault::Malformed)?;
         if PRIVATE.iter().any(|name| members.contains_key(*name))
             || members.get("kty").is_some_and(|kty| kty == "oct")
@@ -289,9 +305,8 @@ impl Material {
                     .first()
                     .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
                 let odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
-                // At most 33 bits, as ring has it.
-                let exponent = e.len() < 5 || (e.len() == 5 && e.first() == Some(&1));
-                if !RSA_BITS.contains(&bits) || !odd(n) || !odd(e) || e == [1] || !exponent {
+                let exponent = odd(e) && e != [1] && e.len() <= RSA_EXPONENT;
+                if !RSA_BITS.contains(&bits) || !odd(n) || !exponent {
                     return Err(KeyFault::RsaSize);
                 }
                 Ok(Self::Rsa {
@@ -300,14 +315,14 @@ impl Material {
                 })
             }
             AlgorithmParameters::EllipticCurve(key) => {
-                let (length, agreement) = match key.curve {
-                    EllipticCurve::P256 => (32, &ECDH_P256),
-                    EllipticCurve::P384 => (48, &ECDH_P384),
+                let length = match key.curve {
+                    EllipticCurve::P256 => 32,
+                    EllipticCurve::P384 => 48,
                     _ => return Err(KeyFault::Unsupported),
                 };
                 let (x, y) = (decoded(&key.x)?, decoded(&key.y)?);
                 let point = [&[4], &*x, &*y].concat();
-                if x.len() != length || y.len() != length || !is_on_curve(agreement, &point) {
+                if x.len() != length || y.len() != length {
                     return Err(KeyFault::NotOnCurve);
                 }
                 let point = point.into();
@@ -325,6 +340,15 @@ impl Material {
             }
             AlgorithmParameters::OctetKeyPair(_) => Err(KeyFault::Unsupported),
             _ => Err(unreadable(members)),
+        }
+    }
+
+    fn is_on_curve(&self) -> bool {
+        match self {
+            Self::P256(point) => is_on_curve(&ECDH_P256, point),
+            Self::P384(point) => is_on_curve(&ECDH_P384, point),
+            // These have no point that could be elsewhere, or are refused when they verify.
+            Self::Rsa { .. } | Self::Ed25519(_) => true,
         }
     }
 
@@ -377,6 +401,18 @@ fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
 /// # Errors
 /// Every fault; of a key the first.
 pub fn parse_key_set(set: &Value) -> Result<Vec<PublicKey>, Vec<KeySetFault>> {
+    key_set(set, PublicKey::parse)
+}
+
+/// A set that was checked when it was registered.
+pub(crate) fn stored_key_set(set: &Value) -> Option<Vec<PublicKey>> {
+    key_set(set, PublicKey::read).ok()
+}
+
+fn key_set(
+    set: &Value,
+    read: fn(&Value) -> Result<PublicKey, KeyFault>,
+) -> Result<Vec<PublicKey>, Vec<KeySetFault>> {
     let entries = set.get("keys").and_then(Value::as_array);
     let entries = entries.filter(|entries| !entries.is_empty());
     let entries = entries.ok_or_else(|| vec![KeySetFault::Malformed])?;
@@ -389,7 +425,7 @@ pub fn parse_key_set(set: &Value) -> Result<Vec<PublicKey>, Vec<KeySetFault>> {
     let mut keys: Vec<(usize, PublicKey)> = Vec::with_capacity(entries.len());
     let mut faults = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
-        match PublicKey::parse(entry) {
+        match read(entry) {
             Err(fault) => faults.push(KeySetFault::Key { at, fault }),
             Ok(key) => {
                 let same_kid = |other: &PublicKey| other.kid.is_some() && other.kid == key.kid;
@@ -418,7 +454,7 @@ pub(crate) fn usable_keys(set: &[u8], most: usize) -> Option<Vec<PublicKey>> {
     let entries = set.get("keys")?.as_array()?;
     let usable = entries
         .iter()
-        .filter_map(|entry| PublicKey::parse(entry).ok());
+        .filter_map(|entry| PublicKey::read(entry).ok());
     Some(usable.take(most).collect())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    CreateCredential, Created, Manage, ManageError,
+    CreateCredential, Created, Field, Manage, ManageError, NewProof,
     proofs::check_new_proof,
     request::Findings,
     scopes::{check_api_type, check_scopes},
@@ -45,6 +45,11 @@ impl Manage<'_> {
         let host = self.credentials;
         let tenant = self.admin.tenant();
         let now = host.clock().now();
+        match &request.proof {
+            Field::Value(NewProof::Keys(set)) => self.charge_keys([set]),
+            Field::Value(NewProof::Workload(rule)) => self.charge_keys(rule.jwks.as_ref()),
+            _ => {}
+        }
         let Wanted {
             name,
             api_type,

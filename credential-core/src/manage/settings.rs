@@ -71,17 +71,21 @@ pub(super) fn differences<'a>(before: &'a Settings, after: &'a Settings) -> Vec<
 pub(super) fn key_notes(settings: &Settings) -> Vec<KeyNote<'_>> {
     let registrations = settings.registrations.iter();
     let notes = registrations.filter_map(|it| match &it.means {
-        Means::Key(key) => Some(KeyNote::Key {
-            kid: key.kid(),
-            alg: key.algorithm().map(Algorithm::as_str),
-            thumbprint: key.thumbprint(),
-        }),
+        Means::Key(key) => Some(key_note(key)),
         Means::KeySetUrl(url) => Some(KeyNote::Url {
             jwks_uri: url.as_str(),
         }),
         Means::Workload(_) => None,
     });
     notes.collect()
+}
+
+fn key_note(key: &PublicKey) -> KeyNote<'_> {
+    KeyNote::Key {
+        kid: key.kid(),
+        alg: key.algorithm().map(Algorithm::as_str),
+        thumbprint: key.thumbprint(),
+    }
 }
 
 /// What the trail says of the trusted workloads.
@@ -93,9 +97,7 @@ pub(super) fn workload_notes(settings: &Settings) -> Vec<WorkloadNote<'_>> {
             audience: rule.audience(),
             subject: rule.subject(),
             claims: rule.claims(),
-            pinned: rule
-                .keys()
-                .map(|keys| keys.iter().map(PublicKey::thumbprint).collect()),
+            pinned: rule.keys().map(|keys| keys.iter().map(key_note).collect()),
         }),
         Means::Key(_) | Means::KeySetUrl(_) => None,
     });

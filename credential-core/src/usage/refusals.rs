@@ -171,7 +171,7 @@ impl<K: Eq + Hash, C: Eq + Hash + Clone> Fair<K, C> {
 }
 
 /// The address, or the IPv6 network that one customer usually has.
-fn neighbourhood(address: IpAddr) -> IpAddr {
+pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
