@@ -22,7 +22,7 @@ fn run(document: &str, mark: &str) {
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| Some(line.rsplit_once(" # ")?.1))
         .collect();
-    assert!(expected.len() > 12, "{expected:?}");
+    assert!(expected.len() >= 12, "{expected:?}");
 
     let server = Server::start(&[]);
     let script = script.replace("http://127.0.0.1:8080", &server.base);
@@ -48,6 +48,11 @@ fn the_walkthrough_prints_what_it_says() {
 #[test]
 fn the_admin_api_prints_what_it_says() {
     run(ADMIN_API, "admin");
+}
+
+#[test]
+fn a_key_without_a_secret_prints_what_it_says() {
+    run(CLIENTS, "proofs");
 }
 
 #[test]

@@ -45,10 +45,16 @@ fn credential(schemas: &mut Schemas) -> Value {
 }
 
 /// The one answer that holds a secret, with what it belongs to.
-fn with_secret(schemas: &mut Schemas, name: &str, mut members: Value) -> Value {
+fn with_secret(
+    schemas: &mut Schemas,
+    name: &str,
+    mut members: Value,
+    kind: &Value,
+    meaning: &str,
+) -> Value {
     members["client_secret"] = json!({
-        "type": "string",
-        "description": "Shown in this answer only. Only its hash is kept.",
+        "type": kind,
+        "description": format!("Shown in this answer only. Only its hash is kept.{meaning}"),
     });
     let required: Vec<_> = members
         .as_object()
@@ -107,14 +113,21 @@ pub(crate) fn operations() -> Vec<Operation> {
             ..operation(M::GET, "/credentials", "listCredentials")
         },
         Operation {
-            summary: "Create a credential, with its secret",
-            description: "The only answer that shows this secret. Refused where self-service is off.",
+            summary: "Create a credential",
+            description: "The only answer that shows its secret, if it has one. Refused where self-service is off.",
             body: Some("NewCredential"),
             once: true,
             status: 201,
             answer: |schemas| {
                 let members = json!({"credential": credential(schemas)});
-                with_secret(schemas, "CreatedCredential", members)
+                let none = " `null` for a credential that was created without a secret.";
+                with_secret(
+                    schemas,
+                    "CreatedCredential",
+                    members,
+                    &json!(["string", "null"]),
+                    none,
+                )
             },
             headers: &["Location", "ETag"],
             refusals: &["self_service_unavailable", "name_taken", "limit_reached"],
@@ -228,7 +241,7 @@ pub(crate) fn operations() -> Vec<Operation> {
                         "description": "As in every change.",
                     },
                 });
-                with_secret(schemas, "CreatedSecret", members)
+                with_secret(schemas, "CreatedSecret", members, &json!("string"), "")
             },
             once: true,
             headers: &["ETag"],
@@ -250,7 +263,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: SECRETS,
-            summary: "Other public keys",
+            summary: "Set the public keys",
             description: "In the place of those that it has. Keys that stay keep their tokens; the tokens of keys \
                           that go end at once.",
             body: Some("KeySet"),
@@ -261,7 +274,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         },
         Operation {
             tag: SECRETS,
-            summary: "Other trusted workloads",
+            summary: "Set the trusted workloads",
             description: "In the place of those that it has. Rules that stay keep their tokens; the tokens of \
                           rules that go end at once.",
             body: Some("Workloads"),

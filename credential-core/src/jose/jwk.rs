@@ -76,7 +76,7 @@ pub enum KeyFault {
     NotForSignatures,
     /// Its `alg` is unknown, or not one of its type.
     #[error(
-        "its `alg` must be one of RS256, RS384, PS256, ES256, ES384 and EdDSA that fits the key"
+        "its `alg` must be one of RS256, RS384, PS256, ES256, ES384, EdDSA and Ed25519 that fits the key"
     )]
     Algorithm,
     /// Its `kid` is not a text of 1 to 256 characters.

@@ -52,6 +52,9 @@ export class Editor extends Working {
   /** Asks what the change would do to the calls of the last 30 days. An answer about another selection is dropped. */
   async foresee() {
     const { chosen } = this.state;
+    const { index, rules } = this.props.apiType;
+    // What cannot be saved is not asked about.
+    if (lonely(index, this.wanted(), rules)) return;
     const scopes = [...this.wanted()].sort();
     let foreseen;
     try {
