@@ -36,7 +36,7 @@ pub(super) fn keys(body: &mut Fields<JsonValue>) -> SetKeys {
     let jwks = body.optional(
         "jwks",
         KeySetOrNull,
-        "All public keys that it shall have, as a JWK Set; `null` for none.",
+        "All public keys that it shall have, as a JWK Set (RFC 7517): an object with a list `keys` of 1 to 10; `null` for none.",
     );
     let url = TextOrNull {
         max_chars: KeySetUrl::MAX_LEN,

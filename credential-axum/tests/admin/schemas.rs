@@ -46,7 +46,7 @@ fn fitting(schema: &Value) -> Value {
         (_, format) if format == "date-time" => json!("2027-01-01T00:00:00Z"),
         (kind, _) if kind == "array" => json!([]),
         (kind, _) if kind == "integer" => schema["minimum"].clone(),
-        (kind, _) if kind == "object" => json!({"kind": "secret"}),
+        (kind, _) if kind == "object" || kind.is_null() => json!({"kind": "secret"}),
         _ => json!("x"),
     }
 }
@@ -90,7 +90,7 @@ async fn every_body_is_described_as_it_is_read() {
             let kind = field["type"].get(0).unwrap_or(&field["type"]);
             let wrong_values = match kind.as_str() {
                 Some("integer") => [json!("5"), json!({}), json!(1.5)],
-                Some("object") => [json!(5), json!("x"), json!([])],
+                Some("object") | None => [json!(5), json!("x"), json!([])],
                 _ => [json!(5), json!({}), json!(true)],
             };
             for value in wrong_values {
