@@ -8,12 +8,14 @@ mod algorithm;
 mod json;
 mod jwk;
 mod jws;
+mod key_set;
 
 pub use self::{
     algorithm::Algorithm,
-    jwk::{KeyFault, KeySetFault, MAX_KEY_SET, MAX_KEYS, PublicKey, parse_key_set},
+    jwk::{KeyFault, PublicKey},
+    key_set::{KeySetFault, MAX_KEY_SET, MAX_KEYS, parse_key_set},
 };
 pub(crate) use self::{
-    jwk::{stored_key_set, usable_keys},
     jws::{Jws, JwsFault},
+    key_set::{stored_key_set, usable_keys},
 };

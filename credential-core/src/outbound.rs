@@ -5,7 +5,6 @@
 
 use std::{
     fmt::Debug,
-    num::NonZero,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,7 +38,7 @@ const LONGEST_AGE: Duration = Duration::from_secs(24 * 3600);
 /// The most keys of a fetched set that are used.
 const MAX_FETCHED_KEYS: usize = 30;
 /// How many key sets are remembered.
-const REMEMBERED: NonZero<usize> = NonZero::new(4_096).unwrap();
+const REMEMBERED: usize = 4_096;
 /// Fetches that run at the same time. One tenant's slow servers leave room for other tenants.
 const FETCHES: Limits = Limits {
     at_once: 8,
@@ -127,7 +126,7 @@ impl KeySets {
         Self {
             fetch,
             clock,
-            sets: Cache::new(REMEMBERED.get()),
+            sets: Cache::new(REMEMBERED),
             places: Places::new(FETCHES),
             fetching: Arc::default(),
         }
