@@ -13,11 +13,13 @@ use crate::{
     row::{Id, Micros, StateRow, change_id},
 };
 
-/// What a check reads: a [`StateRow`], by one statement and therefore from one snapshot. The row of the
+/// Reads what a check depends on: a [`StateRow`], by one statement and therefore from one snapshot. The row of the
 /// counter always exists, the credential (`$find`) may not.
-macro_rules! state {
-    ($find:tt, $argument:expr) => {
-        sqlx::query_as!(
+macro_rules! read {
+    ($store:expr, $find:tt, $argument:expr) => {
+        in_time(async {
+            let mut call = Call::take(&$store.pool).await?;
+            let row = sqlx::query_as!(
             StateRow,
             r#"
             select n.value as "upto!", n.mark as "mark!: Id", c.id as "id?: Id", c.tenant_id as "tenant_id?",
@@ -65,6 +67,13 @@ macro_rules! state {
             "#,
             $argument,
         )
+            .fetch_one(call.on())
+            .await
+            .map_err(store_error)?;
+            call.end().await?;
+            as_of(row)
+        })
+        .await
     };
 }
 
@@ -72,54 +81,29 @@ pub(crate) async fn state(
     store: &PostgresStore,
     id: CredentialId,
 ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-    in_time(async {
-        let mut call = Call::take(&store.pool).await?;
-        let row = state!("$1", Id::from(id) as _)
-            .fetch_one(call.on())
-            .await
-            .map_err(store_error)?;
-        call.end().await?;
-        as_of(row)
-    })
-    .await
+    read!(store, "$1", Id::from(id) as _)
 }
 
 pub(crate) async fn state_by_proof(
     store: &PostgresStore,
     proof: &ProofId,
 ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-    in_time(async {
-        let mut call = Call::take(&store.pool).await?;
-        let row = state!(
-            "(select credential_id from credential_management.secret where selector = $1)",
-            proof.as_str()
-        )
-        .fetch_one(call.on())
-        .await
-        .map_err(store_error)?;
-        call.end().await?;
-        as_of(row)
-    })
-    .await
+    read!(
+        store,
+        "(select credential_id from credential_management.secret where selector = $1)",
+        proof.as_str()
+    )
 }
 
 pub(crate) async fn state_by_client(
     store: &PostgresStore,
     client: &ClientId,
 ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-    in_time(async {
-        let mut call = Call::take(&store.pool).await?;
-        let row = state!(
-            "(select id from credential_management.credential where client_id = $1)",
-            client.as_str()
-        )
-        .fetch_one(call.on())
-        .await
-        .map_err(store_error)?;
-        call.end().await?;
-        as_of(row)
-    })
-    .await
+    read!(
+        store,
+        "(select id from credential_management.credential where client_id = $1)",
+        client.as_str()
+    )
 }
 
 fn as_of(row: StateRow) -> Result<AsOf<Option<CredentialState>>, StoreError> {
