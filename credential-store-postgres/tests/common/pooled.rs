@@ -20,6 +20,19 @@ pub struct Pooled {
     pub database: Database<'static>,
 }
 
+impl Drop for Pooled {
+    /// PgBouncer keeps the sessions of a database open for ten minutes. Those of all cases together are
+    /// more than the server has.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.database.query(
+                "select pg_terminate_backend(pid) from pg_stat_activity \
+                 where datname = current_database() and pid <> pg_backend_pid()",
+            );
+        }
+    }
+}
+
 /// The one server and the one PgBouncer of this process. Sessions take turns, so that no two
 /// transactions in a row meet the same one.
 pub fn shared() -> &'static (Server, PgBouncer) {
