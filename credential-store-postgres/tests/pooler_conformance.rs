@@ -2,7 +2,6 @@
 
 #[expect(dead_code, reason = "shared by all test files")]
 mod common;
-#[expect(dead_code, reason = "shared by all test files")]
 #[path = "common/pooled.rs"]
 mod pooled;
 
