@@ -34,7 +34,7 @@ use crate::{
     secret::hash::{HashCost, HashError, SecretHash, SecretHasher, Verdict},
 };
 
-pub use live_token::{LiveToken, builder, token, token_of};
+pub use live_token::{LiveToken, builder, opens, token, token_of};
 pub use probe_store::ProbeStore;
 
 /// A clock that stands still until it is told to move.

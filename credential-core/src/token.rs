@@ -119,24 +119,24 @@ impl Debug for AccessToken {
 
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenClaims {
+pub(crate) struct TokenClaims {
     /// The credential that it was issued to.
-    pub credential: CredentialId,
+    pub(crate) credential: CredentialId,
     /// What the client proved itself with. The token ends with it.
-    pub proof: ProofId,
+    pub(crate) proof: ProofId,
     /// The token's own name.
-    pub id: TokenId,
+    pub(crate) id: TokenId,
     /// From when.
-    pub issued_at: Timestamp,
+    pub(crate) issued_at: Timestamp,
     /// It is live while `now < expires_at`.
-    pub expires_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// What it was issued with.
-    pub scopes: TokenScopes,
+    pub(crate) scopes: TokenScopes,
 }
 
 /// The scopes that a token was issued with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenScopes {
+pub(crate) enum TokenScopes {
     /// Whatever its credential holds, at each check.
     FollowsCredential,
     /// These alone, as 32-bit digests of their names, so that nodes with different catalogue versions
@@ -150,7 +150,7 @@ pub enum SealError {
     /// It expires before it is issued, or more than 2^48 µs (8.9 years) after.
     #[error("token lifetime out of bounds: accepted are 0 to 2^48 microseconds")]
     Lifetime,
-    /// It names more than [`TokenSealer::MAX_SCOPES`] scopes.
+    /// It names more than 512 scopes.
     #[error("a token names at most {max} scopes", max = TokenSealer::MAX_SCOPES)]
     TooManyScopes,
     /// The operating system gave no randomness for the nonce.
@@ -160,7 +160,7 @@ pub enum SealError {
 
 /// This deployment did not issue that text as an access token, or can no longer tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotOurToken {
+pub(crate) enum NotOurToken {
     /// Not sealed for this issuer and environment by a key that may still open.
     #[error("not an access token of this deployment")]
     Foreign,
@@ -171,7 +171,7 @@ pub enum NotOurToken {
 
 /// Seals and opens the access tokens of one issuer and environment. Cheap to clone.
 #[derive(Clone)]
-pub struct TokenSealer(Arc<Inner>);
+pub(crate) struct TokenSealer(Arc<Inner>);
 
 struct Inner {
     keyring: Keyring,
@@ -180,13 +180,13 @@ struct Inner {
 
 impl TokenSealer {
     /// The longest text that is looked at, in bytes.
-    pub const MAX_LEN: usize = 4_096;
+    pub(crate) const MAX_LEN: usize = 4_096;
     /// The most scopes that a token names; it then stays below [`MAX_LEN`](Self::MAX_LEN).
-    pub const MAX_SCOPES: usize = 512;
+    pub(crate) const MAX_SCOPES: usize = 512;
 
     /// A sealer for tokens of `issuer` and `environment`.
     #[must_use]
-    pub fn new(keyring: Keyring, issuer: &str, environment: Environment) -> Self {
+    pub(crate) fn new(keyring: Keyring, issuer: &str, environment: Environment) -> Self {
         let mut assertion = b"credential-core/v1".to_vec();
         for part in [issuer, environment.as_str()] {
             // Each with its length, so that no two pairs read alike.
@@ -201,13 +201,10 @@ impl TokenSealer {
     /// # Errors
     /// [`SealError::Lifetime`] and [`SealError::TooManyScopes`] if the claims are out of bounds;
     /// [`SealError::NoRandomness`] if there is no randomness.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "a ring whose first key is marked `tag` cannot be made"
-    )]
-    pub fn seal(&self, claims: &TokenClaims) -> Result<AccessToken, SealError> {
+    pub(crate) fn seal(&self, claims: &TokenClaims) -> Result<AccessToken, SealError> {
         let payload = URL_SAFE_NO_PAD.encode(pack(claims)?);
         let key = self.0.keyring.signing();
+        // A ring whose first key is marked `tag` cannot be made.
         let sealing = key.token().expect("the signing key is no `tag` key");
         let footer = Some(key.name().as_str().as_bytes());
         LocalToken::encrypt(sealing, payload.as_bytes(), footer, Some(&self.0.assertion))
@@ -222,7 +219,7 @@ impl TokenSealer {
     /// # Errors
     /// If it was not sealed by [`seal`](Self::seal) for this issuer and environment, or was sealed
     /// under a key that the ring does not have or has marked `tag`.
-    pub fn open(&self, text: &str) -> Result<TokenClaims, NotOurToken> {
+    pub(crate) fn open(&self, text: &str) -> Result<TokenClaims, NotOurToken> {
         match self.try_open(text) {
             Some(claims) => Ok(claims),
             None if self.names_unknown_key(text) => Err(NotOurToken::UnknownKey),

@@ -39,7 +39,7 @@ impl OpenToken {
         let named = match claims.scopes {
             TokenScopes::FollowsCredential => None,
             TokenScopes::Named(digests) => {
-                let scopes = api_type.from_digests(digests);
+                let scopes = api_type.of_digests(digests);
                 Some(Box::new(NamedScopes {
                     rights: api_type.rights(&scopes),
                     scopes,

@@ -117,8 +117,7 @@ impl ApiType {
     ///
     /// This is how tokens carry scopes between nodes whose catalogues differ in version. The
     /// catalogue refuses to load if two names of an API type share a digest.
-    #[must_use]
-    pub fn digests(&self, set: &ScopeSet) -> Vec<u32> {
+    pub(crate) fn digests(&self, set: &ScopeSet) -> Vec<u32> {
         if !self.owns(set) {
             return Vec::new();
         }
@@ -128,7 +127,7 @@ impl ApiType {
     }
 
     /// The set that [`ApiType::digests`] came from. A digest of no listed scope confers nothing.
-    pub fn from_digests(&self, digests: impl IntoIterator<Item = u32>) -> ScopeSet {
+    pub(crate) fn of_digests(&self, digests: impl IntoIterator<Item = u32>) -> ScopeSet {
         let mut set = self.no_scopes();
         for digest in digests {
             let found = self
@@ -211,4 +210,53 @@ pub(super) struct Named {
     pub(super) narrows: bool,
     /// Everything the name asks for is listed.
     pub(super) whole: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::{prelude::*, sample::subsequence};
+
+    use crate::catalog::{ApiType, ScopeCatalog};
+
+    fn api(id: &str) -> Arc<ApiType> {
+        Arc::clone(ScopeCatalog::elation().api_type(id).unwrap())
+    }
+
+    #[test]
+    fn digests_are_the_start_of_sha_256() {
+        let v2 = api("apiv2");
+        // printf apiv2 | sha256sum
+        assert_eq!(v2.digests(&v2.resolve(["apiv2"])), [0xdadb_dee7]);
+        let all = v2.resolve(v2.scopes().map(|scope| scope.name.as_str()));
+        assert_eq!(v2.digests(&all).len(), 153);
+        assert_eq!(v2.of_digests(v2.digests(&all)), all);
+        assert!(v2.of_digests([0, u32::MAX]).is_empty());
+    }
+
+    #[test]
+    fn a_digest_is_nothing_to_another_api_type() {
+        for (one, other) in [("apiv2", "fhir"), ("fhir", "apiv2")] {
+            let (one, other) = (api(one), api(other));
+            let all = one.resolve(one.scopes().map(|scope| scope.name.as_str()));
+            assert!(other.of_digests(one.digests(&all)).is_empty());
+            assert!(other.digests(&all).is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digests_give_the_set_back(
+            (api, names) in prop_oneof![Just("apiv2"), Just("fhir")].prop_flat_map(|id| {
+                let api = api(id);
+                let all: Vec<_> = api.scopes().map(|scope| scope.name.clone()).collect();
+                let sizes = 0..=all.len();
+                (Just(api), subsequence(all, sizes))
+            })
+        ) {
+            let set = api.resolve(names.iter().map(String::as_str));
+            prop_assert_eq!(api.of_digests(api.digests(&set)), set);
+        }
+    }
 }

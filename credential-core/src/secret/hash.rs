@@ -199,8 +199,8 @@ impl HashError {
     }
 }
 
-/// Hashes secrets. Slow on purpose, so called on a thread that may block; see
-/// [`Verifier`](super::verify::Verifier).
+/// Hashes secrets. Slow on purpose, so called on a thread that may block: few at a time, as
+/// [`VerifierConfig`](super::verify::VerifierConfig) says.
 pub trait SecretHasher: Debug + Send + Sync + 'static {
     /// Hashes a new secret under the signing key.
     ///

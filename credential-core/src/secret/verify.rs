@@ -48,9 +48,9 @@ const TYPICAL: Duration = Duration::from_millis(25);
 ///
 /// Cheap to clone; clones are one. Lives within a Tokio runtime.
 #[derive(Clone)]
-pub struct Verifier(Arc<Inner>);
+pub(crate) struct Verifier(Arc<Inner>);
 
-/// How much a [`Verifier`] does at a time and remembers.
+/// How many secrets are hashed at a time, and how many are remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifierConfig {
     /// Hashes that run at a time, at least 1. By default one core is left free, for requests that need
@@ -76,7 +76,7 @@ impl Default for VerifierConfig {
 
 /// The secret is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verified {
+pub(crate) enum Verified {
     /// It was right before.
     Cached,
     /// It was hashed and compared.
@@ -105,7 +105,7 @@ pub enum VerifyError {
     Failed(#[source] HashError),
 }
 
-/// What a [`Verifier`] has done since it started, for metrics.
+/// What the hashing of secrets has done since the start, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifierStats {
     /// Hashes begun.
@@ -129,7 +129,7 @@ pub struct VerifierStats {
 impl Verifier {
     /// A verifier that knows no secret yet. Draws the key of its digests.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         hasher: Arc<dyn SecretHasher>,
         config: VerifierConfig,
         entropy: &dyn Entropy,
@@ -173,7 +173,7 @@ impl Verifier {
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub async fn verify(
+    pub(crate) async fn verify(
         &self,
         tenant: &TenantId,
         secret: &GenuineSecret<'_>,
@@ -208,7 +208,7 @@ impl Verifier {
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub async fn hash(
+    pub(crate) async fn hash(
         &self,
         tenant: &TenantId,
         secret: &ClientSecret,
@@ -223,7 +223,7 @@ impl Verifier {
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub async fn rehash(
+    pub(crate) async fn rehash(
         &self,
         tenant: &TenantId,
         secret: &GenuineSecret<'_>,

@@ -27,6 +27,13 @@ pub fn builder(stores: impl Into<Stores>, catalog: ScopeCatalog) -> CredentialsB
         .hash_cost(HashCost::cheap())
 }
 
+/// Whether a text is a token of this deployment, expired or not: the part of a check that needs no
+/// credential.
+#[must_use]
+pub fn opens(credentials: &Credentials, token: &str) -> bool {
+    credentials.0.sealer.open(token).is_ok()
+}
+
 /// A new credential of `test-tenant` that holds these scopes, with a live token of it.
 ///
 /// # Panics

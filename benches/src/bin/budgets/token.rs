@@ -8,7 +8,7 @@ use benches::{
     measure::{in_turn, nanos_each, now, ready},
     report::{Budget, Line, Report, Unit, progress},
 };
-use credential_core::token::TokenSealer;
+use credential_core::testing;
 
 use crate::Options;
 
@@ -23,11 +23,6 @@ pub async fn measure(options: &Options, report: &mut Report) -> Result<(), Error
     let held: Vec<_> = names.split(' ').collect();
     let client = Client::create(node, "key".to_owned(), &held).await?;
     let authenticated = node.authenticate(&client.client_id, &client.secret).await?;
-    let sealer = TokenSealer::new(
-        deployment.keyring.clone(),
-        node.issuer(),
-        node.environment(),
-    );
 
     let issue = |scope: Option<&str>| {
         let issued = node.issue(&authenticated, black_box(scope));
@@ -54,7 +49,7 @@ pub async fn measure(options: &Options, report: &mut Report) -> Result<(), Error
         began.elapsed().as_nanos() as f64 / tokens.len() as f64
     };
     let verify = |token: &str| ready(node.verify(token)).is_ok();
-    let open = |token: &str| sealer.open(token).is_ok();
+    let open = |token: &str| testing::opens(node, token);
 
     progress("issue and first sights, in turn with opening alone");
     let ten = Some(names.as_str());
