@@ -277,21 +277,27 @@ fn add_examples(document: &mut Value) {
         let Some(example) = operation["operationId"].as_str().map(|id| &examples[id]) else {
             continue;
         };
-        let into = |content: Option<&mut Value>, example: &Value| {
+        let into = |content: Option<&mut Value>, example: &Value, member: &str| {
             let content = content
                 .and_then(Value::as_object_mut)
                 .filter(|_| !example.is_null());
             for media in content.into_iter().flat_map(Map::values_mut) {
-                media["example"] = example.clone();
+                media[member] = example.clone();
             }
         };
         into(
             operation.pointer_mut("/requestBody/content"),
             &example["request"],
+            "example",
+        );
+        into(
+            operation.pointer_mut("/requestBody/content"),
+            &example["requests"],
+            "examples",
         );
         for status in ["200", "201"] {
             let content = operation.pointer_mut(&format!("/responses/{status}/content"));
-            into(content, &example["answer"]);
+            into(content, &example["answer"], "example");
         }
     }
 }

@@ -171,8 +171,7 @@ impl Credentials {
             return Err(AuthenticateError::Refused(Refusal::OtherEnvironment));
         }
         let live = self.claimed_client(&client_id, caller).await?;
-        let proof = self.proof_of(&live, &jws, own.is_some()).await;
-        let proof = proof.map_err(AuthenticateError::Refused)?;
+        let proof = self.proof_of(&live, &jws, own.is_some()).await?;
         let bounds = Bounds {
             // The platform's token ends what it stands for.
             until: own.is_none().then_some(claims.exp),
@@ -192,7 +191,7 @@ impl Credentials {
             .await
             .map_err(|error| AuthenticateError::Store(Arc::new(error)))?;
         if own.is_some() {
-            self.spend(&client, &claims).await?;
+            self.spend(&client, &claims, caller).await?;
         }
         Ok(client)
     }
@@ -224,7 +223,7 @@ impl Credentials {
         live: &LiveCredential,
         jws: &Jws<'_>,
         own: bool,
-    ) -> Result<ProofId, Refusal> {
+    ) -> Result<ProofId, AuthenticateError> {
         let registrations = &live.credential.settings.registrations;
         if own && let Some(jku) = &jws.jku {
             let is_it = |means: &Means| match means {
@@ -232,10 +231,10 @@ impl Credentials {
                 Means::Key(_) | Means::Workload(_) => false,
             };
             if !registrations.iter().any(|it| is_it(&it.means)) {
-                return Err(Refusal::WrongSignature);
+                return Err(AuthenticateError::Refused(Refusal::WrongSignature));
             }
         }
-        let mut why = Refusal::WrongSignature;
+        let mut why = AuthenticateError::Refused(Refusal::WrongSignature);
         let mut tries = MAX_TRIES;
         for registration in registrations {
             let keys = match &registration.means {
@@ -250,7 +249,14 @@ impl Credentials {
             match self.signed_by(live, jws, keys, &mut tries).await {
                 Ok(true) => return Ok(registration.proof),
                 Ok(false) => {}
-                Err(NoKeys) => why = Refusal::NoKeys,
+                Err(NoKeys::Crowded { retry_after }) => {
+                    why = AuthenticateError::Crowded { retry_after };
+                }
+                Err(NoKeys::Unavailable) => {
+                    if matches!(why, AuthenticateError::Refused(_)) {
+                        why = AuthenticateError::Refused(Refusal::NoKeys);
+                    }
+                }
             }
         }
         Err(why)
@@ -286,6 +292,7 @@ impl Credentials {
         &self,
         client: &AuthenticatedClient,
         claims: &Claims<'_>,
+        caller: &dyn CallerAddress,
     ) -> Result<(), AuthenticateError> {
         let jti = claims.jti.ok_or(Fault::Jti)?;
         let used = SpendAssertion {
@@ -300,7 +307,7 @@ impl Credentials {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let why = RefusalReason::AssertionReplayed;
-                self.note_refusal(&client.live().credential, why, None);
+                self.note_refusal(&client.live().credential, why, caller.address());
                 Err(Fault::Replayed.into())
             }
             Err(CallError::Refused(refused)) => Err(AuthenticateError::Crowded {

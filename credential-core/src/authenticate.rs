@@ -467,11 +467,23 @@ impl Credentials {
         client: &AuthenticatedClient,
         scope: Option<&str>,
     ) -> Result<IssuedToken, IssueError> {
+        self.issue_from(client, scope, &None::<IpAddr>)
+    }
+
+    /// As [`issue`](Self::issue), where a refusal is noted with the address that the request came from.
+    ///
+    /// # Errors
+    /// As for `issue`.
+    pub fn issue_from(
+        &self,
+        client: &AuthenticatedClient,
+        scope: Option<&str>,
+        caller: &dyn CallerAddress,
+    ) -> Result<IssuedToken, IssueError> {
         let live = client.live();
         let requested = live.api_type.request(scope, &live.held);
-        let RequestedScopes { scopes, echo, .. } = requested.inspect_err(|error| {
-            self.note_refusal(&live.credential, told(error), None);
-        })?;
+        let RequestedScopes { scopes, echo, .. } =
+            requested.inspect_err(|error| self.note_refused_scopes(client, error, caller))?;
         let now = self.clock().now();
         let ttl = live.api_type.token_ttl();
         let ttl = client
@@ -510,5 +522,27 @@ impl Credentials {
             scope: echo,
             ends_soon: live.ends_soon(&client.proof, now),
         })
+    }
+
+    /// Notes for its admins that the credential may not have the scopes that it asked for.
+    fn note_refused_scopes(
+        &self,
+        client: &AuthenticatedClient,
+        error: &ScopeRequestError,
+        caller: &dyn CallerAddress,
+    ) {
+        let live = client.live();
+        let Some(note) = live.note_of(&client.proof) else {
+            return;
+        };
+        let needed = match error {
+            ScopeRequestError::NotHeld { name } => live.api_type.requires(name).ok(),
+            _ => None,
+        };
+        let refused = Refused {
+            needed: needed.and_then(|needed| note.missing(&needed, None).scope()),
+            ..Refused::from(told(error)).of_address(caller.address())
+        };
+        note.refused(client.tenant(), refused, self.clock().now());
     }
 }

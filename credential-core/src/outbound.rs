@@ -21,7 +21,7 @@ use crate::{
     id::TenantId,
     jose::{PublicKey, usable_keys},
     log_limit::LogLimit,
-    tenant_share::{Limits, Permit, Place, Places},
+    tenant_share::{Limits, Permit, Place, Places, Refused},
 };
 
 /// The largest document, in bytes.
@@ -92,9 +92,14 @@ pub(crate) enum KeySource {
     Issuer(Box<str>),
 }
 
-/// No keys can be had from there now.
+/// Why there are no keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoKeys;
+pub(crate) enum NoKeys {
+    /// None can be had from there now.
+    Unavailable,
+    /// Too many fetches of the tenant run and wait: no verdict.
+    Crowded { retry_after: Duration },
+}
 
 /// The key sets that were fetched, each no longer than it may be used.
 #[derive(Debug)]
@@ -141,14 +146,14 @@ impl KeySets {
     /// them is `wanted`; but at most once a minute.
     ///
     /// # Errors
-    /// If there are none now.
+    /// If there are none now, or it cannot be known.
     pub(crate) async fn get(
         &self,
         tenant: &TenantId,
         source: &KeySource,
         wanted: impl Fn(&PublicKey) -> bool,
     ) -> Result<Arc<[PublicKey]>, NoKeys> {
-        let fetch = self.fetch.as_ref().ok_or(NoKeys)?;
+        let fetch = self.fetch.as_ref().ok_or(NoKeys::Unavailable)?;
         let set = self
             .sets
             .get_or_insert_with(source, || Ok::<_, NoKeys>(Arc::default()))?;
@@ -167,17 +172,18 @@ impl KeySets {
             running
         } else {
             // First, so that nobody waits for a fetch that waits for another tenant's place.
-            let place = Places::enter(&self.places, tenant).map_err(|_| NoKeys)?;
-            let place = place.permit_within(FETCH_WITHIN).await;
-            let place = place.map_err(|_| NoKeys)?;
+            let crowded = |Refused { retry_after }| NoKeys::Crowded { retry_after };
+            let place = Places::enter(&self.places, tenant).map_err(crowded)?;
+            let place = place.permit_within(FETCH_WITHIN).await.map_err(crowded)?;
             let done = |now| set.known(now, &wanted);
             match self.begin(fetch, source, &set, place, done) {
                 Ok(begun) => begun,
                 Err(known) => return known,
             }
         };
-        running.landed().await.ok_or(NoKeys)?;
-        set.known(self.clock.monotonic(), |_| true).ok_or(NoKeys)?
+        running.landed().await.ok_or(NoKeys::Unavailable)?;
+        let known = set.known(self.clock.monotonic(), |_| true);
+        known.ok_or(NoKeys::Unavailable)?
     }
 
     /// A fetch, or the one that runs already. It goes on if all who wait for it hang up: otherwise the next one
@@ -227,7 +233,7 @@ impl KeySet {
         if fresh && (paused || state.keys.iter().any(wanted)) {
             return Some(Ok(Arc::clone(&state.keys)));
         }
-        paused.then_some(Err(NoKeys))
+        paused.then_some(Err(NoKeys::Unavailable))
     }
 
     /// Whether to fetch it before it may not be used any more.

@@ -10,18 +10,24 @@
 //! A store is right when it passes [`conformance`](crate::conformance) (feature `conformance`).
 
 mod apply;
+mod calls;
 mod change_log;
 mod error;
+mod forward;
 mod replay;
 mod stores;
 mod trail;
 mod usage;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 
 pub use self::{
+    calls::{
+        Edit, KeyCheck, ListPosition, ListQuery, NewCredential, ReplaceHash, Revoke, RevokeAll,
+        RevokeToken, SpendAssertion,
+    },
     change_log::{
         AsOf, CHANGES_KEPT_FOR, Change, ChangeId, Changes, Committed, Heartbeat, LoggedChange,
         MAX_CHANGES, Mark, NODE_ALIVE_FOR, NodeId,
@@ -37,14 +43,9 @@ pub use self::{
     },
 };
 use crate::{
-    audit::Event,
-    clock::Timestamp,
-    credential::{Credential, CredentialName, CredentialState, RevokedToken, Settings},
-    id::{ActorId, ClientId, CredentialId, ProofId, TenantId},
-    secret::{
-        hash::SecretHash,
-        keyring::{Key, KeyName},
-    },
+    credential::{Credential, CredentialName, CredentialState},
+    id::{ClientId, CredentialId, ProofId, TenantId},
+    secret::keyring::KeyName,
 };
 
 /// Durable credentials, the audit rows of their changes, and the log of what changed.
@@ -290,104 +291,6 @@ pub trait CredentialStore: Debug + Send + Sync + 'static {
     async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError>;
 }
 
-#[async_trait]
-impl<S: CredentialStore + ?Sized> CredentialStore for Arc<S> {
-    async fn insert(&self, new: NewCredential) -> Result<Committed<()>, StoreError> {
-        (**self).insert(new).await
-    }
-
-    async fn may_insert(
-        &self,
-        tenant: &TenantId,
-        name: &CredentialName,
-        limit: u32,
-    ) -> Result<(), StoreError> {
-        (**self).may_insert(tenant, name, limit).await
-    }
-
-    async fn get(
-        &self,
-        tenant: &TenantId,
-        id: CredentialId,
-    ) -> Result<Option<Credential>, StoreError> {
-        (**self).get(tenant, id).await
-    }
-
-    async fn list(
-        &self,
-        tenant: &TenantId,
-        query: &ListQuery,
-    ) -> Result<Vec<Credential>, StoreError> {
-        (**self).list(tenant, query).await
-    }
-
-    async fn replace(&self, edit: Edit) -> Result<Committed<Credential>, StoreError> {
-        (**self).replace(edit).await
-    }
-
-    async fn revoke(&self, revoke: Revoke) -> Result<Committed<Credential>, StoreError> {
-        (**self).revoke(revoke).await
-    }
-
-    async fn revoke_all(&self, revoke: RevokeAll) -> Result<Committed<()>, StoreError> {
-        (**self).revoke_all(revoke).await
-    }
-
-    async fn replay(&self, query: &ReplayQuery) -> Result<Option<Replay>, StoreError> {
-        (**self).replay(query).await
-    }
-
-    async fn state(&self, id: CredentialId) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        (**self).state(id).await
-    }
-
-    async fn state_by_proof(
-        &self,
-        proof: &ProofId,
-    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        (**self).state_by_proof(proof).await
-    }
-
-    async fn state_by_client(
-        &self,
-        client: &ClientId,
-    ) -> Result<AsOf<Option<CredentialState>>, StoreError> {
-        (**self).state_by_client(client).await
-    }
-
-    async fn spend_assertion(&self, spend: SpendAssertion) -> Result<bool, StoreError> {
-        (**self).spend_assertion(spend).await
-    }
-
-    async fn replace_hash(&self, change: ReplaceHash) -> Result<(), StoreError> {
-        (**self).replace_hash(change).await
-    }
-
-    async fn revoke_token(&self, revoke: RevokeToken) -> Result<Committed<()>, StoreError> {
-        (**self).revoke_token(revoke).await
-    }
-
-    async fn catch_up(&self, heartbeat: &Heartbeat) -> Result<Changes, StoreError> {
-        (**self).catch_up(heartbeat).await
-    }
-
-    fn retire_connections(&self) {
-        (**self).retire_connections();
-    }
-
-    async fn wake_up(&self) {
-        (**self).wake_up().await;
-    }
-
-    async fn check_keys(&self, keys: &[KeyCheck]) -> Result<Vec<KeyName>, StoreError> {
-        (**self).check_keys(keys).await
-    }
-
-    async fn use_key(&self, key: &KeyCheck) -> Result<Vec<KeyName>, StoreError> {
-        (**self).use_key(key).await
-    }
-}
-
 // Stay usable as trait objects.
 const _: fn(&dyn CredentialStore, &dyn TrailStore, &dyn UsageStore) = |_, _, _| {};
 
@@ -403,150 +306,3 @@ pub const REVOKED_TOKENS_KEPT_FOR: Duration = Duration::from_secs(3600);
 /// apart before one still accepts an assertion whose record is gone. Longer than any assertion counts, so that a node
 /// by itself never accepts one twice, however wrong its clock is.
 pub const ASSERTIONS_KEPT_FOR: Duration = Duration::from_secs(600);
-
-/// A credential to add.
-#[derive(Debug, Clone)]
-pub struct NewCredential {
-    /// The whole record, version 1.
-    pub credential: Credential,
-    /// How many credentials that are not revoked the tenant may have, this one included.
-    pub limit: u32,
-    /// Written with it.
-    pub event: Event,
-    /// Kept with it.
-    pub replay: Option<NewReplay>,
-}
-
-/// Which credentials of a tenant to list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListQuery {
-    /// At most so many, at least 1.
-    pub limit: usize,
-    /// Only those behind this place.
-    pub after: Option<ListPosition>,
-    /// With the revoked ones.
-    pub include_revoked: bool,
-}
-
-/// A place in the list of credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ListPosition {
-    /// That credential's `created_at`.
-    pub created_at: Timestamp,
-    /// That credential's id, which decides between equal times.
-    pub id: CredentialId,
-}
-
-impl ListPosition {
-    /// The place of a credential.
-    #[must_use]
-    pub fn of(credential: &Credential) -> Self {
-        Self {
-            created_at: credential.identity.created_at,
-            id: credential.identity.id,
-        }
-    }
-}
-
-/// An edit of one credential.
-#[derive(Debug, Clone)]
-pub struct Edit {
-    /// Who must own it.
-    pub tenant: TenantId,
-    /// Which one.
-    pub id: CredentialId,
-    /// The version that the edit was decided on.
-    pub expected_version: u64,
-    /// All settings as they shall be. A secret that the credential has keeps its hash and its last use, and
-    /// a registration its last use, whatever is said of them here.
-    pub settings: Settings,
-    /// Written with it, in this order.
-    pub events: Vec<Event>,
-    /// Kept with it.
-    pub replay: Option<NewReplay>,
-}
-
-/// A revocation.
-#[derive(Debug, Clone)]
-pub struct Revoke {
-    /// Who must own it.
-    pub tenant: TenantId,
-    /// Which one.
-    pub id: CredentialId,
-    /// Only if it still has this version.
-    pub expected_version: Option<u64>,
-    /// When, unless it already was.
-    pub at: Timestamp,
-    /// By whom, unless it already was.
-    pub by: ActorId,
-    /// Written with it, unless it already was.
-    pub event: Event,
-}
-
-/// The revocation of every credential of a tenant.
-#[derive(Debug, Clone)]
-pub struct RevokeAll {
-    /// Whose.
-    pub tenant: TenantId,
-    /// When.
-    pub at: Timestamp,
-    /// By whom.
-    pub by: ActorId,
-    /// The tenant's credentials that are not revoked, each with what is written with its revocation, in
-    /// this order.
-    pub events: Vec<(CredentialId, Event)>,
-}
-
-/// A secret's hash under newer parameters or another pepper.
-#[derive(Debug, Clone)]
-pub struct ReplaceHash {
-    /// The credential.
-    pub id: CredentialId,
-    /// The secret.
-    pub selector: ProofId,
-    /// The hash that was verified.
-    pub old: SecretHash,
-    /// The new one.
-    pub new: SecretHash,
-}
-
-/// The use of one assertion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpendAssertion {
-    /// Whose.
-    pub credential_id: CredentialId,
-    /// SHA-256 of its `jti`.
-    pub digest: [u8; 32],
-    /// Until when it would count.
-    pub until: Timestamp,
-}
-
-/// The revocation of one token.
-#[derive(Debug, Clone, Copy)]
-pub struct RevokeToken {
-    /// The token's credential.
-    pub credential_id: CredentialId,
-    /// The token.
-    pub token: RevokedToken,
-    /// How many records a credential may have.
-    pub limit: usize,
-}
-
-/// A key's public check value: it shows other bytes under the same name, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct KeyCheck {
-    /// The key's name.
-    pub name: KeyName,
-    /// Derived from its bytes.
-    pub value: String,
-}
-
-impl From<&Key> for KeyCheck {
-    fn from(key: &Key) -> Self {
-        Self {
-            name: key.name().clone(),
-            value: key.check_value().to_owned(),
-        }
-    }
-}

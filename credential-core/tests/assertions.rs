@@ -16,6 +16,8 @@ use credential_core::{
     authenticate::{AuthenticateError, AuthenticatedClient, Refusal},
     authorize::AuthorizeError,
     clock::Clock as _,
+    entropy::OsEntropy,
+    id::{ClientId, ClientIdPrefix},
     manage::{
         Changed, CreateCredential, Expected, Fault, ManageError, NewProof, RotateSecret, SetKeys,
         UpdateCredential,
@@ -295,7 +297,7 @@ async fn hostile_assertions_are_refused_and_burn_nothing() {
     let mut swapped = signature.to_owned();
     swapped.replace_range(..1, if swapped.starts_with('A') { "B" } else { "A" });
     let mut unknown = good.clone();
-    let stranger = format!("{}0", &key.client_id[..key.client_id.len() - 1]);
+    let stranger = common::with_another_end(&key.client_id);
     unknown["iss"] = stranger.as_str().into();
     unknown["sub"] = stranger.as_str().into();
     for (text, why) in [
@@ -731,9 +733,9 @@ async fn made_up_clients_keep_nobody_else_waiting() {
     node.catch_up().await.unwrap();
     deployment.store.hold_reads();
     let mut strangers = tokio::task::JoinSet::new();
-    for n in 0..50 {
+    for _ in 0..50 {
         let mut claims = claims(&deployment, &key);
-        let name = format!("{}{n:02}", &key.client_id[..key.client_id.len() - 2]);
+        let name = ClientId::generate(&ClientIdPrefix::default(), node.environment(), &OsEntropy);
         claims["iss"] = name.as_str().into();
         claims["sub"] = name.as_str().into();
         let (node, text) = (node.clone(), signer.sign(&claims));

@@ -19,20 +19,12 @@ use tokio::time::Instant;
 
 const READ: &[&str] = &["system/patients.read"];
 
-/// The secret with its last character changed, which is part of its tag.
-fn forged(secret: &str) -> String {
-    let mut forged = secret.to_owned();
-    let last = forged.pop().expect("a secret is not empty");
-    forged.push(if last == 'A' { 'B' } else { 'A' });
-    forged
-}
-
 #[tokio::test]
 async fn a_forged_or_malformed_secret_costs_no_argon2_and_no_read() {
     let deployment = Deployment::new();
     let key = deployment.key("Lab", "apiv2", READ).await;
     let before = (deployment.hasher.verified(), deployment.store.calls());
-    let last_flipped = forged(&key.secret);
+    let last_flipped = common::with_another_end(&key.secret);
     let foreign = Deployment::new().key("Lab", "apiv2", READ).await.secret;
     for secret in [
         "",
@@ -200,7 +192,7 @@ async fn a_dead_secret_in_a_loop_waits_for_its_answers_and_nobody_else_does() {
     other.token(&deployment.node, None).await;
     let malformed = deployment
         .node
-        .authenticate(&good.client_id, &forged(&good.secret))
+        .authenticate(&good.client_id, &common::with_another_end(&good.secret))
         .await;
     assert!(matches!(
         malformed,

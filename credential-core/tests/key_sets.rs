@@ -41,7 +41,7 @@ const READ: &[&str] = &["system/patients.read"];
 
 /// What other servers publish.
 #[derive(Debug, Default)]
-struct Web(Mutex<HashMap<&'static str, Value>>, Slow);
+struct Web(Mutex<HashMap<String, Value>>, Slow);
 
 /// Holds fetches back, if it is told to.
 #[derive(Debug, Default)]
@@ -52,8 +52,8 @@ struct Slow {
 }
 
 impl Web {
-    fn publish(&self, url: &'static str, document: Value) {
-        self.0.lock().unwrap().insert(url, document);
+    fn publish(&self, url: &str, document: Value) {
+        self.0.lock().unwrap().insert(url.to_owned(), document);
     }
 
     fn take_down(&self, url: &str) {
@@ -99,9 +99,13 @@ impl Test {
     }
 
     async fn create(&self, proof: NewProof) -> Result<Key, ManageError> {
+        self.create_named("Nightly", proof).await
+    }
+
+    async fn create_named(&self, name: &str, proof: NewProof) -> Result<Key, ManageError> {
         let request = CreateCredential {
             proof: proof.into(),
-            ..request("Nightly", "apiv2", READ)
+            ..request(name, "apiv2", READ)
         };
         let alder = admin("alder");
         let created = self.deployment.node.manage(&alder).create(request).await?;
@@ -135,13 +139,21 @@ impl Test {
 
     /// What comes of an assertion of its own; `None`: it is accepted.
     async fn own(&self, key: &Key, signer: &Signer) -> Option<Refusal> {
+        outcome(self.present_own(key, signer).await)
+    }
+
+    async fn present_own(
+        &self,
+        key: &Key,
+        signer: &Signer,
+    ) -> Result<AuthenticatedClient, AuthenticateError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let jti = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
         let claims = json!({
             "iss": key.client_id, "sub": key.client_id, "aud": TOKEN_URL,
             "exp": self.now() + 300, "jti": jti,
         });
-        outcome(self.present(&signer.sign(&claims), None).await)
+        self.present(&signer.sign(&claims), None).await
     }
 
     /// The token of the workload's platform.
@@ -258,6 +270,32 @@ async fn without_its_keys_a_client_is_refused_and_told_why() {
     test.advance(1);
     assert_eq!(test.own(&key, &signer).await, Some(Refusal::NoKeys));
     assert_eq!(test.reasons(&key).await, ["no_keys"]);
+}
+
+/// Where a tenant's servers are slow and many, a client is told to come again.
+#[tokio::test]
+async fn too_many_fetches_are_no_verdict() {
+    let test = Arc::new(Test::new());
+    let signer = Arc::new(Signer::with_kid("EdDSA", "k"));
+    test.web.1.holding.store(true, Ordering::SeqCst);
+    let mut last = None;
+    // Two fetches run for a tenant, and 64 wait.
+    for at in 0..=66 {
+        let url = format!("https://keys{at}.example.com/jwks.json");
+        test.web.publish(&url, signer.key_set());
+        let name = format!("Client {at}");
+        let key = test.create_named(&name, NewProof::KeySetUrl(url));
+        let key = key.await.unwrap();
+        let (test, signer) = (Arc::clone(&test), Arc::clone(&signer));
+        last = Some(tokio::spawn(async move {
+            test.present_own(&key, &signer).await
+        }));
+    }
+    let refused = last.unwrap().await.unwrap().unwrap_err();
+    let AuthenticateError::Crowded { retry_after } = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(retry_after >= Duration::from_secs(1));
 }
 
 /// A token belongs to the registration: it ends with that, not with the key that happened to sign.

@@ -462,7 +462,7 @@ async fn refusals_are_noted_for_the_credential_that_they_concern() {
     assert!(access.permits_call(&patients, from("GET")));
     node.bearer(&token).note_refused(&patients, from("GET"));
     // Forged, another client's, of a client that does not exist, of another environment.
-    let forged = format!("{}x", &key.secret[..key.secret.len() - 1]);
+    let forged = common::with_another_end(&key.secret);
     node.authenticate(&key.client_id, &forged)
         .await
         .unwrap_err();
@@ -484,7 +484,8 @@ async fn refusals_are_noted_for_the_credential_that_they_concern() {
         .authenticate(&key.client_id, &key.secret)
         .await
         .unwrap();
-    node.issue(&client, Some("system/bills.read")).unwrap_err();
+    node.issue_from(&client, Some("system/bills.read"), &address)
+        .unwrap_err();
     node.issue(&client, Some("MARY-JONES")).unwrap_err();
     deployment.revoke(&key).await;
     node.verify(&token).await.unwrap_err();
@@ -509,8 +510,7 @@ async fn refusals_are_noted_for_the_credential_that_they_concern() {
     let expected = [
         ("address_not_allowed", read, Some("GET"), true, 1),
         ("revoked", None, None, false, 2),
-        ("scope_missing", None, None, false, 1),
-        ("scope_missing", lacking, None, true, 1),
+        ("scope_missing", lacking, None, true, 2),
         ("scope_missing", lacking, Some("GET"), true, 2),
         ("unknown_scope", None, None, false, 1),
         ("wrong_secret", None, None, false, 3),

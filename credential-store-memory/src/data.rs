@@ -45,7 +45,7 @@ pub(crate) struct Tenant {
     pub(crate) positions: BTreeMap<ListPosition, CredentialId>,
     /// Comparison keys of the credentials that are not revoked; their number is what the limit
     /// counts.
-    pub(crate) names: HashMap<String, CredentialId>,
+    pub(crate) names: HashMap<Box<str>, CredentialId>,
     pub(crate) audit: Vec<AuditEvent>,
 }
 
@@ -129,7 +129,10 @@ impl Data {
         for event in events {
             let tenant = self.tenants.entry(event.tenant().clone()).or_default();
             let head = tenant.audit.last().map(AuditEvent::head);
-            tenant.audit.push(event.seal(head.as_ref()));
+            let mut event = event.seal(head.as_ref());
+            // Kept for ever: without the room that writing it left.
+            event.details.shrink_to_fit();
+            tenant.audit.push(event);
         }
     }
 

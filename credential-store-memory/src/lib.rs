@@ -147,7 +147,7 @@ impl CredentialStore for MemoryStore {
         let tenant = data.tenant(&credential);
         let key = credential.settings.name.comparison_key();
         tenant.has_room_for(&key, limit)?;
-        tenant.names.insert(key, id);
+        tenant.names.insert(key.into(), id);
         tenant.positions.insert(ListPosition::of(&credential), id);
         for proof in credential.settings.proofs() {
             data.owner_of_proof.insert(proof, id);
@@ -206,11 +206,11 @@ impl CredentialStore for MemoryStore {
         data.check_proofs(&after)?;
         let tenant = data.tenant(&after);
         let key = after.settings.name.comparison_key();
-        if tenant.names.get(&key).is_some_and(|owner| *owner != id) {
+        if tenant.names.get(&*key).is_some_and(|owner| *owner != id) {
             return Err(StoreError::NameTaken);
         }
-        tenant.names.remove(&before.settings.name.comparison_key());
-        tenant.names.insert(key, id);
+        tenant.names.remove(&*before.settings.name.comparison_key());
+        tenant.names.insert(key.into(), id);
         for proof in before.settings.proofs() {
             data.owner_of_proof.remove(&proof);
         }
@@ -233,7 +233,7 @@ impl CredentialStore for MemoryStore {
             return Ok(Committed { value, change });
         };
         let key = value.settings.name.comparison_key();
-        data.tenant(&value).names.remove(&key);
+        data.tenant(&value).names.remove(&*key);
         data.append([event]);
         Ok(self.commit(data, value, Change::Credential(id)))
     }

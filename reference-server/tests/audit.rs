@@ -734,7 +734,7 @@ fn an_unrelated_keyring_is_named_and_leaves_nothing_behind() {
     let node = node_with(&deployment.url, K2);
     assert_eq!(key.token_from(&node.client()).status, 401);
     assert_eq!(key.patients(&node.client()), 401);
-    let forged = format!("{}x", &key.secret[..key.secret.len() - 1]);
+    let forged = common::with_another_end(&key.secret);
     let made_up = [
         ("grant_type", "client_credentials"),
         ("client_id", &*key.client_id),

@@ -143,11 +143,7 @@ fn every_change_is_in_the_next_answer_and_no_secret_leaks() {
     assert_eq!(introspect()["scope"], "system/patients.read");
 
     // Forged: the last character is another one.
-    let forged = format!(
-        "{}{}",
-        &secret[..secret.len() - 1],
-        if secret.ends_with('x') { 'y' } else { 'x' }
-    );
+    let forged = common::with_another_end(&secret);
     assert_eq!(token_request(&forged).text("/error"), "invalid_client");
 
     let revoked = admin.send("DELETE", &credential, &[], None);

@@ -75,11 +75,13 @@ impl Kind<JsonValue> for Workloads {
         };
         // One too many is refused as such; how long an answer is must have a bound.
         let entries = entries.into_iter().take(WorkloadRule::MAX_RULES + 1);
-        let rules = entries.map(|entry| {
+        let rules = entries.enumerate().map(|(at, entry)| {
+            let mut wrong =
+                |code, message: &str| wrong(code, &format!("`workloads[{at}]`: {message}"));
             if let JsonValue::Object(members) = entry {
-                return workload(members, wrong);
+                return workload(members, &mut wrong);
             }
-            wrong("wrong_type", "each rule must be an object");
+            wrong("wrong_type", "must be an object");
             None
         });
         // All of them, so that every fault shows.

@@ -107,7 +107,7 @@ impl<'a> Presented<'a> {
     /// Checks the proof of a client.
     ///
     /// # Errors
-    /// `InvalidClient`; `BadAssertion`; `InvalidRequest` if the body names another client than the header;
+    /// `InvalidClient`; `NoClient`; `BadAssertion`; `InvalidRequest` if the body names another client than the header;
     /// `Unavailable`.
     pub(super) async fn authenticate(
         self,
@@ -147,7 +147,7 @@ impl<'a> Presented<'a> {
                     credentials.authenticate_from(&client_id, &client_secret, &sender);
                 authenticated.await
             }
-            Self::Bearer(_) | Self::Nothing => return Err(REFUSED),
+            Self::Bearer(_) | Self::Nothing => return Err(OAuthError::NoClient),
         };
         if matches!(result, Err(AuthenticateError::Refused(_))) {
             // In a flood of these, other requests that are ready go first.

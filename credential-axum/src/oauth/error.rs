@@ -38,6 +38,8 @@ pub(super) enum OAuthError {
         /// A resource server's bearer secret would have been accepted.
         bearer: bool,
     },
+    /// `401 invalid_client`: the request has no client authentication, or half of one.
+    NoClient,
     /// `401 invalid_client` for a signed assertion, with what its sender has to mend.
     BadAssertion(String),
     /// `400 invalid_grant`, of an assertion that is the grant.
@@ -77,6 +79,14 @@ impl OAuthError {
                 StatusCode::UNAUTHORIZED,
                 "invalid_client",
                 Some("client authentication failed"),
+            ),
+            Self::NoClient => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                Some(
+                    "the request has no client authentication: send client_id and client_secret, by HTTP \
+                     Basic or in the body, or a client_assertion",
+                ),
             ),
             Self::BadAssertion(why) => (StatusCode::UNAUTHORIZED, "invalid_client", Some(why)),
             Self::InvalidGrant(why) => (StatusCode::BAD_REQUEST, "invalid_grant", Some(why)),
@@ -126,7 +136,7 @@ impl IntoResponse for OAuthError {
         match self {
             Self::InvalidClient { bearer } => challenge(headers, bearer),
             // RFC 6749 §5.2 asks for it where the client used the header; others do not mind.
-            Self::BadAssertion(_) => challenge(headers, false),
+            Self::NoClient | Self::BadAssertion(_) => challenge(headers, false),
             Self::MethodNotAllowed(methods) => {
                 headers.insert(ALLOW, HeaderValue::from_static(methods));
             }

@@ -85,10 +85,12 @@ impl Endpoints {
         }
         match presented.authenticate(sender, self, form).await {
             Ok(client) => Ok(Asks::Client(client)),
-            Err(OAuthError::InvalidClient { .. }) => Err(OAuthError::InvalidClient {
-                bearer: self.introspection_secret.is_some()
-                    || introspection_scopes(&self.credentials).next().is_some(),
-            }),
+            Err(OAuthError::InvalidClient { .. } | OAuthError::NoClient) => {
+                Err(OAuthError::InvalidClient {
+                    bearer: self.introspection_secret.is_some()
+                        || introspection_scopes(&self.credentials).next().is_some(),
+                })
+            }
             Err(other) => Err(other),
         }
     }

@@ -43,7 +43,7 @@ pub(super) async fn token(
     endpoints.check_resources(&client, &form)?;
     let issued = endpoints
         .credentials
-        .issue(&client, form.scope.as_deref())
+        .issue_from(&client, form.scope.as_deref(), &sender)
         .map_err(|error| match error {
             IssueError::Scope(why) => OAuthError::InvalidScope(why.to_string()),
             IssueError::Ending => OAuthError::InvalidClient { bearer: false },

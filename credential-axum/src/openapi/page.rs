@@ -1,8 +1,12 @@
 //! The document as a page for people, made on the server: no script, nothing from elsewhere. The template
 //! macro escapes every value.
 
+mod schema;
+
 use maud::{DOCTYPE, Markup, html};
 use serde_json::{Map, Value};
+
+use self::schema::{fields, kind};
 
 /// Beside the page, as `docs/docs.css`.
 pub(super) const STYLE: &str = include_str!("docs.css");
@@ -36,6 +40,7 @@ pub(super) fn render(document: &Value) -> Markup {
                 main id="main" tabindex="-1" {
                     @for tag in list(&document["tags"]) { (page.group(tag)) }
                     (page.sign_in())
+                    (page.problems())
                     (page.schemas())
                 }
             }
@@ -98,6 +103,7 @@ impl<'a> Page<'a> {
                         }
                     }
                     li { a href="#authentication" { "Authentication" } }
+                    li { a href="#problems" { "Problems" } }
                     li { a href="#schemas" { "Schemas" } }
                 }
             }
@@ -168,6 +174,22 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// Each refusal of the admin API once, for all operations.
+    fn problems(&self) -> Markup {
+        html! {
+            section aria-labelledby="problems" {
+                h2 id="problems" { "Problems" }
+                p { "How the admin API says no, by " code { "code" } "." }
+                @for (code, example) in members(&self.document["components"]["examples"]) {
+                    details id=(format!("problem-{code}")) {
+                        summary { code { (code) } ": " (text(&example["summary"])) }
+                        (pretty(&example["value"]))
+                    }
+                }
+            }
+        }
+    }
+
     fn schemas(&self) -> Markup {
         html! {
             section aria-labelledby="schemas" {
@@ -219,8 +241,10 @@ fn body(body: &Value) -> Markup {
         h4 { "Body" @if body["required"] != true { ", may be left out" } }
         @for (at, (media, content)) in members(&body["content"]).enumerate() {
             p { code { (media) } ": " (kind(&content["schema"])) }
-            @if at == 0 && content["schema"]["$ref"].is_null() { (fields(&content["schema"])) }
-            @if at == 0 { (example(&content["example"])) }
+            @if at == 0 {
+                @if content["schema"]["$ref"].is_null() { (fields(&content["schema"])) }
+                (examples(media, content))
+            }
         }
     }
 }
@@ -241,91 +265,47 @@ fn answer(status: &str, answer: &Value) -> Markup {
                 } @else if content["schema"]["$ref"].is_null() {
                     (fields(&content["schema"]))
                 }
-                (example(&content["example"]))
+                (examples(media, content))
             }
         }
     }
 }
 
-/// The members of an object, or of each of several.
-fn fields(schema: &Value) -> Markup {
-    let required = list(&schema["required"]);
-    let needed = |name: &str| required.iter().any(|it| it == name);
+/// The examples of a body: shown here, or a link to where a problem is shown.
+fn examples(media: &str, content: &Value) -> Markup {
     html! {
-        @for way in list(&schema["oneOf"]) {
-            p { "Either, or:" }
-            (fields(way))
-        }
-        @if schema["properties"].is_object() {
-            dl {
-                @for (name, field) in members(&schema["properties"]) {
-                    dt {
-                        code { (name) } " "
-                        span class="fine" {
-                            (kind(field)) @if needed(name) { ", always there" }
-                        }
-                    }
-                    dd { (prose(text(&field["description"]))) }
-                }
+        @if !content["example"].is_null() { (example("Example", media, &content["example"])) }
+        @for (name, given) in members(&content["examples"]) {
+            @if given["$ref"].is_string() {
+                p { a href=(format!("#problem-{name}")) { code { (name) } } }
+            } @else {
+                (example(&format!("Example: {name}"), media, &given["value"]))
             }
         }
     }
 }
 
-/// What a value is, in a few words.
-fn kind(schema: &Value) -> Markup {
-    if let Some(target) = schema["$ref"].as_str() {
-        let name = target.rsplit('/').next().unwrap_or_default();
-        return html! { a href=(format!("#schema-{name}")) { (name) } };
-    }
-    for several in ["anyOf", "oneOf", "allOf"] {
-        let ways = list(&schema[several]);
-        if !ways.is_empty() {
-            return html! {
-                @for (at, way) in ways.iter().enumerate() {
-                    @if at > 0 { " or " }
-                    (kind(way))
-                }
-            };
-        }
-    }
-    let words = list(&schema["enum"]);
-    let bounds = ["minimum", "maximum", "minLength", "maxLength", "maxItems"];
+fn example(title: &str, media: &str, value: &Value) -> Markup {
     html! {
-        @match &schema["type"] {
-            Value::Array(kinds) => {
-                @for (at, kind) in kinds.iter().enumerate() {
-                    @if at > 0 { " or " }
-                    (text(kind))
-                }
-            },
-            kind => (text(kind)),
-        }
-        @if schema["items"].is_object() { " of " (kind(&schema["items"])) }
-        @if let Some(format) = schema["format"].as_str() { " (" (format) ")" }
-        @if !words.is_empty() {
-            ": "
-            @for (at, word) in words.iter().enumerate() {
-                @if at > 0 { ", " }
-                code { (text(word)) }
+        details {
+            summary { (title) }
+            @if media == "application/x-www-form-urlencoded" {
+                pre tabindex="0" { code { (form(value)) } }
+            } @else {
+                (pretty(value))
             }
         }
-        @for bound in bounds {
-            @if let Some(limit) = schema[bound].as_i64() { ", " (bound) " " (limit) }
-        }
-        @if !schema["default"].is_null() { ", default " (schema["default"].to_string()) }
     }
 }
 
-fn example(value: &Value) -> Markup {
-    html! {
-        @if !value.is_null() {
-            details {
-                summary { "Example" }
-                pre tabindex="0" { code { (format!("{value:#}")) } }
-            }
-        }
-    }
+fn pretty(value: &Value) -> Markup {
+    html! { pre tabindex="0" { code { (format!("{value:#}")) } } }
+}
+
+/// A form as it is sent. The values of the examples need no escapes.
+fn form(value: &Value) -> String {
+    let pairs = members(value).map(|(name, value)| format!("{name}={}", text(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// Text whose code stands between backticks.

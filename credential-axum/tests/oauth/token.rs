@@ -9,7 +9,8 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use crate::{
-    FORM, RESOURCE_SERVER, TOKEN, basic, basic_of, in_body, platform, post, refused, secret,
+    FORM, Platform, RESOURCE_SERVER, TOKEN, basic, basic_of, in_body, platform, post, refused,
+    secret,
 };
 
 #[tokio::test]
@@ -205,9 +206,6 @@ async fn one_answer_for_every_client_that_is_not_authenticated() {
     let wrong = format!("{}{last}", &genuine[..genuine.len() - 1]);
     let mut bodies = Vec::new();
     for (authorization, form) in [
-        (None, grant.to_owned()),
-        (None, format!("{grant}&client_id={id}")),
-        (None, format!("{grant}&client_secret={genuine}")),
         (
             None,
             format!("{grant}&client_id={id}&client_secret=made-up"),
@@ -238,23 +236,48 @@ async fn one_answer_for_every_client_that_is_not_authenticated() {
             Some(format!("Basic {}", STANDARD.encode(b"\xff:\xff"))),
             grant.to_owned(),
         ),
-        (Some("Digest x".to_owned()), grant.to_owned()),
-        (Some(format!("Bearer {RESOURCE_SERVER}")), grant.to_owned()),
     ] {
-        let mut request = post(TOKEN);
-        if let Some(value) = authorization {
-            request = request.header("authorization", value);
-        }
-        let answer = platform.send(request, form).await;
-        refused(&answer, 401, "invalid_client");
-        assert_eq!(
-            answer.header("www-authenticate"),
-            r#"Basic realm="oauth2", charset="UTF-8""#
-        );
-        bodies.push(answer.body);
+        bodies.push(no_client(&platform, authorization, form).await);
     }
     bodies.dedup();
     insta::assert_snapshot!(bodies.join("\n"), @r#"{"error":"invalid_client","error_description":"client authentication failed"}"#);
+}
+
+/// The body of the refusal of a client.
+async fn no_client(platform: &Platform, authorization: Option<String>, form: String) -> String {
+    let mut request = post(TOKEN);
+    if let Some(value) = authorization {
+        request = request.header("authorization", value);
+    }
+    let answer = platform.send(request, form).await;
+    refused(&answer, 401, "invalid_client");
+    assert_eq!(
+        answer.header("www-authenticate"),
+        r#"Basic realm="oauth2", charset="UTF-8""#
+    );
+    answer.body
+}
+
+#[tokio::test]
+async fn who_sends_no_client_authentication_is_told_so() {
+    let platform = platform();
+    let key = platform
+        .key("alder", "apiv2", &["system/patients.read"])
+        .await;
+    let (id, genuine) = secret(&key);
+    let grant = "grant_type=client_credentials";
+    let mut bodies = Vec::new();
+    for (authorization, form) in [
+        (None, grant.to_owned()),
+        (None, format!("{grant}&client_id={id}")),
+        (None, format!("{grant}&client_secret={genuine}")),
+        (Some("Digest x".to_owned()), grant.to_owned()),
+        (Some(format!("Bearer {RESOURCE_SERVER}")), grant.to_owned()),
+    ] {
+        bodies.push(no_client(&platform, authorization, form).await);
+    }
+    bodies.dedup();
+    insta::assert_snapshot!(bodies.join("\n"), @r#"{"error":"invalid_client","error_description":"the request has no client authentication: send client_id and client_secret, by HTTP Basic or in the body, or a client_assertion"}"#);
 }
 
 #[tokio::test]

@@ -50,6 +50,21 @@ impl Asked {
         self.keep(id, body, answer.json())
     }
 
+    /// Another way to make a credential, beside the first.
+    async fn also_created(&mut self, name: &str, of: &str, authentication: Value) {
+        let body = json!({
+            "name": of, "api_type": "fhir", "scopes": ["system/Patient.read"], "authentication": authentication,
+        });
+        let request = ask("POST", "/credentials").by(ADMIN).json(&body);
+        let answer = self.host.send(request).await;
+        assert!(answer.status.is_success(), "{name}: {answer:?}");
+        let example = &mut self.examples["createCredential"];
+        if let Some(first) = example.as_object_mut().unwrap().remove("request") {
+            example["requests"] = json!({"secret": {"value": first}});
+        }
+        example["requests"][name] = json!({"value": body});
+    }
+
     async fn oauth(&mut self, id: &str, path: &str, form: &[(&str, &str)]) -> Value {
         let pairs: Vec<_> = form
             .iter()
@@ -106,7 +121,6 @@ async fn life() -> Map<String, Value> {
         "scopes": ["system/patients.read", "system/vitals.read"],
         "description": "Nightly import of results",
         "expires_at": "2030-01-01T00:00:00Z",
-        "allowed_networks": ["192.0.2.0/24"],
         "authentication": {"kind": "secret"},
     });
     asked
@@ -118,6 +132,22 @@ async fn life() -> Map<String, Value> {
     let created = asked
         .admin("createCredential", ask("POST", "/credentials"), new)
         .await;
+    // The key of RFC 8037, appendix A.
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": "2026-01", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let jwks = json!({"keys": [key]});
+    let rule = json!({
+        "issuer": "https://token.actions.example.com", "audience": "https://api.example.com",
+        "subject": "repo:acme/*", "claims": {"environment": "production"}, "jwks": jwks,
+    });
+    let mut workload = rule.clone();
+    workload["kind"] = json!("workload");
+    let key = json!({"kind": "public_key", "jwks": jwks});
+    asked
+        .also_created("public_key", "Billing export", key)
+        .await;
+    asked
+        .also_created("workload", "Nightly build", workload)
+        .await;
     let path = format!("/credentials/{}", text(&created, "/credential/id"));
     let client_id = text(&created, "/credential/client_id");
     let secret = text(&created, "/client_secret");
@@ -125,8 +155,7 @@ async fn life() -> Map<String, Value> {
         .admin("getCredential", ask("GET", &path), Value::Null)
         .await;
     let one = |method: &str, rest: &str| ask(method, &format!("{path}{rest}")).if_match("*");
-    let edit =
-        json!({"description": "Nightly import of results and orders", "allowed_networks": []});
+    let edit = json!({"description": "Nightly import of results and orders", "expires_at": "2031-01-01T00:00:00Z"});
     asked
         .admin("updateCredential", one("PATCH", ""), edit)
         .await;
@@ -183,16 +212,8 @@ async fn life() -> Map<String, Value> {
     asked
         .admin("endSecret", one("DELETE", &end), Value::Null)
         .await;
-    // The key of RFC 8037, appendix A.
-    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": "2026-01", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    let keys = json!({"jwks": {"keys": [key]}});
-    asked
-        .admin("setKeys", one("PUT", "/keys"), keys.clone())
-        .await;
-    let rule = json!({
-        "issuer": "https://token.actions.example.com", "audience": "https://api.example.com",
-        "subject": "repo:acme/*", "claims": {"environment": "production"}, "jwks": keys["jwks"],
-    });
+    let keys = json!({"jwks": jwks});
+    asked.admin("setKeys", one("PUT", "/keys"), keys).await;
     asked
         .admin(
             "setWorkloads",
@@ -223,7 +244,7 @@ async fn life() -> Map<String, Value> {
     asked
         .admin("revokeCredential", one("DELETE", ""), Value::Null)
         .await;
-    let confirm = json!({"confirm": "0"});
+    let confirm = json!({"confirm": "2"});
     let all = ask("POST", "/credentials/revoke-all");
     asked.admin("revokeAllCredentials", all, confirm).await;
     for (id, path) in [

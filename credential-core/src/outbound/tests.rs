@@ -162,7 +162,7 @@ async fn a_set_is_fetched_once_and_used_until_its_age_ends() {
         assert_eq!(test.get("a").await, found("a"), "{max_age:?}");
         settle().await;
         test.advance(1);
-        assert_eq!(test.get("a").await, Err(NoKeys), "{max_age:?}");
+        assert_eq!(test.get("a").await, Err(NoKeys::Unavailable), "{max_age:?}");
     }
 }
 
@@ -170,7 +170,10 @@ async fn a_set_is_fetched_once_and_used_until_its_age_ends() {
 async fn without_a_fetch_there_are_no_keys() {
     let sets = KeySets::new(None, Arc::new(ManualClock::new()));
     assert!(!sets.may_fetch());
-    assert_eq!(kids(&sets, "alder", &set(URL), "a").await, Err(NoKeys));
+    assert_eq!(
+        kids(&sets, "alder", &set(URL), "a").await,
+        Err(NoKeys::Unavailable)
+    );
 }
 
 /// The age counts from when the fetch began: the answer may have been made then.
@@ -231,7 +234,7 @@ async fn a_failed_fetch_keeps_what_is_known_until_its_age_ends() {
     test.advance(29);
     assert_eq!(test.get("a").await, found("a"));
     test.advance(1);
-    assert_eq!(test.get("a").await, Err(NoKeys));
+    assert_eq!(test.get("a").await, Err(NoKeys::Unavailable));
     assert_eq!(test.servers.count(), 3);
 }
 
@@ -239,7 +242,7 @@ async fn a_failed_fetch_keeps_what_is_known_until_its_age_ends() {
 async fn a_404_for_an_hour_is_asked_for_once_a_minute_and_then_works() {
     let test = Test::new();
     for second in 0..3600 {
-        assert_eq!(test.get("a").await, Err(NoKeys), "{second}");
+        assert_eq!(test.get("a").await, Err(NoKeys::Unavailable), "{second}");
         test.advance(1);
     }
     assert_eq!(test.servers.count(), 60);
@@ -294,7 +297,7 @@ async fn many_callers_share_one_fetch() {
     }
     assert_eq!(test.servers.count(), 2);
     others.add_permits(1);
-    assert_eq!(busy.await.unwrap(), Err(NoKeys));
+    assert_eq!(busy.await.unwrap(), Err(NoKeys::Unavailable));
     assert_eq!(test.sets.places.running(), 0);
     assert_eq!(test.sets.fetching.count(), 0);
 }
@@ -342,9 +345,12 @@ async fn one_tenants_slow_servers_delay_no_other_tenant() {
     settle().await;
     assert_eq!(test.call("birch", URL).await.unwrap(), found("a"));
     assert_eq!(began.elapsed(), Duration::ZERO);
+    let mut crowded = 0;
     for caller in slow {
-        _ = caller.await.unwrap();
+        let answer = caller.await.unwrap();
+        crowded += usize::from(matches!(answer, Err(NoKeys::Crowded { .. })));
     }
+    assert!(crowded >= 100 - 2 - FETCHES.waiting, "{crowded}");
     assert_eq!(test.sets.places.running(), 0);
 }
 
@@ -354,9 +360,9 @@ async fn a_fetch_that_never_ends_is_given_up() {
     test.servers.publish(URL, "a", None);
     test.servers.slow(URL);
     let began = Instant::now();
-    assert_eq!(test.get("a").await, Err(NoKeys));
+    assert_eq!(test.get("a").await, Err(NoKeys::Unavailable));
     assert_eq!(began.elapsed(), FETCH_WITHIN);
-    assert_eq!(test.get("a").await, Err(NoKeys));
+    assert_eq!(test.get("a").await, Err(NoKeys::Unavailable));
     assert_eq!(test.servers.count(), 1);
 }
 
@@ -398,14 +404,18 @@ async fn a_discovery_document_leads_to_no_other_place() {
         let said = document.to_string();
         test.servers.answer(DISCOVERY, &said, None);
         let issuer = KeySource::Issuer(ISSUER.into());
-        assert_eq!(test.of(&issuer, "a").await, Err(NoKeys), "{said}");
+        assert_eq!(
+            test.of(&issuer, "a").await,
+            Err(NoKeys::Unavailable),
+            "{said}"
+        );
         assert_eq!(test.servers.fetched(), [DISCOVERY], "{said}");
     }
     let test = Test::new();
     let large = format!("{}{}", " ".repeat(MAX_DOCUMENT), said(ISSUER, URL));
     test.servers.answer(DISCOVERY, &large, None);
     let issuer = KeySource::Issuer(ISSUER.into());
-    assert_eq!(test.of(&issuer, "a").await, Err(NoKeys));
+    assert_eq!(test.of(&issuer, "a").await, Err(NoKeys::Unavailable));
     assert_eq!(test.servers.fetched(), [DISCOVERY]);
 }
 
@@ -417,7 +427,7 @@ async fn what_is_no_key_set_is_refused() {
         let test = Test::new();
         test.servers.answer(URL, body, None);
         let start: String = body.chars().take(20).collect();
-        assert_eq!(test.get("a").await, Err(NoKeys), "{start}");
+        assert_eq!(test.get("a").await, Err(NoKeys::Unavailable), "{start}");
     }
     // What is of no use here does not spoil the rest.
     let test = Test::new();
@@ -444,6 +454,6 @@ async fn another_kind_of_source_is_another_set() {
     test.servers.publish(URL, "a", None);
     assert_eq!(test.get("a").await, found("a"));
     let issuer = KeySource::Issuer(URL.into());
-    assert_eq!(test.of(&issuer, "a").await, Err(NoKeys));
+    assert_eq!(test.of(&issuer, "a").await, Err(NoKeys::Unavailable));
     assert_eq!(test.get("a").await, found("a"));
 }

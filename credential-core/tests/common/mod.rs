@@ -187,6 +187,14 @@ pub fn admin(tenant: &str) -> TenantAdmin {
     actor(tenant, Role::Admin).admin().unwrap()
 }
 
+/// The same text with its last character changed.
+pub fn with_another_end(text: &str) -> String {
+    let mut text = text.to_owned();
+    let last = text.pop();
+    text.push(if last == Some('A') { 'B' } else { 'A' });
+    text
+}
+
 pub fn request(name: &str, api_type: &str, scopes: &[&str]) -> CreateCredential {
     CreateCredential {
         name: name.into(),

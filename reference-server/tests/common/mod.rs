@@ -398,6 +398,14 @@ pub fn throughout(time: Duration, mut right: impl FnMut() -> bool) {
     }
 }
 
+/// The same text with its last character changed.
+pub fn with_another_end(text: &str) -> String {
+    let mut text = text.to_owned();
+    let last = text.pop();
+    text.push(if last == Some('A') { 'B' } else { 'A' });
+    text
+}
+
 /// An address that nobody listens on. Taken and given back, because some programs cannot say which port
 /// they have drawn.
 pub fn free_address() -> SocketAddr {
