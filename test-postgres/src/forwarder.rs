@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use crate::{SERIAL, Server};
+use crate::{Server, folder};
 
 /// Forwards connections from a Unix socket of its own to one server, and later to another, so that clients
 /// follow a promotion without a new URL. Closed, with its connections, when dropped.
@@ -42,11 +42,7 @@ impl Forwarder {
     /// Forwards to that server.
     #[must_use]
     pub fn start(to: &Server) -> Self {
-        let folder = std::env::temp_dir().join(format!(
-            "test-forwarder-{}-{}",
-            std::process::id(),
-            SERIAL.fetch_add(1, Ordering::Relaxed)
-        ));
+        let folder = folder::unused("test-forwarder");
         fs::create_dir_all(&folder).expect("a temporary folder can be made");
         let listener =
             UnixListener::bind(folder.join(".s.PGSQL.5432")).expect("a socket can be made there");

@@ -5,8 +5,8 @@
 //! println!("{}", database.url());
 //! ```
 //!
-//! A server is made from the installed binaries, in a temporary folder, on a Unix socket, with
-//! durability off. As root it runs as `postgres` or `nobody`, because PostgreSQL refuses root. It is
+//! A server is made from the installed binaries, in a temporary folder, in memory where there is room, on a
+//! Unix socket, with durability off. As root it runs as `postgres` or `nobody`, because PostgreSQL refuses root. It is
 //! stopped and removed when the process that made it ends, also by a signal. With `TEST_DATABASE_URL`
 //! set (a role that may create databases), [`Server::shared`] uses that server instead.
 //!
@@ -23,6 +23,7 @@
 )]
 
 mod dump;
+mod folder;
 mod forwarder;
 mod pgbouncer;
 mod standby;
@@ -241,11 +242,7 @@ impl Own {
     fn prepare() -> Self {
         let binaries = binaries();
         let user = unprivileged();
-        let folder = std::env::temp_dir().join(format!(
-            "test-postgres-{}-{}",
-            std::process::id(),
-            SERIAL.fetch_add(1, Ordering::Relaxed)
-        ));
+        let folder = folder::unused("test-postgres");
         fs::create_dir_all(&folder).expect("a temporary folder can be made");
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))
             .expect("the folder's owner may set its mode");

@@ -6,10 +6,9 @@ use std::{
     os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::Ordering,
 };
 
-use crate::{Database, SERIAL, Server, as_user};
+use crate::{Database, Server, as_user, folder};
 
 /// The port in the name of its socket.
 const PORT: u16 = 6432;
@@ -48,11 +47,7 @@ impl PgBouncer {
     #[must_use]
     pub fn start_with(server: &Server, settings: &[&str]) -> Self {
         let server = server.own();
-        let folder = std::env::temp_dir().join(format!(
-            "test-pgbouncer-{}-{}",
-            std::process::id(),
-            SERIAL.fetch_add(1, Ordering::Relaxed)
-        ));
+        let folder = folder::unused("test-pgbouncer");
         // The later of two settings of one name counts.
         let config = format!(
             "[databases]\n* = host={} user=postgres\n[pgbouncer]\nlisten_port = {PORT}\n\
