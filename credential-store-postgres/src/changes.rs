@@ -64,7 +64,9 @@ pub(crate) async fn catch_up(
                     case when current_setting('synchronous_commit') in ('off', 'local')
                         then 'on' else current_setting('synchronous_commit') end,
                     true) as synchronous_commit
-            from credential_management.change_counter as n
+            -- Its only row. Said so, because without statistics the planner reckons with a thousand, and may
+            -- then compile the statement (JIT) each time it runs.
+            from (select value, mark from credential_management.change_counter limit 1) as n
             cross join lateral (
                 select min(at) as oldest,
                     coalesce(array_agg(number order by number), '{}') as number,
