@@ -5,7 +5,10 @@
 //! this tenant (here, for every route); body too large, of another type, not JSON (in the extractors); then the refusals
 //! of the use case.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{
     Router,
@@ -14,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use credential_core::{Credentials, actor::TenantAdmin};
+use credential_core::{Credentials, actor::TenantAdmin, clock::Timestamp};
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
@@ -282,7 +285,21 @@ async fn begin(
     refuse_other_tenant(request.headers(), admin.tenant())?;
     // Each use case takes its own place.
     credentials.manage(&admin).begin_request()?;
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    // What a server adds may be a second old. A page has to tell from it whether a change holds everywhere
+    // already, which is this clock's `effective_everywhere_at`.
+    if let Some(date) = http_date(credentials.clock().now()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    Ok(response)
+}
+
+/// RFC 9110 §5.6.7 has dates of four-digit years, and its library none before 1970.
+fn http_date(at: Timestamp) -> Option<HeaderValue> {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let seconds = u64::try_from(at.as_micros() / 1_000_000).ok()?;
+    let at = (seconds < YEAR_10000).then(|| UNIX_EPOCH + Duration::from_secs(seconds))?;
+    HeaderValue::try_from(httpdate::fmt_http_date(at)).ok()
 }
 
 #[derive(Clone)]

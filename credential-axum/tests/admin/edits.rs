@@ -175,5 +175,7 @@ async fn scopes_come_back_sorted_and_with_when_they_count() {
         answer.json()["effective_everywhere_at"],
         "2026-01-01T00:00:01Z"
     );
+    // By the same clock, so that the difference says how long that is.
+    assert_eq!(answer.headers["date"], "Thu, 01 Jan 2026 00:00:00 GMT");
     assert_eq!(host.get(&path).await.json()["scopes"], sorted);
 }

@@ -32,10 +32,12 @@ fn rotate(path: &str, key: &str) -> Ask {
         .header("idempotency-key", key)
 }
 
-/// Status, headers and body: all of an answer.
+/// Status, headers and body: all of an answer, but when it was sent.
 fn all_of(answer: &Answer) -> (StatusCode, HeaderMap, String) {
     let body = String::from_utf8(answer.body.to_vec()).unwrap();
-    (answer.status, answer.headers.clone(), body)
+    let mut headers = answer.headers.clone();
+    assert!(headers.remove(header::DATE).is_some());
+    (answer.status, headers, body)
 }
 
 fn refused(answer: &Answer, status: u16, code: &str) {
