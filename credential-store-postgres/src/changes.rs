@@ -99,14 +99,7 @@ pub(crate) async fn catch_up(
             other,
         });
     }
-    if store
-        .heartbeats
-        .fetch_add(1, Ordering::Relaxed)
-        .is_multiple_of(PRUNE_EVERY)
-    {
-        // Apart, so that no answer waits for it.
-        tokio::spawn(prune(store.pool.clone()));
-    }
+    prune_if_due(store);
     let missing = applied.and_then(|applied| row.upto.checked_sub(applied));
     let complete =
         missing.and_then(|missing| usize::try_from(missing).ok()) == Some(row.number.len());
@@ -130,6 +123,14 @@ pub(crate) async fn catch_up(
         waited: Duration::from_micros(row.waited.and_then(|it| it.try_into().ok()).unwrap_or(0)),
         largest_max_staleness: Duration::from_micros(number(row.largest)?),
     })
+}
+
+/// Apart, so that no answer waits for it.
+fn prune_if_due(store: &PostgresStore) {
+    let heartbeats = store.heartbeats.fetch_add(1, Ordering::Relaxed);
+    if heartbeats.is_multiple_of(PRUNE_EVERY) {
+        tokio::spawn(prune(store.pool.clone()));
+    }
 }
 
 /// Writes a change for everything, so that every node starts anew.
