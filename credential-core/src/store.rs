@@ -90,7 +90,7 @@ use crate::{
 ///
 /// **Text** is any UTF-8, and comes back to the byte. Ids, proofs, key names, comparison keys and marks
 /// are equal if their bytes are: letters of different case differ. Secrets come back in the order of
-/// [`Settings::secrets`], scopes in that of [`Settings::scopes`]. Revoked tokens have no order.
+/// [`Settings::secrets`](crate::credential::Settings::secrets), scopes in that of [`Settings::scopes`](crate::credential::Settings::scopes). Revoked tokens have no order.
 ///
 /// **A change row for everything** is written by no method here. It is for what
 /// changes rows by hand. A store may have a function for it (such as `PostgresStore::invalidate`), which
