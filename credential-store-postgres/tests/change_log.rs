@@ -125,7 +125,7 @@ async fn how_long_a_change_waited_is_told() {
 async fn old_changes_are_removed_now_and_then() {
     let fresh = common::fresh().await;
     append(&fresh, 3, "61 minutes").await;
-    append(&fresh, 2, "59 minutes").await;
+    append(&fresh, 2, "30 minutes").await;
     let left = async || -> i64 {
         sqlx::query_scalar("select count(*) from credential_management.change")
             .fetch_one(&fresh.pool)

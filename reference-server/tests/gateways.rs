@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Key, READ, Server, connect_from, free_address, program};
+use common::{Key, READ, Server, connect_from, own_address, program};
 
 const PAGE: &str = include_str!("../../docs/gateways.md");
 const CALLER: [&str; 4] = [
@@ -164,7 +164,7 @@ impl Deployment {
         let api = Api::start();
         let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let address = free_address();
+        let address = own_address();
         let mut command = gateway(&Places {
             folder: &folder,
             gateway: address,

@@ -39,6 +39,7 @@ fn a_client_changes_over_without_an_outage() {
     let new = std::thread::scope(|scope| {
         let (sent, received) = std::sync::mpsc::channel::<Key>();
         let (changed_over, over, calls, old) = (&changed_over, &over, &calls, &old);
+        let _end = common::SaysOver(over);
         let clients = nodes.each_ref().map(Server::client);
         let integration = scope.spawn(move || {
             let mut new = None;
@@ -140,10 +141,11 @@ fn an_expiry_counts_everywhere_and_is_taken_back_everywhere() {
     let (_nodes, admin, other) = two(&deployment);
     let key = Key::new(&admin, "Lab", READ);
     assert_eq!(key.patients(&other), 200);
-    let soon = deployment.sql("select to_json((now() + interval '1 second') at time zone 'UTC')");
+    let soon = deployment.sql("select to_json((now() + interval '5 seconds') at time zone 'UTC')");
     let soon = format!("{}Z", soon.trim_matches('"'));
     key.edit(&admin, &json!({"expires_at": soon}));
-    until(SOON, || key.patients(&admin) == 401);
+    let in_time = Duration::from_secs(5) + SOON;
+    until(in_time, || key.patients(&admin) == 401);
     until(SOON, || key.patients(&other) == 401);
     assert_eq!(key.token_from(&other).status, 401);
     assert_eq!(admin.get(&key.path, &[]).text("/status"), "expired");

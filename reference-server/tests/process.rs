@@ -167,7 +167,8 @@ fn both_signals_end_it_with_success() {
 /// Load balancers learn of a stop before anybody is refused.
 #[test]
 fn a_stopping_server_says_so_and_serves_on() {
-    let server = Server::start(&["--drain", "2s"]);
+    let address = common::own_address().to_string();
+    let server = Server::start(&["--listen", &address, "--drain", "4s"]);
     let client = server.client();
     assert_eq!(client.get("/readyz", &[]).json()["status"], "ready");
     server.signal("TERM");

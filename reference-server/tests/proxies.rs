@@ -10,11 +10,14 @@ mod proxy;
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use common::{Client, Key, RECOVERY as STARTED, Server, free_address, until};
+use common::{Client, Key, RECOVERY as STARTED, SaysOver, Server, own_address, until};
 use postgres::Deployment;
 use proxy::Proxy;
 use test_postgres::Server as Postgres;
@@ -81,10 +84,16 @@ fn restarts() -> usize {
 /// Restarts the nodes in turn under load. Every request through the proxy must be answered as without.
 fn roll(proxy: impl FnOnce(&[SocketAddr; 2]) -> Proxy) {
     const CLIENTS: usize = 8;
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A failed test before this one is no fault of this one.
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let deployment = Deployment::new(Postgres::shared());
-    let addresses = [free_address(), free_address()];
+    let addresses = [own_address(), own_address()];
     let start = |address: SocketAddr| {
-        deployment.node_with(&["--listen", &address.to_string(), "--drain", "2s"])
+        let address = address.to_string();
+        // Room for a machine that stands still for a moment: this is about restarts.
+        let patient = ["--drain", "5s", "--max-staleness", "10s"];
+        deployment.node_with(&[&["--listen", &address][..], &patient].concat())
     };
     let mut nodes = addresses.map(start);
     let admin = nodes[0].signed_in("alder-admin");
@@ -96,6 +105,7 @@ fn roll(proxy: impl FnOnce(&[SocketAddr; 2]) -> Proxy) {
     let over = AtomicBool::new(false);
     let answered = AtomicUsize::new(0);
     let failed = std::thread::scope(|scope| {
+        let _end = SaysOver(&over);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 scope.spawn(|| {
@@ -107,6 +117,8 @@ fn roll(proxy: impl FnOnce(&[SocketAddr; 2]) -> Proxy) {
                         let answers = [read, token].map(|it| (it.status, it.body));
                         failed.extend(answers.into_iter().filter(|(status, _)| *status != 200));
                         answered.fetch_add(2, Ordering::Relaxed);
+                        // The nodes that start need the processor as well.
+                        std::thread::sleep(Duration::from_millis(1));
                     }
                     failed
                 })

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { assertNoSidewaysScroll, person, record } from "./harness.mjs";
-import { onServer, server } from "./steps.mjs";
+import { onServer, server, until } from "./steps.mjs";
 
 describe("the API's document", () => {
   onServer();
@@ -30,7 +30,7 @@ describe("the API's document", () => {
     await page.goto(`${server.base}/docs`);
     await page.getByRole("navigation", { name: "Contents" }).getByRole("link", { name: "Create a credential" }).click();
     const operation = page.getByRole("article", { name: "Create a credential" });
-    assert.ok((await operation.boundingBox()).y < 640);
+    await until(async () => (await operation.boundingBox()).y < 640);
     for (const example of await operation.locator("summary").all()) await example.click();
     await operation.getByText('"name": "Lab sync"').first().waitFor();
     await assertNoSidewaysScroll(page, "an example, 320 px");

@@ -56,7 +56,7 @@ const launch = (options) =>
     executablePath: CHROMIUM,
     headless: true,
     downloadsPath: profile,
-    args: [...options, "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: [...options, "--no-sandbox", "--disable-gpu", "--disable-smooth-scrolling", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
 
 export async function stopBrowser() {
@@ -100,7 +100,8 @@ export async function person(server, user, { viewport = DESKTOP, dark = false, f
   };
   context.on("page", watch);
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  // Long, because the machine may be busy with other tests.
+  context.setDefaultTimeout(30_000);
   return {
     page,
     context,
@@ -111,6 +112,8 @@ export async function person(server, user, { viewport = DESKTOP, dark = false, f
       const provoked = (text) => text.startsWith("Failed to load resource: ") && expectStatus.some((status) => text.includes(` ${status}`));
       const unexpected = heard.filter((text) => !provoked(text) && !expectConsole?.test(text));
       assert.deepEqual(unexpected, [], "the console is not clean");
+      // A handler may still be fetching, which fails once the browser is closed.
+      for (const each of context.pages()) await each.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
     },
   };

@@ -94,7 +94,7 @@ export const call = async (someone, token, method, path) =>
   (await someone.context.request.fetch(`${server.base}/api/2.0/${path}`, { method, headers: { Authorization: `Bearer ${token}` } })).status();
 
 /** Asks again until it is so: what was counted is visible within 10 seconds. */
-export async function until(isSo, patience = 20_000) {
+export async function until(isSo, patience = 60_000) {
   const end = Date.now() + patience;
   while (!(await isSo())) {
     assert.ok(Date.now() < end, `not so within ${patience} ms: ${isSo}`);

@@ -73,6 +73,7 @@ describe("little room", () => {
 
       // Create, with every message that it can show.
       const create = await fillCreate(page, "");
+      await create.getByText("Advanced", { exact: true }).waitFor(); // it moves what is below it
       await wheelAndClick(page, button(create, "Create"));
       await create.getByText("Enter a name.").waitFor();
       await create.getByLabel("Name").fill(name);
@@ -196,6 +197,7 @@ describe("little room", () => {
     const { page } = admin;
     await open(admin);
     const create = await fillCreate(page, "Small and lost");
+    await create.getByText("Advanced", { exact: true }).waitFor(); // it moves what is below it
     await page.route("**/api-access/v1/credentials", (route) => route.abort());
     await wheelAndClick(page, button(create, "Create"));
     await create.getByText("It is not known whether the key was created.").waitFor();

@@ -120,7 +120,7 @@ impl Server {
         );
         let mut config = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\n\
-             full_page_writes = off\nmax_connections = 300\nshared_buffers = 64MB\n\
+             full_page_writes = off\nmax_connections = 1000\nshared_buffers = 64MB\n\
              wal_level = replica\nwal_keep_size = 256MB\n",
             own.folder.display()
         );

@@ -66,6 +66,12 @@ async fn a_commit_waits_for_a_synchronous_standby() {
     let standby = primary.standby("s1");
     primary.set("synchronous_standby_names", "s1");
     let sync = "select sync_state from pg_stat_replication where application_name = 's1'";
+    // The process that sends to it reads its settings at its own time.
+    for _ in 0..1_000 {
+        if primary.query(sync) == "sync" {
+            break;
+        }
+    }
     assert_eq!(primary.query(sync), "sync");
     let database = primary.database();
     let mut connection = PgConnection::connect(&database.url()).await.unwrap();

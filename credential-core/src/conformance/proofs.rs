@@ -134,11 +134,11 @@ pub async fn an_assertion_is_spent_once<S: CredentialStore + Clone>(store: &S) {
     assert_eq!(stored(store, &made).await, made);
 }
 
-/// Of 32 at once one counts.
+/// Of 16 at once one counts.
 pub async fn an_assertion_is_spent_once_under_concurrency<S: CredentialStore + Clone>(store: &S) {
     let made = inserted(store, "alder", "Lab", 0).await;
     let spend = spend(&made, 7, SystemClock.now().saturating_add(seconds(300)));
-    let results = super::fixture::at_once(32, |_| {
+    let results = super::fixture::at_once(16, |_| {
         let store = store.clone();
         async move { store.spend_assertion(spend).await.unwrap() }
     })

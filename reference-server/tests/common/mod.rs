@@ -9,10 +9,13 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -408,11 +411,22 @@ pub fn with_another_end(text: &str) -> String {
     text
 }
 
-/// An address that nobody listens on. Taken and given back, because some programs cannot say which port
-/// they have drawn.
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+/// An address of the loopback network that nothing else uses, not even by chance, as a port would be.
+pub fn own_address() -> SocketAddr {
+    static SERIAL: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, 100 + serial, high, low], 8090))
+}
+
+/// Says that it is over at the end of a scope, however it ends: threads that go on until then would keep a
+/// failed test from ending.
+pub struct SaysOver<'a>(pub &'a AtomicBool);
+
+impl Drop for SaysOver<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A connection that comes from another address of this machine, such as 127.0.0.2.

@@ -7,7 +7,10 @@
     reason = "test set-up, of which each test binary uses its own part"
 )]
 
-use std::process::Command;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+};
 
 use test_postgres::{Database, Dump, PgBouncer, Server as Postgres};
 
@@ -24,7 +27,8 @@ impl<'a> Deployment<'a> {
     pub fn new(postgres: &'a Postgres) -> Self {
         let database = postgres.database();
         let url = database.url();
-        let migrated = run(&["migrate", "--database-url", &url]);
+        let direct = ["--database-pooler", "none"];
+        let migrated = run(&[&["migrate", "--database-url", &url][..], &direct].concat());
         assert!(migrated.status.success(), "{migrated:?}");
         Self { url, database }
     }
@@ -72,6 +76,35 @@ impl<'a> Deployment<'a> {
     /// Runs SQL in this database and returns what it prints.
     pub fn sql(&self, sql: &str) -> String {
         psql(&self.direct_url(), sql)
+    }
+
+    /// Runs SQL in a transaction that stays open, with its locks, until it is dropped.
+    pub fn hold(&self, sql: &str) -> Held {
+        let mut psql = Command::new("psql")
+            .args(["-qtAX", "-v", "ON_ERROR_STOP=1", "-d", &self.direct_url()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql is installed with PostgreSQL");
+        let script = format!("begin;\n{sql};\n\\echo held\n");
+        psql.stdin
+            .as_mut()
+            .unwrap()
+            .write_all(script.as_bytes())
+            .unwrap();
+        let said = BufReader::new(psql.stdout.take().unwrap()).lines();
+        assert!(said.map(Result::unwrap).any(|line| line == "held"), "{sql}");
+        Held(psql)
+    }
+}
+
+/// An open transaction.
+pub struct Held(Child);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ended = self.0.wait();
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{free_address, program, until};
+use crate::common::{own_address, program, until};
 
 pub struct Proxy {
     pub address: SocketAddr,
@@ -73,7 +73,7 @@ backend nodes
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("proxy-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let address = free_address();
+        let address = own_address();
         let file = folder.join("config");
         std::fs::write(&file, config(address, &folder)).unwrap();
         let mut command = program(name);

@@ -65,6 +65,7 @@ export function connect(base, expectedTenant) {
     if (version !== undefined) headers["If-Match"] = `"${version}"`;
     if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
     const asked = `${method} ${base}${path.split("?")[0]}`;
+    const began = Date.now();
     let response;
     let text;
     try {
@@ -84,7 +85,9 @@ export function connect(base, expectedTenant) {
       throw new Refused("unreachable", { asked, unsure: changes });
     }
     const offset = Date.parse(response.headers.get("Date")) - Date.now();
-    clock.offset = Math.abs(offset) > CLOCK_PRECISION_MS ? offset : 0;
+    // The answer may be as old as the request, which says nothing of this clock.
+    const doubt = CLOCK_PRECISION_MS + Date.now() - began;
+    clock.offset = Math.abs(offset) > doubt ? offset : 0;
     let json;
     try {
       json = JSON.parse(text);

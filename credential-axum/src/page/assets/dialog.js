@@ -69,7 +69,7 @@ export class Working extends Component {
 
   /** Shows an alert, then puts the focus where it is needed. */
   alert(alert, focus) {
-    this.setState({ alert }, () => focus && this.find(focus)?.focus());
+    this.setState({ alert, slow: false }, () => focus && this.find(focus)?.focus());
   }
 
   find(selector) {
