@@ -9,7 +9,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::{
@@ -411,12 +411,15 @@ pub fn with_another_end(text: &str) -> String {
     text
 }
 
-/// An address of the loopback network that nothing else uses, not even by chance, as a port would be.
+/// An address of the loopback network that nothing else uses, not even by chance, as a port of 127.0.0.1
+/// would be. The port is a free one, for programs that listen on every address.
 pub fn own_address() -> SocketAddr {
     static SERIAL: AtomicU8 = AtomicU8::new(0);
     let [.., high, low] = std::process::id().to_be_bytes();
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    SocketAddr::from(([127, 100 + serial, high, low], 8090))
+    let listener =
+        TcpListener::bind(SocketAddr::from(([127, 100 + serial, high, low], 0))).unwrap();
+    listener.local_addr().unwrap()
 }
 
 /// Says that it is over at the end of a scope, however it ends: threads that go on until then would keep a
