@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Key, READ, Server, connect_from, own_address, program};
+use common::{Key, READ, Server, connect_from, program};
 
 const PAGE: &str = include_str!("../../docs/gateways.md");
 const CALLER: [&str; 4] = [
@@ -164,7 +164,12 @@ impl Deployment {
         let api = Api::start();
         let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let address = own_address();
+        // Of 127.0.0.1, where the configurations bind. Given back, because some programs cannot say which port
+        // they have drawn.
+        let address = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let mut command = gateway(&Places {
             folder: &folder,
             gateway: address,
