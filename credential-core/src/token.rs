@@ -25,10 +25,7 @@
 use std::{
     fmt::{self, Debug},
     hash::Hasher as _,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -169,11 +166,8 @@ pub(crate) enum NotOurToken {
     UnknownKey,
 }
 
-/// Seals and opens the access tokens of one issuer and environment. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct TokenSealer(Arc<Inner>);
-
-struct Inner {
+/// Seals and opens the access tokens of one issuer and environment.
+pub(crate) struct TokenSealer {
     keyring: Keyring,
     assertion: Vec<u8>,
 }
@@ -193,7 +187,7 @@ impl TokenSealer {
             assertion.extend((part.len() as u64).to_be_bytes());
             assertion.extend(part.as_bytes());
         }
-        Self(Arc::new(Inner { keyring, assertion }))
+        Self { keyring, assertion }
     }
 
     /// Seals claims into a token, under the keyring's signing key.
@@ -203,11 +197,11 @@ impl TokenSealer {
     /// [`SealError::NoRandomness`] if there is no randomness.
     pub(crate) fn seal(&self, claims: &TokenClaims) -> Result<AccessToken, SealError> {
         let payload = URL_SAFE_NO_PAD.encode(pack(claims)?);
-        let key = self.0.keyring.signing();
+        let key = self.keyring.signing();
         // A ring whose first key is marked `tag` cannot be made.
         let sealing = key.token().expect("the signing key is no `tag` key");
         let footer = Some(key.name().as_str().as_bytes());
-        LocalToken::encrypt(sealing, payload.as_bytes(), footer, Some(&self.0.assertion))
+        LocalToken::encrypt(sealing, payload.as_bytes(), footer, Some(&self.assertion))
             .map(|text| AccessToken(Zeroizing::new(text)))
             .map_err(|_| SealError::NoRandomness)
     }
@@ -239,7 +233,7 @@ impl TokenSealer {
             .ok()
             .and_then(|length| std::str::from_utf8(name.get(..length)?).ok());
         name.and_then(|name| name.parse().ok())
-            .is_some_and(|name: KeyName| self.0.keyring.get(&name).is_none())
+            .is_some_and(|name: KeyName| self.keyring.get(&name).is_none())
     }
 
     fn try_open(&self, text: &str) -> Option<TokenClaims> {
@@ -247,12 +241,12 @@ impl TokenSealer {
             return None;
         }
         let (_, footer) = text.strip_prefix(LocalToken::HEADER)?.split_once('.')?;
-        let key = self.0.keyring.keys().find(|key| is_footer(footer, key))?;
+        let key = self.keyring.keys().find(|key| is_footer(footer, key))?;
         let opening = key.token()?;
         // Decoding refuses unused bits that are set, padding and foreign characters: one spelling.
         let sealed = UntrustedToken::<Local, V4>::try_from(text).ok()?;
         let footer = Some(key.name().as_str().as_bytes());
-        let opened = LocalToken::decrypt(opening, &sealed, footer, Some(&self.0.assertion)).ok()?;
+        let opened = LocalToken::decrypt(opening, &sealed, footer, Some(&self.assertion)).ok()?;
         unpack(&URL_SAFE_NO_PAD.decode(opened.payload()).ok()?)
     }
 }
@@ -260,7 +254,7 @@ impl TokenSealer {
 impl Debug for TokenSealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenSealer")
-            .field("keyring", &self.0.keyring)
+            .field("keyring", &self.keyring)
             .finish_non_exhaustive()
     }
 }

@@ -337,6 +337,7 @@ describe("focus and what is read out", () => {
     });
     assert.ok(covers, "the focus is not covered");
     await button(page, "Scopes of Row 2").click();
+    await dialog(page, "Edit Scopes").waitFor();
     await page.keyboard.press("Escape");
     await dialog(page, "Edit Scopes").waitFor({ state: "detached" });
     assert.equal(await said.count(), 0, "and not for ever");

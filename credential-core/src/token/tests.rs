@@ -41,7 +41,7 @@ fn follows() -> TokenClaims {
 /// Text that is sealed as a token, whatever it says.
 fn sealed_by_hand(keyring: &Keyring, payload: &[u8], footer: Option<&[u8]>) -> String {
     let key = keyring.signing().token().unwrap();
-    let assertion = &sealer(keyring.clone()).0.assertion.clone();
+    let assertion = &sealer(keyring.clone()).assertion.clone();
     LocalToken::encrypt(key, payload, footer, Some(assertion)).unwrap()
 }
 
