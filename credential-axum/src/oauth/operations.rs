@@ -185,7 +185,10 @@ fn form(required: &[&str], mut properties: Value) -> Value {
         "description": "With `client_secret`, unless the client is named in `Authorization`.",
     });
     properties["client_secret"] = json!({"type": "string"});
-    properties["client_assertion_type"] = json!({"type": "string", "enum": [JWT_BEARER]});
+    // Every parameter without a value counts as left out (RFC 6749 §3.1); only here that would contradict.
+    properties["client_assertion_type"] = json!({
+        "type": "string", "enum": [JWT_BEARER, ""], "description": "Beside `client_assertion`.",
+    });
     properties["client_assertion"] = json!({
         "type": "string",
         "description": "RFC 7523 §2.2: a JWT that the client signed with a registered key, or the token of a \

@@ -62,8 +62,12 @@ impl Tick {
         reason = "the higher bits are left out"
     )]
     fn of(at: Timestamp) -> Self {
-        let rounded_up = at.as_micros() + (1 << Self::BITS) - 1;
-        Self((rounded_up >> Self::BITS) as u32)
+        Self(Self::units(at) as u32)
+    }
+
+    #[inline]
+    fn units(at: Timestamp) -> i64 {
+        (at.as_micros() + (1 << Self::BITS) - 1) >> Self::BITS
     }
 
     /// Whether a use then is to be noted over that one. A wrong answer is harmless: both are of now.
@@ -75,7 +79,7 @@ impl Tick {
     /// The latest such moment that is not after `now`; `now` itself for what was rounded up beyond it.
     fn before(self, now: Timestamp) -> Timestamp {
         let ago = Self::of(now).0.wrapping_sub(self.0);
-        let moment = (now.as_micros() >> Self::BITS) + 1 - i64::from(ago);
+        let moment = Self::units(now) - i64::from(ago);
         Timestamp::from_micros(moment << Self::BITS).min(now)
     }
 }
@@ -290,6 +294,14 @@ mod tests {
         assert_eq!(room.count(), 508);
         assert!(cells.deny(key(507)), "the known ones go on");
         assert_eq!(drained(&cells).len(), 508);
+    }
+
+    #[test]
+    fn a_tick_comes_back_at_a_whole_unit_as_well() {
+        let now = Timestamp::from_micros(56_498_469_872 << Tick::BITS);
+        assert_eq!(Tick::of(now).before(now), now);
+        let at = Timestamp::from_micros(now.as_micros() - (1 << Tick::BITS));
+        assert_eq!(Tick::of(at).before(now), at);
     }
 
     proptest! {
