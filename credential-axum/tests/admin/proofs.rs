@@ -265,4 +265,16 @@ async fn bodies_of_keys_and_workloads_are_read_strictly() {
             .header("etag"),
         "\"1\""
     );
+    // The place of a rule is in the sentence.
+    let answer = put(
+        &host,
+        &workloads,
+        &json!({"workloads": [rule(), {"issuer": "a"}]}),
+    )
+    .await;
+    let faults = answer.json()["errors"].clone();
+    assert_eq!(
+        faults[0]["message"], "`workloads[1]`: `audience` is missing",
+        "{faults}"
+    );
 }

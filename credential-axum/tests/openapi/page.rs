@@ -66,6 +66,39 @@ async fn every_operation_and_schema_is_there_and_every_link_leads_somewhere() {
     }
 }
 
+/// What has no name of its own is shown where it is used.
+#[tokio::test]
+async fn members_within_members_and_examples_are_shown() {
+    let page = page(&Host::new()).await;
+    let article = |id: &str| {
+        let (_, from) = page.split_once(&format!("id=\"{id}\"")).unwrap();
+        from.split_once("</article>").unwrap().0
+    };
+    let new = article("schema-NewCredential");
+    for told in [
+        "object, in one of 3 forms",
+        "<code>public_key</code>",
+        "Exactly one of <code>jwks</code>, <code>jwks_uri</code>.",
+        "<code>audience</code>",
+    ] {
+        assert!(new.contains(told), "{told}: {new}");
+    }
+    assert!(article("schema-Workloads").contains("<code>subject</code>"));
+    let create = article("createCredential");
+    for told in [
+        "Example: secret",
+        "Example: public_key",
+        "Example: workload",
+        "href=\"#problem-name_taken\"",
+    ] {
+        assert!(create.contains(told), "{told}: {create}");
+    }
+    assert!(article("issueToken").contains("&amp;grant_type=client_credentials"));
+    let (_, problem) = page.split_once("id=\"problem-name_taken\"").unwrap();
+    let (problem, _) = problem.split_once("</details>").unwrap();
+    assert!(problem.contains("&quot;status&quot;: 409"), "{problem}");
+}
+
 #[tokio::test]
 async fn headings_skip_no_level() {
     let page = page(&Host::new()).await;
