@@ -108,7 +108,7 @@ pub(super) fn kind(schema: &Value) -> Markup {
             ": "
             @for (at, word) in words.iter().enumerate() {
                 @if at > 0 { ", " }
-                code { (text(word)) }
+                @if word == "" { "or empty" } @else { code { (text(word)) } }
             }
         }
         @for bound in bounds {
