@@ -532,17 +532,15 @@ impl Credentials {
         caller: &dyn CallerAddress,
     ) {
         let live = client.live();
-        let Some(note) = live.note_of(&client.proof) else {
-            return;
-        };
         let needed = match error {
             ScopeRequestError::NotHeld { name } => live.api_type.requires(name).ok(),
             _ => None,
         };
+        let known = live.note_of(&client.proof).zip(needed);
         let refused = Refused {
-            needed: needed.and_then(|needed| note.missing(&needed, None).scope()),
+            needed: known.and_then(|(note, needed)| note.missing(&needed, None).scope()),
             ..Refused::from(told(error)).of_address(caller.address())
         };
-        note.refused(client.tenant(), refused, self.clock().now());
+        self.note_refused(&live.credential, refused);
     }
 }

@@ -272,12 +272,15 @@ impl Credentials {
         reason: RefusalReason,
         address: Option<IpAddr>,
     ) {
-        self.0.states.uses().refusals().proven(
-            &credential.identity.tenant,
-            credential.identity.id,
-            Refused::from(reason).of_address(address),
-            self.clock().now(),
-        );
+        self.note_refused(credential, Refused::from(reason).of_address(address));
+    }
+
+    /// As [`note_refusal`](Self::note_refusal), with all that is known of the refusal.
+    pub(crate) fn note_refused(&self, credential: &Credential, refused: Refused) {
+        let identity = &credential.identity;
+        let now = self.clock().now();
+        let refusals = self.0.states.uses().refusals();
+        refusals.proven(&identity.tenant, identity.id, refused, now);
     }
 
     /// Revokes one token (RFC 7009), if it is the client's own and still live. Any other string is

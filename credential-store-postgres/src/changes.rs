@@ -125,7 +125,7 @@ pub(crate) async fn catch_up(
     })
 }
 
-/// Apart, so that no answer waits for it.
+/// Begins to remove what is old, now and then; in a task of its own, so that no answer waits for it.
 fn prune_if_due(store: &PostgresStore) {
     let heartbeats = store.heartbeats.fetch_add(1, Ordering::Relaxed);
     if heartbeats.is_multiple_of(PRUNE_EVERY) {

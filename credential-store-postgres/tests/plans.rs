@@ -121,7 +121,7 @@ async fn no_statement_reads_a_whole_table() {
     }
 }
 
-/// As after `pg_upgrade`, or before the first `analyze`. The least fetch of the change log runs several times a
+/// As after `pg_upgrade`, or before the first `analyze`. The fetch of the change log runs several times a
 /// second on each node, and compiling it takes longer than the time within which a change must arrive.
 #[tokio::test]
 async fn no_statement_is_compiled_for_want_of_statistics() {

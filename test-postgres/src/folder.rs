@@ -13,7 +13,7 @@ const MEMORY: &str = "/dev/shm";
 /// Enough for a dozen servers with their logs.
 const ENOUGH_KIB: u64 = 4 << 20;
 
-/// A name that nothing has, of this process.
+/// The path of a folder that does not exist yet: named after this process and numbered.
 pub(crate) fn unused(kind: &str) -> PathBuf {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     root().join(format!("{kind}-{}-{serial}", std::process::id()))

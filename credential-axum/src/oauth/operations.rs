@@ -185,7 +185,7 @@ fn form(required: &[&str], mut properties: Value) -> Value {
         "description": "With `client_secret`, unless the client is named in `Authorization`.",
     });
     properties["client_secret"] = json!({"type": "string"});
-    // Every parameter without a value counts as left out (RFC 6749 §3.1); only here that would contradict.
+    // A parameter without a value counts as left out (RFC 6749 §3.1), so the empty text is accepted as well.
     properties["client_assertion_type"] = json!({
         "type": "string", "enum": [JWT_BEARER, ""], "description": "Beside `client_assertion`.",
     });
